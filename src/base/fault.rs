@@ -1,0 +1,96 @@
+//! What went wrong with one exchange: side, stage, kind, and how much of the request the upstream may have seen.
+
+/// Who caused it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The client.
+    Downstream,
+    /// Corelane itself, or its configuration.
+    Proxy,
+    /// The endpoint.
+    Upstream,
+}
+
+/// Where in the life of the exchange it happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// Reading the request head.
+    Head,
+    /// Looking for a route.
+    Route,
+    /// Choosing an endpoint.
+    Pick,
+    /// Opening a connection.
+    Connect,
+    /// Sending the request.
+    Send,
+    /// Waiting for the response head.
+    Wait,
+    /// Relaying the response body.
+    Relay,
+}
+
+/// How much of the request the upstream may have seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Sent {
+    /// No byte: repeating is safe.
+    Nothing,
+    /// Some, or nobody knows how much.
+    Partly,
+    /// All of it.
+    Wholly,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FaultKind {
+    /// The client went away.
+    ClientLeft,
+    /// The client's bytes break HTTP/1.1 or a limit; the codec's words are in the reply.
+    BadMessage,
+    /// The client was too slow.
+    TooSlow,
+    /// The request body is longer than the route allows.
+    BodyTooLarge,
+    /// No route for it.
+    NoRoute,
+    /// No endpoint is admitted.
+    NoEndpoint,
+    /// The endpoint did not accept a connection.
+    Refused,
+    /// The connection ended before a complete response head.
+    Reset,
+    /// The connection ended inside a response body.
+    Truncated,
+    /// The response breaks HTTP/1.1 or a limit.
+    Invalid,
+    /// A clock of the cluster ran out.
+    Timeout,
+    /// The gateway is shutting down.
+    Draining,
+}
+
+/// One fault. Status, metric label, log line and retry permission are all functions of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fault {
+    /// Who caused it.
+    pub side: Side,
+    /// When.
+    pub stage: Stage,
+    /// What.
+    pub kind: FaultKind,
+    /// What the upstream may have seen.
+    pub sent: Sent,
+}
+
+impl Fault {
+    /// The client left; nothing can be answered.
+    pub fn client_left(stage: Stage, sent: Sent) -> Self {
+        Self { side: Side::Downstream, stage, kind: FaultKind::ClientLeft, sent }
+    }
+
+    /// The endpoint failed.
+    pub fn upstream(stage: Stage, kind: FaultKind, sent: Sent) -> Self {
+        Self { side: Side::Upstream, stage, kind, sent }
+    }
+}

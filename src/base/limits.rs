@@ -1,0 +1,96 @@
+//! Every bound of the program, with its unit, its reason and the relations the compiler checks.
+
+use std::time::Duration;
+
+/// 1024 bytes.
+pub const KIB: usize = 1024;
+/// 1024 KiB.
+pub const MIB: usize = 1024 * KIB;
+
+/// Longest request or response head unless the operator sets another. Fits cookies and long bearer tokens;
+/// servers in the field use 8 to 80 KiB.
+pub const HEAD_BYTES_MAX: usize = 64 * KIB;
+/// Most fields in one head. A browser sends about 20, a chain of proxies adds 10; the table lives on the stack
+/// while a head is split, 32 bytes a field.
+pub const FIELDS_MAX: usize = 256;
+/// Empty lines tolerated before a request line (RFC 9112 §2.2 asks for at least one).
+pub const LEADING_EMPTY_LINES_MAX: usize = 2;
+/// Longest request target; nginx refuses at 8 KiB by default, browsers send up to 32.
+pub const TARGET_BYTES_MAX: usize = 32 * KIB;
+/// Longest chunk-size line with its extensions; no known client sends more than a few tens of bytes.
+pub const CHUNK_LINE_BYTES_MAX: usize = 4 * KIB;
+/// Chunk framing allowed above twice the data: stops a peer that sends 1-byte chunks with huge extensions.
+pub const CHUNK_OVERHEAD_BYTES_MAX: u64 = 64 * KIB as u64;
+/// Longest trailer section; it is read, checked and dropped.
+pub const TRAILER_BYTES_MAX: usize = 16 * KIB;
+/// Most interim (1xx) answers before a final one; a server that sends more is broken or hostile.
+pub const INTERIM_ANSWERS_MAX: usize = 16;
+
+/// One relay step. Large enough to amortise a system call, small enough to stay in L2 with its twin.
+pub const RELAY_BYTES: usize = 16 * KIB;
+/// A relay step once a body has shown to be large: fewer system calls, measured at about 40 % of the cost a MiB.
+pub const RELAY_BYTES_LARGE: usize = 128 * KIB;
+/// Least room that is worth a read; below it the buffer is renewed.
+pub const READ_ROOM_MIN: usize = 4 * KIB;
+/// Idle write buffers above this size are given back rather than kept with their connection.
+pub const WRITE_BYTES_KEPT: usize = 2 * RELAY_BYTES;
+
+const _: () = assert!(RELAY_BYTES.is_power_of_two());
+const _: () = assert!(HEAD_BYTES_MAX >= RELAY_BYTES, "a head buffer doubles as the first relay buffer");
+const _: () = assert!(READ_ROOM_MIN < RELAY_BYTES, "a fresh buffer must have room for a read");
+
+/// Longest request body unless the operator sets another: an image in base64, a long document.
+pub const BODY_BYTES_MAX: u64 = 64 * MIB as u64;
+/// Bytes of a refused request that are read and dropped before closing, so that the client sees the answer
+/// instead of a reset (RFC 9112 §9.6).
+pub const LINGER_BYTES_MAX: usize = 256 * KIB;
+/// How long such a lingering close may take.
+pub const LINGER_TIME: Duration = Duration::from_secs(2);
+
+/// Open client connections over all lanes unless the operator sets another; further ones wait in the backlog.
+pub const CONNECTIONS_MAX: usize = 10_000;
+/// Backlog of each listening socket; the kernel caps it at net.core.somaxconn.
+pub const BACKLOG: i32 = 4096;
+/// Connections accepted in one turn before other tasks run.
+pub const ACCEPT_BURST_MAX: usize = 64;
+/// Commands waiting for one lane. Connections are handed over here: a full inbox means "keep it yourself".
+pub const INBOX_MAX: usize = 1024;
+/// Reports waiting for the control thread.
+pub const REPORTS_MAX: usize = 1024;
+/// Most lanes that `auto` chooses: a sidecar shares its machine with the engine.
+pub const LANES_AUTO_MAX: usize = 4;
+
+/// Idle upstream connections per endpoint over all lanes unless the operator sets another.
+pub const IDLE_PER_ENDPOINT_MAX: usize = 128;
+/// Where a learned idle limit starts: below uvicorn's 5 s, which vLLM and SGLang use.
+pub const IDLE_UPSTREAM_START: Duration = Duration::from_secs(3);
+/// Attempts of one exchange, all endpoints counted.
+pub const ATTEMPTS_MAX: u32 = 2;
+
+/// From the first byte of a head to its end.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// A client connection between exchanges.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// Until a connection to an endpoint stands.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Silence in the middle of an answer.
+pub const BETWEEN_BYTES_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long a drain may take.
+pub const DRAIN_TIME: Duration = Duration::from_secs(120);
+/// Grace of idle connections in a drain: a request already on the wire still arrives.
+pub const DRAIN_IDLE_GRACE: Duration = Duration::from_secs(1);
+/// The lane's slow pulse: coarse deadlines are met to within this.
+pub const TICK: Duration = Duration::from_millis(100);
+/// After this an idle client connection gives its read buffer back.
+pub const COOL_AFTER: Duration = Duration::from_secs(2);
+
+/// Bytes of one event that are looked at to judge whether it carries a token.
+pub const EVENT_WINDOW_BYTES: usize = 2 * KIB;
+/// Seconds over which B (throughput) is averaged.
+pub const RATE_WINDOW_S: usize = 10;
+/// Longest request to the admin API, head and body.
+pub const ADMIN_REQUEST_BYTES_MAX: usize = 64 * KIB;
+/// Open connections to the admin API.
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+/// Longest time an admin connection may take for one request.
+pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);

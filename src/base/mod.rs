@@ -1,0 +1,9 @@
+//! Ground floor: ids, limits, time, chance, faults and problems; knows nothing of HTTP or sockets.
+
+pub mod fault;
+pub mod ids;
+pub mod limits;
+pub mod problem;
+pub mod rng;
+pub mod summary;
+pub mod time;

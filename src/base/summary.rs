@@ -1,0 +1,41 @@
+//! What is known of a finished exchange, handed to metrics in one piece.
+
+use super::ids::{EndpointId, RouteId};
+
+/// How an exchange ended, as S (success rate) counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// As intended: an answer below 500 was delivered whole.
+    Well,
+    /// The client left first; counted apart, not as a failure.
+    ClientLeft,
+    /// A 5xx, or an answer that broke off.
+    Badly,
+}
+
+/// One finished exchange. Times are microseconds.
+#[derive(Debug, Clone)]
+pub struct Summary {
+    /// The route, if one was found.
+    pub route: Option<RouteId>,
+    /// The endpoint whose answer was relayed, or that was tried last.
+    pub endpoint: Option<EndpointId>,
+    /// How it ended.
+    pub ended: Ended,
+    /// Whether the endpoint is to blame.
+    pub upstream_fault: bool,
+    /// Status sent downstream; 499 where the client left before one.
+    pub status: u16,
+    /// T: first byte of the request head to last byte of the response.
+    pub total_us: u64,
+    /// T minus the time spent waiting for the upstream.
+    pub overhead_us: u64,
+    /// Request head complete to the first token-bearing event, else first body byte.
+    pub ttft_us: Option<u64>,
+    /// Bytes read from the client, body only.
+    pub bytes_in: u64,
+    /// Bytes written to the client, body only.
+    pub bytes_out: u64,
+    /// Token-bearing events relayed.
+    pub tokens: u64,
+}

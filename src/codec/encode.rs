@@ -1,0 +1,212 @@
+//! Heads to bytes. What leaves is always written from parsed parts; no received line is passed on as it came.
+
+use bytes::{BufMut, BytesMut};
+
+use super::field::FieldName;
+use super::framing::Framing;
+use super::head::{RequestHead, ResponseHead, Reuse};
+
+/// What the gateway itself says in a request it sends upstream.
+#[derive(Debug)]
+pub struct UpstreamHead<'a> {
+    /// Path in front of the client's target: the endpoint's base, `""` or `/base`.
+    pub base: &'a str,
+    /// The Host sent.
+    pub host: &'a [u8],
+    /// Who asks: the client's address in text form.
+    pub client: &'a str,
+    /// `http` or `https`, as the client came.
+    pub proto: &'a str,
+    /// The id of this exchange.
+    pub request_id: &'a str,
+}
+
+/// Appends the head of the request that goes upstream: start line, Host, framing, forwarding fields, and every
+/// end-to-end field of the client in its order.
+///
+/// The body keeps its framing. `x-forwarded-*`, `x-request-id` are replaced; `via` is added to (RFC 9110 §7.6.3).
+pub fn write_request(out: &mut BytesMut, request: &RequestHead, upstream: &UpstreamHead<'_>) {
+    out.put_slice(request.method_bytes());
+    out.put_u8(b' ');
+    let target = request.path_and_query();
+    if target != b"*" {
+        out.put_slice(upstream.base.as_bytes());
+    }
+    out.put_slice(target);
+    out.put_slice(b" HTTP/1.1\r\nhost: ");
+    out.put_slice(upstream.host);
+    out.put_slice(b"\r\n");
+    let head = request.head();
+    for field in head.fields() {
+        match field.name {
+            FieldName::Host
+            | FieldName::ContentLength
+            | FieldName::XForwardedFor
+            | FieldName::XForwardedHost
+            | FieldName::XForwardedProto
+            | FieldName::XRequestId => {}
+            _ if head.passes(&field) => write_field(out, field.raw, field.value),
+            _ => {}
+        }
+    }
+    write_framing(out, request.framing(), request_says_length(request));
+    for (name, value) in [
+        (&b"x-forwarded-for: "[..], upstream.client.as_bytes()),
+        (b"x-forwarded-proto: ", upstream.proto.as_bytes()),
+        (b"x-forwarded-host: ", request.authority()),
+        (b"x-request-id: ", upstream.request_id.as_bytes()),
+    ] {
+        if !value.is_empty() {
+            out.put_slice(name);
+            out.put_slice(value);
+            out.put_slice(b"\r\n");
+        }
+    }
+    out.put_slice(b"via: 1.1 corelane\r\n\r\n");
+}
+
+/// A request without a body says so only where the client did (`content-length: 0` on POST).
+fn request_says_length(request: &RequestHead) -> Announce {
+    match request.head().value(FieldName::ContentLength) {
+        Some(_) => Announce::Zero,
+        None => Announce::Nothing,
+    }
+}
+
+/// What an empty body's head says of its length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Announce {
+    /// `content-length: 0`.
+    Zero,
+    /// No length field.
+    Nothing,
+}
+
+fn write_framing(out: &mut BytesMut, framing: Framing, empty: Announce) {
+    match (framing, empty) {
+        (Framing::Length(length), _) => write_length(out, length),
+        (Framing::Empty, Announce::Zero) => write_length(out, 0),
+        (Framing::Chunked, _) => out.put_slice(b"transfer-encoding: chunked\r\n"),
+        (Framing::Empty, Announce::Nothing) | (Framing::UntilClose, _) => {}
+    }
+}
+
+/// What the gateway itself says in a response it relays downstream.
+#[derive(Debug)]
+pub struct DownstreamHead<'a> {
+    /// How the body is delimited towards the client.
+    pub framing: Framing,
+    /// Whether the connection lives on, and whether that must be said.
+    pub connection: Connection,
+    /// The id of this exchange.
+    pub request_id: &'a str,
+}
+
+/// The Connection field of a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connection {
+    /// HTTP/1.1 and it lives on: nothing is said.
+    Implied,
+    /// HTTP/1.0 and it lives on: `keep-alive`.
+    KeepAlive,
+    /// It ends here: `close`.
+    Close,
+}
+
+impl Connection {
+    /// Whether another exchange may follow.
+    pub fn reuse(self) -> Reuse {
+        match self {
+            Self::Implied | Self::KeepAlive => Reuse::KeepAlive,
+            Self::Close => Reuse::Close,
+        }
+    }
+}
+
+/// Appends the head of a response that is relayed.
+///
+/// A response without a body keeps the upstream's own Content-Length (HEAD, 304: RFC 9110 §8.6), except that 204
+/// has none.
+pub fn write_response(out: &mut BytesMut, response: &ResponseHead, downstream: &DownstreamHead<'_>) {
+    write_status_line(out, response.status(), response.reason());
+    let head = response.head();
+    for field in head.fields() {
+        match field.name {
+            FieldName::XRequestId => {}
+            FieldName::ContentLength => {
+                if downstream.framing == Framing::Empty && response.status() != 204 {
+                    write_field(out, field.raw, field.value);
+                }
+            }
+            _ if head.passes(&field) => write_field(out, field.raw, field.value),
+            _ => {}
+        }
+    }
+    write_framing(out, downstream.framing, Announce::Nothing);
+    write_connection(out, downstream.connection);
+    out.put_slice(b"x-request-id: ");
+    out.put_slice(downstream.request_id.as_bytes());
+    out.put_slice(b"\r\nvia: 1.1 corelane\r\n\r\n");
+}
+
+/// Appends an interim response (1xx) that is relayed.
+pub fn write_interim(out: &mut BytesMut, response: &ResponseHead) {
+    write_status_line(out, response.status(), response.reason());
+    let head = response.head();
+    for field in head.fields().filter(|field| head.passes(field)) {
+        write_field(out, field.raw, field.value);
+    }
+    out.put_slice(b"\r\n");
+}
+
+/// Appends a status line.
+pub fn write_status_line(out: &mut BytesMut, status: u16, reason: &[u8]) {
+    out.put_slice(b"HTTP/1.1 ");
+    out.put_slice(&[
+        b'0' + (status / 100 % 10) as u8,
+        b'0' + (status / 10 % 10) as u8,
+        b'0' + (status % 10) as u8,
+        b' ',
+    ]);
+    out.put_slice(reason);
+    out.put_slice(b"\r\n");
+}
+
+/// Appends one field line.
+pub fn write_field(out: &mut BytesMut, name: &[u8], value: &[u8]) {
+    out.reserve(name.len() + value.len() + 4);
+    out.put_slice(name);
+    out.put_slice(b": ");
+    out.put_slice(value);
+    out.put_slice(b"\r\n");
+}
+
+/// Appends the Connection field, if one is needed.
+pub fn write_connection(out: &mut BytesMut, connection: Connection) {
+    match connection {
+        Connection::Implied => {}
+        Connection::KeepAlive => out.put_slice(b"connection: keep-alive\r\n"),
+        Connection::Close => out.put_slice(b"connection: close\r\n"),
+    }
+}
+
+/// Appends `content-length`.
+pub fn write_length(out: &mut BytesMut, length: u64) {
+    out.put_slice(b"content-length: ");
+    write_decimal(out, length);
+    out.put_slice(b"\r\n");
+}
+
+fn write_decimal(out: &mut BytesMut, mut number: u64) {
+    let mut digits = [0u8; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.put_slice(&digits[at..]);
+}

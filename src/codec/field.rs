@@ -1,0 +1,123 @@
+//! The field names the proxy itself must understand, found without allocating.
+
+/// A field name with a meaning for framing, reuse, routing or forwarding; all others pass untouched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FieldName {
+    /// `connection` (RFC 9110 §7.6.1).
+    Connection,
+    /// `content-length` (RFC 9110 §8.6).
+    ContentLength,
+    /// `content-type` (RFC 9110 §8.3).
+    ContentType,
+    /// `expect` (RFC 9110 §10.1.1).
+    Expect,
+    /// `host` (RFC 9110 §7.2).
+    Host,
+    /// `http2-settings` (RFC 7540 §3.2.1): belongs to an upgrade that is never passed on.
+    Http2Settings,
+    /// `keep-alive` (RFC 2068 §19.7.1.1).
+    KeepAlive,
+    /// `proxy-connection` (RFC 9110 §7.6.1).
+    ProxyConnection,
+    /// `te` (RFC 9110 §10.1.4).
+    Te,
+    /// `trailer` (RFC 9110 §6.6.2): trailers are dropped, so the announcement is too.
+    Trailer,
+    /// `transfer-encoding` (RFC 9112 §6.1).
+    TransferEncoding,
+    /// `upgrade` (RFC 9110 §7.8).
+    Upgrade,
+    /// `via` (RFC 9110 §7.6.3).
+    Via,
+    /// `x-forwarded-for`.
+    XForwardedFor,
+    /// `x-forwarded-host`.
+    XForwardedHost,
+    /// `x-forwarded-proto`.
+    XForwardedProto,
+    /// `x-request-id`.
+    XRequestId,
+    /// Any other name.
+    Other,
+}
+
+impl FieldName {
+    /// Recognises `name` in any case.
+    pub fn of(name: &[u8]) -> Self {
+        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+        match name.len() {
+            2 if is(b"te") => Self::Te,
+            3 if is(b"via") => Self::Via,
+            4 if is(b"host") => Self::Host,
+            6 if is(b"expect") => Self::Expect,
+            7 if is(b"upgrade") => Self::Upgrade,
+            7 if is(b"trailer") => Self::Trailer,
+            10 if is(b"connection") => Self::Connection,
+            10 if is(b"keep-alive") => Self::KeepAlive,
+            12 if is(b"content-type") => Self::ContentType,
+            12 if is(b"x-request-id") => Self::XRequestId,
+            14 if is(b"content-length") => Self::ContentLength,
+            14 if is(b"http2-settings") => Self::Http2Settings,
+            15 if is(b"x-forwarded-for") => Self::XForwardedFor,
+            16 if is(b"proxy-connection") => Self::ProxyConnection,
+            16 if is(b"x-forwarded-host") => Self::XForwardedHost,
+            17 if is(b"transfer-encoding") => Self::TransferEncoding,
+            17 if is(b"x-forwarded-proto") => Self::XForwardedProto,
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether the field speaks of one connection only and never passes (RFC 9110 §7.6.1), or frames a message
+    /// that is framed anew on the other side.
+    pub fn is_hop_by_hop(self) -> bool {
+        match self {
+            Self::Connection
+            | Self::Http2Settings
+            | Self::KeepAlive
+            | Self::ProxyConnection
+            | Self::Te
+            | Self::Trailer
+            | Self::TransferEncoding
+            | Self::Upgrade => true,
+            Self::ContentLength
+            | Self::ContentType
+            | Self::Expect
+            | Self::Host
+            | Self::Via
+            | Self::XForwardedFor
+            | Self::XForwardedHost
+            | Self::XForwardedProto
+            | Self::XRequestId
+            | Self::Other => false,
+        }
+    }
+}
+
+/// Elements of a comma-separated list (RFC 9110 §5.6.1), trimmed; empty ones are skipped.
+pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&b| b == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
+}
+
+/// Whether `byte` may stand in a token (RFC 9110 §5.6.2).
+pub fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_known_in_any_case() {
+        assert_eq!(FieldName::of(b"Transfer-Encoding"), FieldName::TransferEncoding);
+        assert_eq!(FieldName::of(b"HOST"), FieldName::Host);
+        assert_eq!(FieldName::of(b"hosts"), FieldName::Other);
+        assert_eq!(FieldName::of(b""), FieldName::Other);
+    }
+
+    #[test]
+    fn lists_are_trimmed_and_empty_elements_skipped() {
+        let got: Vec<_> = list(b" close ,, x-a\t, ").collect();
+        assert_eq!(got, [&b"close"[..], b"x-a"]);
+    }
+}

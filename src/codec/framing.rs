@@ -1,0 +1,99 @@
+//! How a body is delimited: RFC 9112 §6.3 as one decision each for requests and responses.
+
+use super::error::{CodecError, Rule};
+use super::field::{FieldName, list};
+use super::head::{Head, Method, ResponseHead, Version};
+
+/// How the body of one message is delimited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// There is none.
+    Empty,
+    /// This many bytes; at least one in what a reader yields, zero is `Empty`.
+    Length(u64),
+    /// Chunked coding.
+    Chunked,
+    /// All bytes until the connection closes; responses only.
+    UntilClose,
+}
+
+/// Decides how the body of a request is delimited.
+///
+/// A request without length fields has no body. Refuses: both length fields, a length that is not plain digits or
+/// is doubled, a coding other than chunked alone, any coding in HTTP/1.0. The caller answers and closes.
+/// Source: RFC 9112 §6.1, §6.3 steps 3 to 7.
+pub fn request_framing(head: &Head) -> Result<Framing, CodecError> {
+    Ok(match lengths(head)? {
+        Lengths::Neither => Framing::Empty,
+        Lengths::Length(0) => Framing::Empty,
+        Lengths::Length(length) => Framing::Length(length),
+        Lengths::Chunked => Framing::Chunked,
+    })
+}
+
+/// Decides how the body of a final response is delimited, given the method that asked.
+///
+/// HEAD, 204 and 304 have none, whatever the fields say. Without length fields the body runs until close.
+/// Source: RFC 9112 §6.3 steps 1, 3 to 8.
+pub fn response_framing(asked: Method, response: &ResponseHead) -> Result<Framing, CodecError> {
+    let lengths = lengths(response.head())?;
+    if asked == Method::Head || matches!(response.status(), 204 | 304) {
+        return Ok(Framing::Empty);
+    }
+    Ok(match lengths {
+        Lengths::Neither => Framing::UntilClose,
+        Lengths::Length(0) => Framing::Empty,
+        Lengths::Length(length) => Framing::Length(length),
+        Lengths::Chunked => Framing::Chunked,
+    })
+}
+
+enum Lengths {
+    Neither,
+    Length(u64),
+    Chunked,
+}
+
+fn lengths(head: &Head) -> Result<Lengths, CodecError> {
+    let mut length = None;
+    let mut codings = 0usize;
+    let mut chunked = 0usize;
+    for field in head.fields() {
+        match field.name {
+            FieldName::ContentLength => {
+                let value = plain_number(field.value).ok_or(CodecError::at(Rule::Length, 0))?;
+                if length.replace(value).is_some() {
+                    return Err(CodecError::at(Rule::Length, 0));
+                }
+            }
+            FieldName::TransferEncoding => {
+                // An empty field counts as one coding nobody knows: two readers could differ on it.
+                let mut named = 0;
+                for coding in list(field.value) {
+                    named += 1;
+                    chunked += usize::from(coding.eq_ignore_ascii_case(b"chunked"));
+                }
+                codings += named.max(1);
+            }
+            _ => {}
+        }
+    }
+    match (length, codings, chunked) {
+        (None, 0, _) => Ok(Lengths::Neither),
+        (Some(length), 0, _) => Ok(Lengths::Length(length)),
+        (Some(_), _, _) => Err(CodecError::at(Rule::BothLengths, 0)),
+        (None, _, _) if head.version() == Version::Http10 => Err(CodecError::at(Rule::Coding, 0)),
+        (None, 1, 1) => Ok(Lengths::Chunked),
+        (None, all, 0) if all > 0 => Err(CodecError::at(Rule::CodingUnknown, 0)),
+        (None, all, 1) if all > 1 => Err(CodecError::at(Rule::CodingUnknown, 0)),
+        (None, _, _) => Err(CodecError::at(Rule::Coding, 0)),
+    }
+}
+
+/// A number of at most 18 digits and nothing else: no sign, no list, no white space; cannot overflow.
+fn plain_number(value: &[u8]) -> Option<u64> {
+    if value.is_empty() || value.len() > 18 {
+        return None;
+    }
+    value.iter().try_fold(0u64, |sum, b| b.is_ascii_digit().then(|| sum * 10 + u64::from(b - b'0')))
+}

@@ -1,0 +1,142 @@
+//! An answer that the gateway writes itself, as data.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::encode::{Connection, write_connection, write_field, write_length, write_status_line};
+
+/// A complete answer of our own.
+#[derive(Debug, Clone)]
+pub struct LocalReply {
+    /// The status, 200 to 599.
+    pub status: u16,
+    /// The media type of the body.
+    pub content_type: Bytes,
+    /// Further fields, names in lower case.
+    pub fields: Vec<(&'static str, String)>,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+/// An error in the shape that OpenAI clients parse (CONTRACT §3).
+#[derive(Debug, Clone)]
+pub struct ErrorReply {
+    /// The status.
+    pub status: u16,
+    /// The machine-readable code.
+    pub code: &'static str,
+    /// What happened and what to do, for a person. Names nothing internal.
+    pub message: String,
+    /// `proxy-status` error type (RFC 9209 §2.3), where the upstream is the cause.
+    pub proxy_status: Option<&'static str>,
+    /// Whether a client may safely send the request again; said on 408, 429 and 5xx.
+    pub should_retry: Option<bool>,
+    /// Methods for `allow`, on 405.
+    pub allow: Option<String>,
+}
+
+impl ErrorReply {
+    /// The answer, with the id of its exchange in the body.
+    pub fn into_reply(self, request_id: &str) -> LocalReply {
+        let kind = match self.status {
+            401 => "authentication_error",
+            403 => "permission_error",
+            404 => "not_found_error",
+            429 => "rate_limit_error",
+            400..=499 => "invalid_request_error",
+            _ => "server_error",
+        };
+        let body = serde_json::json!({"error": {
+            "message": self.message, "type": kind, "param": null, "code": self.code, "request_id": request_id,
+        }});
+        let mut fields = Vec::new();
+        if let Some(error) = self.proxy_status {
+            fields.push(("proxy-status", format!("corelane; error={error}")));
+        }
+        if let Some(retry) = self.should_retry {
+            fields.push(("x-should-retry", retry.to_string()));
+        }
+        if let Some(methods) = self.allow {
+            fields.push(("allow", methods));
+        }
+        LocalReply {
+            status: self.status,
+            content_type: Bytes::from_static(b"application/json"),
+            fields,
+            body: Bytes::from(body.to_string()),
+        }
+    }
+}
+
+/// Whether the body of an answer is sent, or only its length told (HEAD).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SendBody {
+    /// Head and body.
+    Whole,
+    /// The head alone, with the length the body would have (RFC 9110 §9.3.2).
+    HeadOnly,
+}
+
+/// Appends the whole answer. `date` is an HTTP date (RFC 9110 §6.6.1).
+pub fn write_reply(
+    out: &mut BytesMut,
+    reply: &LocalReply,
+    connection: Connection,
+    send: SendBody,
+    request_id: &str,
+    date: &str,
+) {
+    write_status_line(out, reply.status, reason(reply.status).as_bytes());
+    let may_have_body = !matches!(reply.status, 204 | 304);
+    if may_have_body {
+        write_field(out, b"content-type", &reply.content_type);
+        write_length(out, reply.body.len() as u64);
+    }
+    for (name, value) in &reply.fields {
+        write_field(out, name.as_bytes(), value.as_bytes());
+    }
+    write_connection(out, connection);
+    write_field(out, b"x-request-id", request_id.as_bytes());
+    write_field(out, b"date", date.as_bytes());
+    out.put_slice(b"\r\n");
+    if may_have_body && send == SendBody::Whole {
+        out.put_slice(&reply.body);
+    }
+}
+
+/// The usual reason phrase (RFC 9110 §15); empty for statuses nobody named.
+pub fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        204 => "No Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        406 => "Not Acceptable",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        417 => "Expectation Failed",
+        422 => "Unprocessable Content",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        _ => "",
+    }
+}

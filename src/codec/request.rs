@@ -1,0 +1,120 @@
+//! Downstream bytes to request events.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::body::{BodyEvent, BodyReader};
+use super::error::{CodecError, Rule};
+use super::head::{FieldTable, RequestHead, split_request};
+use super::{Progress, bare_line_feed, head_end};
+use crate::base::limits::LEADING_EMPTY_LINES_MAX;
+
+/// What a request consists of.
+#[derive(Debug)]
+pub enum RequestEvent {
+    /// The head, complete and checked.
+    Head(RequestHead),
+    /// Body bytes, never empty.
+    Data(Bytes),
+    /// The request is complete; the next event belongs to the next request.
+    End,
+}
+
+#[derive(Debug)]
+enum State {
+    Head { empty_lines: usize },
+    Body(BodyReader),
+    Failed(CodecError),
+}
+
+/// Reads one request after the other from a connection.
+#[derive(Debug)]
+pub struct RequestReader {
+    head_bytes_max: usize,
+    state: State,
+    scanned: usize,
+    table: FieldTable,
+}
+
+impl RequestReader {
+    /// A reader for a fresh connection; a head may be `head_bytes_max` bytes long.
+    pub fn new(head_bytes_max: usize) -> Self {
+        Self {
+            head_bytes_max,
+            state: State::Head { empty_lines: 0 },
+            scanned: 0,
+            table: FieldTable::default(),
+        }
+    }
+
+    /// The next event in `input`, which keeps what is not understood yet. Errors are final.
+    pub fn next(&mut self, input: &mut BytesMut) -> Result<Progress<RequestEvent>, CodecError> {
+        let result = match &mut self.state {
+            State::Failed(error) => return Err(*error),
+            State::Head { empty_lines } => {
+                while input.starts_with(b"\r\n") {
+                    *empty_lines += 1;
+                    if *empty_lines > LEADING_EMPTY_LINES_MAX {
+                        return self.fail(CodecError::at(Rule::StartLine, 0));
+                    }
+                    input.advance(2);
+                    self.scanned = 0;
+                }
+                self.head(input)
+            }
+            State::Body(body) => match body.next(input) {
+                Ok(Progress::Ready(BodyEvent::Data(data))) => Ok(Progress::Ready(RequestEvent::Data(data))),
+                Ok(Progress::Ready(BodyEvent::End)) => {
+                    self.state = State::Head { empty_lines: 0 };
+                    Ok(Progress::Ready(RequestEvent::End))
+                }
+                Ok(Progress::NeedMore) => Ok(Progress::NeedMore),
+                Err(error) => Err(error),
+            },
+        };
+        result.or_else(|error| self.fail(error))
+    }
+
+    fn head(&mut self, input: &mut BytesMut) -> Result<Progress<RequestEvent>, CodecError> {
+        let searched_from = self.scanned;
+        let Some(end) = head_end(input, &mut self.scanned) else {
+            if let Some(offset) = bare_line_feed(input, searched_from) {
+                return Err(CodecError::at(Rule::LineEnd, offset));
+            }
+            if input.len() > self.head_bytes_max {
+                return Err(CodecError::at(Rule::HeadMax, self.head_bytes_max));
+            }
+            return Ok(Progress::NeedMore);
+        };
+        if end > self.head_bytes_max {
+            return Err(CodecError::at(Rule::HeadMax, self.head_bytes_max));
+        }
+        let head = split_request(input.split_to(end).freeze(), std::mem::take(&mut self.table))?;
+        self.state = State::Body(BodyReader::new(head.framing()));
+        Ok(Progress::Ready(RequestEvent::Head(head)))
+    }
+
+    fn fail<T>(&mut self, error: CodecError) -> Result<T, CodecError> {
+        self.state = State::Failed(error);
+        Err(error)
+    }
+
+    /// Whether the reader stands between two requests.
+    pub fn is_between(&self) -> bool {
+        matches!(self.state, State::Head { .. })
+    }
+
+    /// The client closed its sending side with `unread` bytes left: an error unless it stands between requests.
+    pub fn finish(&self, unread: &[u8]) -> Result<(), CodecError> {
+        match &self.state {
+            State::Head { .. } if unread.is_empty() => Ok(()),
+            State::Head { .. } => Err(CodecError::at(Rule::Incomplete, unread.len())),
+            State::Body(body) => body.finish(),
+            State::Failed(error) => Err(*error),
+        }
+    }
+
+    /// Takes a finished head's field table back, so that the next head needs no allocation.
+    pub fn recycle(&mut self, head: RequestHead) {
+        self.table = head.into_table();
+    }
+}

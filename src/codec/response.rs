@@ -1,0 +1,149 @@
+//! Upstream bytes to response events.
+
+use bytes::{Bytes, BytesMut};
+
+use super::body::{BodyEvent, BodyReader};
+use super::error::{CodecError, Rule};
+use super::framing::{Framing, response_framing};
+use super::head::{FieldTable, Method, ResponseHead, Reuse, split_response};
+use super::{Progress, bare_line_feed, head_end};
+use crate::base::limits::{HEAD_BYTES_MAX, INTERIM_ANSWERS_MAX};
+
+/// What a response consists of.
+#[derive(Debug)]
+pub enum ResponseEvent {
+    /// An interim answer (1xx); the final one follows.
+    Interim(ResponseHead),
+    /// The final head and how its body is delimited.
+    Head(ResponseHead, Framing),
+    /// Body bytes, never empty.
+    Data(Bytes),
+    /// The response is complete.
+    End,
+}
+
+#[derive(Debug)]
+enum State {
+    Idle,
+    Head { asked: Method, interim: usize },
+    Body(BodyReader),
+    Failed(CodecError),
+}
+
+/// Reads the response to one request after the other from a connection.
+#[derive(Debug)]
+pub struct ResponseReader {
+    state: State,
+    scanned: usize,
+    table: FieldTable,
+    reuse: Reuse,
+}
+
+impl ResponseReader {
+    /// A reader for a fresh connection.
+    pub fn new() -> Self {
+        Self { state: State::Idle, scanned: 0, table: FieldTable::default(), reuse: Reuse::KeepAlive }
+    }
+
+    /// A request with this method goes out: its response is what comes next.
+    pub fn expect(&mut self, asked: Method) {
+        debug_assert!(matches!(self.state, State::Idle), "one response at a time");
+        self.state = State::Head { asked, interim: 0 };
+    }
+
+    /// The next event in `input`, which keeps what is not understood yet. Errors are final.
+    pub fn next(&mut self, input: &mut BytesMut) -> Result<Progress<ResponseEvent>, CodecError> {
+        let result = match &mut self.state {
+            State::Failed(error) => return Err(*error),
+            State::Idle if input.is_empty() => Ok(Progress::NeedMore),
+            // Nobody asked for these bytes: they could answer someone else's request.
+            State::Idle => Err(CodecError::at(Rule::Unexpected, 0)),
+            State::Head { asked, interim } => {
+                let (asked, interim) = (*asked, *interim);
+                self.head(input, asked, interim)
+            }
+            State::Body(body) => match body.next(input) {
+                Ok(Progress::Ready(BodyEvent::Data(data))) => Ok(Progress::Ready(ResponseEvent::Data(data))),
+                Ok(Progress::Ready(BodyEvent::End)) => {
+                    self.state = State::Idle;
+                    Ok(Progress::Ready(ResponseEvent::End))
+                }
+                Ok(Progress::NeedMore) => Ok(Progress::NeedMore),
+                Err(error) => Err(error),
+            },
+        };
+        if let Err(error) = result {
+            self.state = State::Failed(error);
+        }
+        result
+    }
+
+    fn head(
+        &mut self,
+        input: &mut BytesMut,
+        asked: Method,
+        interim: usize,
+    ) -> Result<Progress<ResponseEvent>, CodecError> {
+        let searched_from = self.scanned;
+        let Some(end) = head_end(input, &mut self.scanned) else {
+            if let Some(offset) = bare_line_feed(input, searched_from) {
+                return Err(CodecError::at(Rule::LineEnd, offset));
+            }
+            if input.len() > HEAD_BYTES_MAX {
+                return Err(CodecError::at(Rule::HeadMax, HEAD_BYTES_MAX));
+            }
+            return Ok(Progress::NeedMore);
+        };
+        if end > HEAD_BYTES_MAX {
+            return Err(CodecError::at(Rule::HeadMax, HEAD_BYTES_MAX));
+        }
+        let head = split_response(input.split_to(end).freeze(), std::mem::take(&mut self.table))?;
+        match head.status() {
+            // Nobody asked for another protocol: Upgrade never passes.
+            101 => Err(CodecError::at(Rule::Status, 9)),
+            100..=199 if interim == INTERIM_ANSWERS_MAX => Err(CodecError::at(Rule::InterimMax, 0)),
+            100..=199 => {
+                self.state = State::Head { asked, interim: interim + 1 };
+                Ok(Progress::Ready(ResponseEvent::Interim(head)))
+            }
+            _ => {
+                let framing = response_framing(asked, &head)?;
+                self.reuse = match framing {
+                    Framing::UntilClose => Reuse::Close,
+                    Framing::Empty | Framing::Length(_) | Framing::Chunked => head.head().reuse(),
+                };
+                self.state = State::Body(BodyReader::new(framing));
+                Ok(Progress::Ready(ResponseEvent::Head(head, framing)))
+            }
+        }
+    }
+
+    /// The endpoint closed its sending side: completes a body that runs until close, else an error.
+    pub fn finish(&mut self) -> Result<(), CodecError> {
+        match &self.state {
+            State::Idle => Ok(()),
+            State::Head { .. } => Err(CodecError::at(Rule::Incomplete, 0)),
+            State::Body(body) => body.finish(),
+            State::Failed(error) => Err(*error),
+        }
+    }
+
+    /// Whether the connection may carry another exchange: the response is complete and neither side closes.
+    pub fn reuse(&self) -> Reuse {
+        match self.state {
+            State::Idle => self.reuse,
+            State::Head { .. } | State::Body(_) | State::Failed(_) => Reuse::Close,
+        }
+    }
+
+    /// Takes a finished head's field table back, so that the next head needs no allocation.
+    pub fn recycle(&mut self, head: ResponseHead) {
+        self.table = head.into_table();
+    }
+}
+
+impl Default for ResponseReader {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,4 @@
+//! Corelane: the gateway in front of the inference servers you run. (Front page under construction.)
+#![deny(unsafe_code)]
+pub mod base;
+pub mod codec;
