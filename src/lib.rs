@@ -2,3 +2,4 @@
 #![deny(unsafe_code)]
 pub mod base;
 pub mod codec;
+pub mod net;

@@ -1,0 +1,257 @@
+//! A connected socket and its two halves; reads that can be left and taken up again without losing a byte.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::BytesMut;
+use monoio::buf::{IoBuf, IoBufMut};
+use monoio::io::{
+    AsyncWriteRent, CancelHandle, CancelableAsyncReadRent, Canceller, OwnedReadHalf, OwnedWriteHalf, Splitable,
+};
+use monoio::net::{TcpStream, UnixStream};
+
+use super::fd::LentFd;
+use crate::base::limits::{READ_ROOM_MIN, RELAY_BYTES, RELAY_BYTES_LARGE};
+
+/// Room of the read that a cool connection keeps posted: enough to notice that something came.
+const COOL_READ_BYTES: usize = 64;
+
+/// A connected socket that is not owned by an event loop yet, so that it may change threads.
+#[derive(Debug)]
+pub enum Socket {
+    /// TCP.
+    Tcp(std::net::TcpStream),
+    /// Unix.
+    Unix(std::os::unix::net::UnixStream),
+}
+
+/// The two halves of a connection on this thread's event loop.
+pub struct Stream {
+    /// What the peer sends.
+    pub reader: Reader,
+    /// What is sent to the peer.
+    pub writer: Writer,
+}
+
+impl Stream {
+    /// Makes an accepted socket this event loop's own.
+    pub fn adopt(socket: Socket) -> io::Result<Self> {
+        let is_legacy = monoio::utils::is_legacy();
+        Ok(match socket {
+            Socket::Tcp(socket) => {
+                // io_uring waits by itself and would return at once on a non-blocking socket; epoll needs one.
+                socket.set_nonblocking(is_legacy)?;
+                Self::of_tcp(TcpStream::from_std(socket)?)
+            }
+            Socket::Unix(socket) => {
+                socket.set_nonblocking(is_legacy)?;
+                Self::of_unix(UnixStream::from_std(socket)?)
+            }
+        })
+    }
+
+    pub(super) fn of_tcp(socket: TcpStream) -> Self {
+        let fd = LentFd::of(&socket);
+        let (read, write) = socket.into_split();
+        Self { reader: Reader::new(ReadHalf::Tcp(read)), writer: Writer { half: WriteHalf::Tcp(write), fd } }
+    }
+
+    pub(super) fn of_unix(socket: UnixStream) -> Self {
+        let fd = LentFd::of(&socket);
+        let (read, write) = socket.into_split();
+        Self { reader: Reader::new(ReadHalf::Unix(read)), writer: Writer { half: WriteHalf::Unix(write), fd } }
+    }
+}
+
+enum ReadHalf {
+    Tcp(OwnedReadHalf<TcpStream>),
+    Unix(OwnedReadHalf<UnixStream>),
+}
+
+/// The mailbox between a reader and its pump. Each side takes what the other put.
+#[derive(Default)]
+struct Slot {
+    order: Cell<Option<(BytesMut, CancelHandle)>>,
+    done: Cell<Option<(io::Result<usize>, BytesMut)>>,
+}
+
+/// Performs one read after the other, as ordered. It owns the operation, so an unfinished read lives as long as the
+/// connection, whoever polls it: one allocation a connection instead of one lost byte.
+async fn pump(mut half: ReadHalf, slot: Rc<Slot>) -> Infallible {
+    loop {
+        let (buffer, cancel) =
+            poll_fn(|_| slot.order.take().map_or(Poll::Pending, Poll::Ready)).await;
+        let room = buffer.len()..buffer.capacity();
+        let window = buffer.slice_mut(room);
+        let (result, window) = match &mut half {
+            ReadHalf::Tcp(half) => half.cancelable_read(window, cancel).await,
+            ReadHalf::Unix(half) => half.cancelable_read(window, cancel).await,
+        };
+        slot.done.set(Some((result, window.into_inner())));
+    }
+}
+
+/// The receiving half. At most one read is under way; it can be polled by one task, left, and polled by another.
+pub struct Reader {
+    pump: Pin<Box<dyn Future<Output = Infallible>>>,
+    slot: Rc<Slot>,
+    canceller: Canceller,
+    armed: bool,
+    step: usize,
+    unread: BytesMut,
+}
+
+impl Reader {
+    fn new(half: ReadHalf) -> Self {
+        let slot = Rc::new(Slot::default());
+        Self {
+            pump: Box::pin(pump(half, Rc::clone(&slot))),
+            slot,
+            canceller: Canceller::new(),
+            armed: false,
+            step: RELAY_BYTES,
+            unread: BytesMut::new(),
+        }
+    }
+
+    /// Bytes received and not understood yet. While a read is under way they travel with it and this is empty.
+    pub fn unread(&mut self) -> &mut BytesMut {
+        &mut self.unread
+    }
+
+    /// Whether a read is under way.
+    pub fn is_armed(&self) -> bool {
+        self.armed
+    }
+
+    /// Starts a read if none is under way and polls it: bytes appended to [`Self::unread`], zero at the end of the
+    /// stream. Pending keeps the read under way; nothing is lost if nobody asks again for a while.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if !self.armed {
+            let mut buffer = std::mem::take(&mut self.unread);
+            if buffer.capacity() - buffer.len() < READ_ROOM_MIN || self.step > RELAY_BYTES {
+                buffer.reserve(self.step);
+            }
+            self.arm(buffer);
+        }
+        self.poll_armed(cx)
+    }
+
+    /// Waits for the next bytes.
+    pub async fn fill(&mut self) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_fill(cx)).await
+    }
+
+    fn arm(&mut self, buffer: BytesMut) {
+        self.slot.order.set(Some((buffer, self.canceller.handle())));
+        self.armed = true;
+    }
+
+    fn poll_armed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let Poll::Pending = self.pump.as_mut().poll(cx);
+        match self.slot.done.take() {
+            Some((result, buffer)) => {
+                self.armed = false;
+                // A read that filled its room announces a large body: fewer, larger steps from now on.
+                if buffer.len() == buffer.capacity() && buffer.capacity() >= RELAY_BYTES {
+                    self.step = RELAY_BYTES_LARGE;
+                }
+                self.unread = buffer;
+                Poll::Ready(result)
+            }
+            None => Poll::Pending,
+        }
+    }
+
+    /// A message ended: the next one starts with small steps again, and a large buffer is let go.
+    pub fn settle(&mut self) {
+        if self.step > RELAY_BYTES {
+            self.step = RELAY_BYTES;
+            if !self.armed && self.unread.is_empty() {
+                self.unread = BytesMut::new();
+            }
+        }
+    }
+
+    /// Gives the buffer of an idle connection back: the read under way is cancelled, awaited, and posted again with
+    /// hardly any room. Bytes that came in the meantime are kept; then the connection is not idle.
+    pub async fn cool(&mut self) -> io::Result<()> {
+        if self.armed {
+            self.canceller = std::mem::take(&mut self.canceller).cancel();
+            match poll_fn(|cx| self.poll_armed(cx)).await {
+                Err(error) if is_cancelled(&error) => {}
+                // The end of the stream will be read again; an error is the connection's end.
+                Ok(_) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if self.unread.is_empty() {
+            self.arm(BytesMut::with_capacity(COOL_READ_BYTES));
+        }
+        Ok(())
+    }
+}
+
+fn is_cancelled(error: &io::Error) -> bool {
+    const ECANCELED: i32 = 125;
+    error.raw_os_error() == Some(ECANCELED)
+}
+
+enum WriteHalf {
+    Tcp(OwnedWriteHalf<TcpStream>),
+    Unix(OwnedWriteHalf<UnixStream>),
+}
+
+/// The sending half.
+pub struct Writer {
+    // Field order matters to nobody but the reader of fd.rs: the descriptor is lent by `half`, beside it.
+    half: WriteHalf,
+    fd: LentFd,
+}
+
+impl Writer {
+    /// Writes all of `buffer` and gives it back.
+    pub async fn write_all<B: IoBuf>(&mut self, buffer: B) -> (io::Result<()>, B) {
+        let length = buffer.bytes_init();
+        let (mut written, mut buffer) = self.write_some(buffer).await;
+        let mut done = 0;
+        loop {
+            match written {
+                Ok(0) if done < length => return (Err(io::ErrorKind::WriteZero.into()), buffer),
+                Ok(count) => done += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return (Err(error), buffer),
+            }
+            if done >= length {
+                return (Ok(()), buffer);
+            }
+            let (result, rest) = self.write_some(buffer.slice(done..)).await;
+            (written, buffer) = (result, rest.into_inner());
+        }
+    }
+
+    async fn write_some<B: IoBuf>(&mut self, buffer: B) -> (io::Result<usize>, B) {
+        match &mut self.half {
+            WriteHalf::Tcp(half) => half.write(buffer).await,
+            WriteHalf::Unix(half) => half.write(buffer).await,
+        }
+    }
+
+    /// Closes the sending side; the peer sees the end of the stream.
+    pub async fn shutdown(&mut self) -> io::Result<()> {
+        match &mut self.half {
+            WriteHalf::Tcp(half) => half.shutdown().await,
+            WriteHalf::Unix(half) => half.shutdown().await,
+        }
+    }
+
+    /// Makes the coming close look broken to the peer (a reset on TCP).
+    pub fn reset_on_close(&self) {
+        self.fd.reset_on_close();
+    }
+}
