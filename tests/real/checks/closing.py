@@ -21,6 +21,6 @@ def in_flight(bench):
 def ends(bench):
     for gateway in bench.gateways:
         begun = time.monotonic()
-        code = gateway.fleet.end(gateway.name, patience=DRAIN)
+        code = bench.fleet.end(gateway.name, patience=DRAIN)
         equal(code, 0, f"exit code of {gateway.name}")
         true(time.monotonic() - begun < DRAIN, f"{gateway.name} had to be killed")

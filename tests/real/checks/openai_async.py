@@ -45,25 +45,25 @@ async def close(bench):
     name = generation_name()
     async with client(bench) as api:
         stream = await api.chat.completions.create(model="counter", messages=say("count 200"), stream=True, user=name)
-        await anext(aiter(stream))
+        await anext(stream)
         await stream.close()
         await asyncio.to_thread(stopped, bench.chat.upstream, name)
 
 
 @check("cancelling a task that streams stops the origin within a second")
 async def cancel(bench):
-    name, begun = generation_name(), asyncio.Event()
-
-    async def follow(api):
-        async with await api.chat.completions.create(
-            model="counter", messages=say("count 200"), stream=True, user=name
-        ) as stream:
-            async for _ in stream:
-                begun.set()
-
+    name = generation_name()
     async with client(bench) as api:
-        task = asyncio.create_task(follow(api))
-        await begun.wait()
+        stream = await api.chat.completions.create(model="counter", messages=say("count 200"), stream=True, user=name)
+        await anext(stream)
+
+        async def follow():
+            async with stream:
+                async for _ in stream:
+                    pass
+
+        task = asyncio.create_task(follow())
+        await asyncio.sleep(0)  # one turn of the loop: the task now waits for a token
         task.cancel()
         await asyncio.wait([task])
         await asyncio.to_thread(stopped, bench.chat.upstream, name)

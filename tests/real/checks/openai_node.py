@@ -5,8 +5,6 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from harness.report import alarm
-
 SCRIPT = Path(__file__).resolve().parent.parent / "node" / "checks.mjs"
 LIMIT = 60
 
@@ -18,25 +16,22 @@ def run(bench, report) -> None:
     elif not (modules / "node_modules" / "openai").is_dir():
         report.skip("openai node", "the package is missing; run setup.sh again")
     else:
-        report.check("openai node: all of its checks ran", lambda: take_over(node, modules, bench, report), LIMIT + 5)
+        report.check("openai node: all of its checks ran", lambda: take_over(node, modules, bench, report), LIMIT)
 
 
 def take_over(node: str, modules: Path, bench, report) -> None:
-    # An end of its own, so that a stuck script doesn't hold the pipe that is read here.
-    command = [node, SCRIPT, bench.chat.url, bench.chat.upstream, modules]
-    process = bench.chat.fleet.start("node", command, stdout=subprocess.PIPE)
+    fleet = bench.fleet
+    process = fleet.start("node", [node, SCRIPT, bench.chat.url, bench.chat.upstream, modules], stdout=subprocess.PIPE)
     ran = expected = 0
     try:
-        with alarm(LIMIT):
-            for line in process.stdout:
-                result = json.loads(line)
-                if "ran" in result:
-                    expected = result["ran"]
-                    continue
-                ran += 1
-                report.record(f"openai node: {result['name']}", result["seconds"], result["fault"])
+        for line in process.stdout:
+            result = json.loads(line)
+            if "ran" in result:
+                expected = result["ran"]
+                continue
+            ran += 1
+            report.record(f"openai node: {result['name']}", result["seconds"], result["fault"])
     finally:
-        log = bench.chat.fleet.tail("node", 5)
-        code = bench.chat.fleet.end("node", patience=2)
+        code = fleet.end("node", patience=2)
     if code or not expected or ran != expected:
-        raise AssertionError(f"{ran} of {expected or 'unknown'} checks, node ended with {code}: {log}")
+        raise AssertionError(f"{ran} of {expected or 'unknown'} checks, node ended with {code}: {fleet.tail('node', 5)}")

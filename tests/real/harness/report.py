@@ -31,19 +31,22 @@ class Book:
 
         return add
 
-    def run(self, bench, report) -> None:
+    def run(self, bench, report, prefix: str = "") -> None:
         for name, function, limit in self.checks:
-            report.check(name, lambda: function(bench), limit)
+            report.check(prefix + name, lambda: function(bench), limit)
 
 
 class Report:
     def __init__(self, budget: float):
         self.deadline = time.monotonic() + budget
         self.passed = self.failed = 0
+        self.results: list[tuple[str, float, str | None]] = []
         self.strict = os.environ.get("CI") == "true"
 
     def check(self, name: str, function, limit: float = 15) -> bool:
         start = time.monotonic()
+        if start >= self.deadline:
+            return self.record(name, 0, "not run: the time for all checks is used up")
         try:
             with alarm(min(limit, self.deadline - start)):
                 result = function()
@@ -57,6 +60,7 @@ class Report:
         return self.record(name, time.monotonic() - start)
 
     def record(self, name: str, seconds: float, fault: str | None = None) -> bool:
+        self.results.append((name, seconds, fault))
         if fault is None:
             self.passed += 1
         else:
@@ -67,9 +71,6 @@ class Report:
     def skip(self, name: str, why: str) -> None:
         self.failed += self.strict
         print(f"SKIPPED: {name}: {why}{' (a failure, for CI=true)' if self.strict else ''}", flush=True)
-
-    def remaining(self) -> float:
-        return max(self.deadline - time.monotonic(), 1)
 
     def close(self) -> int:
         print(f"{self.passed} passed, {self.failed} failed", flush=True)
@@ -85,10 +86,10 @@ def alarm(seconds: float):
     """Raises Overtime in the main thread; again each second, should something swallow the first one."""
 
     def ring(*_):
-        raise Overtime(f"not done within {seconds:.0f} s")
+        raise Overtime(f"not done within {seconds:.1f} s")
 
     previous = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.01), 1)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1)
     try:
         yield
     finally:

@@ -1,0 +1,10 @@
+//! What lanes share besides the plan: padded atomics, lock-free; knows neither HTTP nor who reads it.
+
+pub mod lanes;
+pub mod loads;
+
+/// A value alone on its cache lines (two of them: the prefetcher fetches pairs), so that one lane's writes do not
+/// slow another lane's.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct Padded<T>(pub T);

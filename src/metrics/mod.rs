@@ -1,0 +1,19 @@
+//! T, S, B, TTFT and ITL: what is measured from where to where, and nowhere else.
+//!
+//! | measure | from | to |
+//! |---|---|---|
+//! | T, processing time | first byte of the request head read | last byte of the response handed to the kernel |
+//! | overhead, the gateway's share of T | T | minus the time spent waiting for the upstream |
+//! | TTFT, streams only | request head complete | first token-bearing event handed to the kernel |
+//! | ITL, streams only | one token-bearing event handed to the kernel | the next |
+//! | S, success rate | exchanges that ended as intended | all but those whose client left early |
+//! | B, throughput | requests, body bytes each way, token-bearing events | per second, over the last ten |
+//!
+//! Several token-bearing events that leave in one write count their gap once and zero for the others.
+//! Knows neither lanes nor HTTP.
+
+pub mod names;
+pub mod rates;
+pub mod recorder;
+pub mod snapshot;
+pub mod text;

@@ -1,0 +1,40 @@
+//! Every metric name and help text, once.
+
+/// A metric as the exposition shows it.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    /// Its name, with its unit.
+    pub name: &'static str,
+    /// What it counts, from where to where.
+    pub help: &'static str,
+}
+
+macro_rules! metrics {
+    ($($constant:ident $name:literal $help:literal)*) => {$(
+        #[doc = $help]
+        pub const $constant: Metric = Metric { name: $name, help: $help };
+    )*};
+}
+
+metrics! {
+    UPTIME "corelane_uptime_seconds" "Seconds since the gateway started."
+    GENERATION "corelane_plan_generation" "Generation of the plan in force; one more with each reload."
+    CONNECTIONS "corelane_connections" "Open client connections."
+    ACCEPTED "corelane_connections_accepted_total" "Client connections accepted."
+    HANDED_OVER "corelane_connections_handed_over_total" "Accepted connections handed to a less loaded lane."
+    UNROUTED "corelane_unrouted_requests_total" "Requests refused before a route was found."
+    PANICS "corelane_panics_total" "Panics, each of which cost one connection."
+    REQUESTS "corelane_requests_total" "Exchanges that ended, by route and class of status; 499 is a client that left."
+    BYTES_IN "corelane_request_body_bytes_total" "Request body bytes received."
+    BYTES_OUT "corelane_response_body_bytes_total" "Response body bytes sent."
+    TOKENS "corelane_tokens_total" "Token-bearing events relayed."
+    TOTAL "corelane_request_duration_seconds" "T: first byte of the request head to last byte of the response."
+    OVERHEAD "corelane_overhead_seconds" "The gateway's share of T: T minus the time spent waiting for the upstream."
+    TTFT "corelane_ttft_seconds" "Request head complete to the first token-bearing event sent; streams only."
+    ITL "corelane_itl_seconds" "From one token-bearing event sent to the next; streams only."
+    ENDPOINT_REQUESTS "corelane_endpoint_requests_total" "Exchanges that ended at an endpoint."
+    ENDPOINT_FAULTS "corelane_endpoint_faults_total" "Exchanges that failed through an endpoint."
+    ENDPOINT_CONNECTS "corelane_endpoint_connects_total" "Connections opened to an endpoint."
+    ENDPOINT_REUSED "corelane_endpoint_reused_total" "Attempts that found a pooled connection."
+    ENDPOINT_IN_FLIGHT "corelane_endpoint_in_flight" "Requests in flight at an endpoint."
+}

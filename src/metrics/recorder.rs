@@ -1,0 +1,320 @@
+//! One lane's counters and histograms: plain integers, written by one thread, swapped out whole.
+
+use hdrhistogram::Histogram;
+
+use crate::base::ids::{EndpointId, Id, IdVec, RouteId};
+use crate::base::summary::{Ended, Summary};
+
+/// Longest time that is told apart, microseconds; longer ones count as this.
+const LONGEST_US: u64 = 3_600_000_000;
+/// Two significant figures: each value is within 1 %, and a histogram stays at about 25 KiB.
+const FIGURES: u8 = 2;
+
+/// A histogram of microseconds. Its memory is taken with the first value: most routes never stream.
+#[derive(Debug, Clone, Default)]
+pub struct Times {
+    histogram: Option<Histogram<u64>>,
+    sum_us: u64,
+}
+
+impl Times {
+    /// Counts one time.
+    pub fn record(&mut self, us: u64) {
+        self.record_n(us, 1);
+    }
+
+    /// Counts the same time `count` times.
+    pub fn record_n(&mut self, us: u64, count: u64) {
+        let histogram = self.histogram.get_or_insert_with(|| {
+            Histogram::new_with_bounds(1, LONGEST_US, FIGURES).expect("constant bounds are in order")
+        });
+        histogram.saturating_record_n(us.max(1), count);
+        self.sum_us += us * count;
+    }
+
+    /// Adds another histogram's counts.
+    pub fn add(&mut self, other: &Self) {
+        let Some(theirs) = &other.histogram else { return };
+        match &mut self.histogram {
+            Some(ours) => ours.add(theirs).expect("all histograms have the same bounds"),
+            None => self.histogram = Some(theirs.clone()),
+        }
+        self.sum_us += other.sum_us;
+    }
+
+    /// How many times were counted.
+    pub fn count(&self) -> u64 {
+        self.histogram.as_ref().map_or(0, Histogram::len)
+    }
+
+    /// Their sum, exact.
+    pub fn sum_us(&self) -> u64 {
+        self.sum_us
+    }
+
+    /// The value at a quantile in `0.0..=1.0`; zero while nothing was counted.
+    pub fn quantile_us(&self, quantile: f64) -> u64 {
+        self.histogram.as_ref().map_or(0, |histogram| histogram.value_at_quantile(quantile))
+    }
+
+    /// The largest value; zero while nothing was counted.
+    pub fn max_us(&self) -> u64 {
+        self.histogram.as_ref().map_or(0, Histogram::max)
+    }
+
+    /// How many values are at most `us`.
+    pub fn count_up_to(&self, us: u64) -> u64 {
+        self.histogram.as_ref().map_or(0, |histogram| histogram.count_between(0, us))
+    }
+
+    fn clear(&mut self) {
+        if let Some(histogram) = &mut self.histogram {
+            histogram.reset();
+        }
+        self.sum_us = 0;
+    }
+}
+
+/// What is counted of one route.
+#[derive(Debug, Clone, Default)]
+pub struct RouteCounts {
+    /// Exchanges that ended.
+    pub requests: u64,
+    /// Of them, those that ended as intended.
+    pub success: u64,
+    /// Of them, those whose client left early.
+    pub client_closed: u64,
+    /// Answers by class of status: 1xx (never), 2xx, 3xx, 4xx, 5xx, and 499.
+    pub statuses: [u64; 6],
+    /// Body bytes from clients.
+    pub bytes_in: u64,
+    /// Body bytes to clients.
+    pub bytes_out: u64,
+    /// Token-bearing events.
+    pub tokens: u64,
+    /// T.
+    pub total: Times,
+    /// The gateway's share of T.
+    pub overhead: Times,
+    /// TTFT.
+    pub ttft: Times,
+    /// ITL.
+    pub itl: Times,
+}
+
+/// What is counted of one endpoint.
+#[derive(Debug, Clone, Default)]
+pub struct EndpointCounts {
+    /// Exchanges that ended here.
+    pub requests: u64,
+    /// Of them, those it is to blame for.
+    pub faults: u64,
+    /// Connections opened to it.
+    pub connects: u64,
+    /// Attempts on a pooled connection.
+    pub reused: u64,
+    /// T.
+    pub total: Times,
+    /// TTFT.
+    pub ttft: Times,
+    /// ITL.
+    pub itl: Times,
+}
+
+/// What is counted of a lane as a whole.
+#[derive(Debug, Clone, Default)]
+pub struct LaneCounts {
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Of them, those handed to another lane.
+    pub handed_over: u64,
+    /// Requests refused before a route was found.
+    pub unrouted: u64,
+    /// Panics that cost a connection.
+    pub panics: u64,
+}
+
+/// All that one lane counts under one plan.
+#[derive(Debug, Clone, Default)]
+pub struct Recorder {
+    /// The lane itself.
+    pub lane: LaneCounts,
+    /// By route.
+    pub routes: IdVec<RouteId, RouteCounts>,
+    /// By endpoint.
+    pub endpoints: IdVec<EndpointId, EndpointCounts>,
+}
+
+impl Recorder {
+    /// An empty recorder for a plan with this many routes and endpoints.
+    pub fn new(routes: usize, endpoints: usize) -> Self {
+        Self {
+            lane: LaneCounts::default(),
+            routes: (0..routes).map(|_| RouteCounts::default()).collect(),
+            endpoints: (0..endpoints).map(|_| EndpointCounts::default()).collect(),
+        }
+    }
+
+    /// Counts a finished exchange.
+    pub fn record(&mut self, summary: &Summary) {
+        let Some(route) = summary.route else {
+            self.lane.unrouted += 1;
+            return;
+        };
+        let counts = &mut self.routes[route];
+        counts.requests += 1;
+        counts.success += u64::from(summary.ended == Ended::Well);
+        counts.client_closed += u64::from(summary.ended == Ended::ClientLeft);
+        let class = if summary.status == 499 { 5 } else { usize::from(summary.status / 100).clamp(1, 5) - 1 };
+        counts.statuses[class] += 1;
+        counts.bytes_in += summary.bytes_in;
+        counts.bytes_out += summary.bytes_out;
+        counts.tokens += summary.tokens;
+        counts.total.record(summary.total_us);
+        counts.overhead.record(summary.overhead_us);
+        if let Some(ttft) = summary.ttft_us {
+            counts.ttft.record(ttft);
+        }
+        if let Some(endpoint) = summary.endpoint {
+            let counts = &mut self.endpoints[endpoint];
+            counts.requests += 1;
+            counts.faults += u64::from(summary.upstream_fault);
+            counts.total.record(summary.total_us);
+            if let Some(ttft) = summary.ttft_us {
+                counts.ttft.record(ttft);
+            }
+        }
+    }
+
+    /// Counts gaps between token-bearing events: the first of `events` came after `us`, the others with it.
+    pub fn record_gap(&mut self, route: RouteId, endpoint: EndpointId, us: u64, events: u64) {
+        for times in [&mut self.routes[route].itl, &mut self.endpoints[endpoint].itl] {
+            times.record(us);
+            if events > 1 {
+                times.record_n(0, events - 1);
+            }
+        }
+    }
+
+    /// Empties it, keeping its memory.
+    pub fn clear(&mut self) {
+        self.lane = LaneCounts::default();
+        for position in 0..self.routes.len() {
+            let counts = &mut self.routes[RouteId::at(position)];
+            let (mut total, mut overhead) = (std::mem::take(&mut counts.total), std::mem::take(&mut counts.overhead));
+            let (mut ttft, mut itl) = (std::mem::take(&mut counts.ttft), std::mem::take(&mut counts.itl));
+            [&mut total, &mut overhead, &mut ttft, &mut itl].into_iter().for_each(Times::clear);
+            *counts = RouteCounts { total, overhead, ttft, itl, ..RouteCounts::default() };
+        }
+        for position in 0..self.endpoints.len() {
+            let counts = &mut self.endpoints[EndpointId::at(position)];
+            let mut total = std::mem::take(&mut counts.total);
+            let (mut ttft, mut itl) = (std::mem::take(&mut counts.ttft), std::mem::take(&mut counts.itl));
+            [&mut total, &mut ttft, &mut itl].into_iter().for_each(Times::clear);
+            *counts = EndpointCounts { total, ttft, itl, ..EndpointCounts::default() };
+        }
+    }
+}
+
+impl RouteCounts {
+    /// Adds another lane's counts.
+    pub fn add(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.success += other.success;
+        self.client_closed += other.client_closed;
+        for (ours, theirs) in self.statuses.iter_mut().zip(other.statuses) {
+            *ours += theirs;
+        }
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
+        self.tokens += other.tokens;
+        self.total.add(&other.total);
+        self.overhead.add(&other.overhead);
+        self.ttft.add(&other.ttft);
+        self.itl.add(&other.itl);
+    }
+
+    /// S: successes out of all exchanges but those whose client left; 1 while there is none.
+    pub fn success_rate(&self) -> f64 {
+        match self.requests - self.client_closed {
+            0 => 1.0,
+            counted => self.success as f64 / counted as f64,
+        }
+    }
+}
+
+impl EndpointCounts {
+    /// Adds another lane's counts.
+    pub fn add(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.faults += other.faults;
+        self.connects += other.connects;
+        self.reused += other.reused;
+        self.total.add(&other.total);
+        self.ttft.add(&other.ttft);
+        self.itl.add(&other.itl);
+    }
+}
+
+impl LaneCounts {
+    /// Adds another lane's counts.
+    pub fn add(&mut self, other: &Self) {
+        self.accepted += other.accepted;
+        self.handed_over += other.handed_over;
+        self.unrouted += other.unrouted;
+        self.panics += other.panics;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary(status: u16, ended: Ended) -> Summary {
+        Summary {
+            route: Some(RouteId::at(0)),
+            endpoint: Some(EndpointId::at(0)),
+            ended,
+            upstream_fault: status >= 500,
+            status,
+            total_us: 1000,
+            overhead_us: 10,
+            ttft_us: None,
+            bytes_in: 1,
+            bytes_out: 2,
+            tokens: 0,
+        }
+    }
+
+    #[test]
+    fn a_client_that_leaves_early_lowers_no_success_rate() {
+        let mut recorder = Recorder::new(1, 1);
+        recorder.record(&summary(200, Ended::Well));
+        recorder.record(&summary(499, Ended::ClientLeft));
+        let counts = &recorder.routes[RouteId::at(0)];
+        assert_eq!((counts.requests, counts.client_closed, counts.success_rate()), (2, 1, 1.0));
+        recorder.record(&summary(502, Ended::Badly));
+        assert_eq!(recorder.routes[RouteId::at(0)].success_rate(), 0.5);
+        assert_eq!(recorder.endpoints[EndpointId::at(0)].faults, 1);
+        assert_eq!(recorder.routes[RouteId::at(0)].statuses, [0, 1, 0, 0, 1, 1]);
+    }
+
+    #[test]
+    fn merged_histograms_hold_the_values_of_both() {
+        let (mut a, mut b) = (Times::default(), Times::default());
+        (1..=50).for_each(|us| a.record(us));
+        (51..=100).for_each(|us| b.record(us));
+        a.add(&b);
+        assert_eq!((a.count(), a.sum_us(), a.max_us(), a.quantile_us(0.5)), (100, 5050, 100, 50));
+        assert_eq!(a.count_up_to(10), 10);
+    }
+
+    #[test]
+    fn a_cleared_recorder_counts_from_zero() {
+        let mut recorder = Recorder::new(1, 1);
+        recorder.record(&summary(200, Ended::Well));
+        recorder.clear();
+        assert_eq!(recorder.routes[RouteId::at(0)].requests, 0);
+        assert_eq!(recorder.routes[RouteId::at(0)].total.count(), 0);
+    }
+}

@@ -1,0 +1,148 @@
+//! The Prometheus exposition format, version 0.0.4, and OpenMetrics 1.0 where it differs.
+
+use std::fmt::{Display, Write};
+
+use super::names::Metric;
+use super::recorder::Times;
+
+/// Upper bounds of histogram buckets, seconds: what a gateway adds is in the first, a long generation in the last.
+const BUCKETS_S: [f64; 20] = [
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+    10.0, 30.0, 60.0, 300.0,
+];
+
+/// Which of the two formats is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// `text/plain; version=0.0.4`.
+    Prometheus,
+    /// `application/openmetrics-text; version=1.0.0`.
+    OpenMetrics,
+}
+
+impl Format {
+    /// The format an Accept field asks for.
+    pub fn of_accept(accept: &str) -> Self {
+        if accept.contains("application/openmetrics-text") { Self::OpenMetrics } else { Self::Prometheus }
+    }
+
+    /// The media type of the answer.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+/// Writes metrics one after the other.
+#[derive(Debug)]
+pub struct Exposition {
+    out: String,
+    format: Format,
+}
+
+/// Labels of one series, `name` and value.
+pub type Labels<'a> = &'a [(&'a str, &'a str)];
+
+impl Exposition {
+    /// An empty text.
+    pub fn new(format: Format) -> Self {
+        Self { out: String::new(), format }
+    }
+
+    /// A counter with all its series. Its name ends in `_total`.
+    pub fn counter<'a>(&mut self, metric: Metric, series: impl IntoIterator<Item = (Vec<(&'a str, &'a str)>, u64)>) {
+        // OpenMetrics names the family without the suffix that its samples carry.
+        let family = match self.format {
+            Format::Prometheus => metric.name,
+            Format::OpenMetrics => metric.name.trim_end_matches("_total"),
+        };
+        self.family(family, metric.help, "counter");
+        for (labels, value) in series {
+            self.sample(metric.name, "", &labels, value);
+        }
+    }
+
+    /// A gauge with all its series.
+    pub fn gauge<'a>(&mut self, metric: Metric, series: impl IntoIterator<Item = (Vec<(&'a str, &'a str)>, f64)>) {
+        self.family(metric.name, metric.help, "gauge");
+        for (labels, value) in series {
+            self.sample(metric.name, "", &labels, value);
+        }
+    }
+
+    /// A histogram with all its series.
+    pub fn histogram<'a>(
+        &mut self,
+        metric: Metric,
+        series: impl IntoIterator<Item = (Vec<(&'a str, &'a str)>, &'a Times)>,
+    ) {
+        self.family(metric.name, metric.help, "histogram");
+        for (labels, times) in series {
+            for bound in BUCKETS_S {
+                let text = bound.to_string();
+                let mut labels = labels.clone();
+                labels.push(("le", &text));
+                self.sample(metric.name, "_bucket", &labels, times.count_up_to((bound * 1e6) as u64));
+            }
+            let mut infinite = labels.clone();
+            infinite.push(("le", "+Inf"));
+            self.sample(metric.name, "_bucket", &infinite, times.count());
+            self.sample(metric.name, "_sum", &labels, times.sum_us() as f64 / 1e6);
+            self.sample(metric.name, "_count", &labels, times.count());
+        }
+    }
+
+    /// The whole text.
+    pub fn finish(mut self) -> String {
+        if self.format == Format::OpenMetrics {
+            self.out.push_str("# EOF\n");
+        }
+        self.out
+    }
+
+    fn family(&mut self, name: &str, help: &str, kind: &str) {
+        let _ = writeln!(self.out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, suffix: &str, labels: Labels<'_>, value: impl Display) {
+        self.out.push_str(name);
+        self.out.push_str(suffix);
+        for (position, (label, text)) in labels.iter().enumerate() {
+            let _ = write!(self.out, "{}{label}=\"{}\"", if position == 0 { '{' } else { ',' }, escaped(text));
+        }
+        let _ = writeln!(self.out, "{} {value}", if labels.is_empty() { "" } else { "}" });
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::names;
+
+    #[test]
+    fn both_formats_write_what_their_readers_expect() {
+        let mut times = Times::default();
+        times.record(60);
+        for (format, family, end) in [
+            (Format::Prometheus, "# TYPE corelane_panics_total counter", ""),
+            (Format::OpenMetrics, "# TYPE corelane_panics counter", "# EOF\n"),
+        ] {
+            let mut out = Exposition::new(format);
+            out.counter(names::PANICS, [(vec![("lane", "a\"b")], 3)]);
+            out.histogram(names::TOTAL, [(vec![("route", "r")], &times)]);
+            let text = out.finish();
+            assert!(text.contains(family), "{text}");
+            assert!(text.contains("corelane_panics_total{lane=\"a\\\"b\"} 3\n"), "{text}");
+            assert!(text.contains("corelane_request_duration_seconds_bucket{route=\"r\",le=\"0.00005\"} 0\n"));
+            assert!(text.contains("corelane_request_duration_seconds_bucket{route=\"r\",le=\"0.0001\"} 1\n"));
+            assert!(text.contains("corelane_request_duration_seconds_sum{route=\"r\"} 0.00006\n"), "{text}");
+            assert!(text.ends_with(end));
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The compiled form of a configuration: resolved, complete, immutable, shared by all lanes.
+//!
+//! A plan has no "unset", no name that is looked up later and no value that needs checking again. Ids are valid only
+//! inside their own plan.
+
+pub mod cell;
+pub mod compile;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::balance::BalancerKind;
+use crate::base::ids::{ClusterId, EndpointId, IdVec, RouteId};
+use crate::board::loads::EndpointLoad;
+use crate::codec::reply::LocalReply;
+use crate::net::address::Address;
+use crate::pool::IdleLimit;
+use crate::route::RouteTable;
+
+/// Everything lanes need to know.
+#[derive(Debug)]
+pub struct Plan {
+    /// One more with each reload; the first is 1.
+    pub generation: u64,
+    /// When it was compiled.
+    pub loaded_at: SystemTime,
+    /// The file's text as written, for `/config`; empty where there is no file.
+    pub written: String,
+    /// What cannot change while running.
+    pub server: ServerPlan,
+    /// Where clients are accepted.
+    pub listeners: Vec<ListenerPlan>,
+    /// Bounds on clients.
+    pub limits: LimitsPlan,
+    /// All clusters.
+    pub clusters: IdVec<ClusterId, ClusterPlan>,
+    /// All endpoints of all clusters.
+    pub endpoints: IdVec<EndpointId, EndpointPlan>,
+    /// All routes.
+    pub routes: IdVec<RouteId, RoutePlan>,
+    /// How routes are found.
+    pub table: RouteTable,
+}
+
+/// What is fixed for the life of the process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerPlan {
+    /// Cores to pin lanes to, one each; empty for lanes that are not pinned.
+    pub cores: Vec<usize>,
+    /// How many lanes; none for one per core that may be used.
+    pub lanes: Option<usize>,
+    /// The driver asked for; none for the best that runs.
+    pub io: Option<crate::net::driver::IoDriver>,
+    /// Where the admin API listens; none where it is off.
+    pub admin: Option<Address>,
+    /// How long a drain may take.
+    pub drain: Duration,
+    /// How long accepting goes on after a drain began.
+    pub drain_delay: Duration,
+}
+
+/// One address that is accepted on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerPlan {
+    /// Where.
+    pub address: Address,
+    /// What a client means that closes its sending side after a complete request.
+    pub on_half_close: HalfClose,
+}
+
+/// What a client means that closes its sending side after a complete request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HalfClose {
+    /// It left: the upstream request is cancelled.
+    Cancel,
+    /// It still waits for the answer.
+    Finish,
+}
+
+/// Bounds on clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitsPlan {
+    /// Open client connections over all lanes.
+    pub connections: usize,
+    /// Bytes of a request head.
+    pub head_bytes: usize,
+    /// From the first byte of a head to its end.
+    pub head_timeout: Option<Duration>,
+    /// A client connection between exchanges.
+    pub idle_timeout: Option<Duration>,
+}
+
+/// One cluster.
+#[derive(Debug)]
+pub struct ClusterPlan {
+    /// Its name.
+    pub name: String,
+    /// Its endpoints, in the order written.
+    pub endpoints: Vec<EndpointId>,
+    /// Who picks.
+    pub balancer: BalancerKind,
+    /// Which Host is sent.
+    pub host: HostRule,
+    /// Its clocks.
+    pub timeouts: Timeouts,
+    /// How long idle connections are kept.
+    pub idle: IdleLimit,
+    /// Idle connections per endpoint over all lanes.
+    pub max_idle: usize,
+}
+
+/// Which Host is sent upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostRule {
+    /// The endpoint's own authority.
+    Endpoint,
+    /// The one the client sent.
+    Keep,
+}
+
+/// The clocks of a cluster; none never runs out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until a connection stands.
+    pub connect: Duration,
+    /// From the last byte of the request to the first of the answer.
+    pub first_byte: Option<Duration>,
+    /// Silence inside an answer.
+    pub between_bytes: Option<Duration>,
+    /// The whole exchange.
+    pub total: Option<Duration>,
+}
+
+/// One endpoint.
+#[derive(Debug)]
+pub struct EndpointPlan {
+    /// The cluster it belongs to.
+    pub cluster: ClusterId,
+    /// As written: its name in metrics and statistics.
+    pub url: String,
+    /// Where it listens; several where its name has several addresses, tried in order.
+    pub addresses: Vec<Address>,
+    /// Path in front of the client's target, without a slash at its end.
+    pub base: String,
+    /// Its own authority, for Host.
+    pub host: String,
+    /// Its share relative to the others.
+    pub weight: u32,
+    /// Its load over all lanes; kept through reloads.
+    pub load: Arc<EndpointLoad>,
+}
+
+/// One route.
+#[derive(Debug)]
+pub struct RoutePlan {
+    /// Its name.
+    pub name: String,
+    /// What it does.
+    pub action: Action,
+    /// Longest request body.
+    pub body_max: u64,
+}
+
+/// What a route does.
+#[derive(Debug)]
+pub enum Action {
+    /// Sends the request to one of these clusters; weights are shares, their sum is not zero.
+    Forward(Vec<(ClusterId, u32)>),
+    /// Answers by itself.
+    Respond(LocalReply),
+}

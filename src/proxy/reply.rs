@@ -1,0 +1,143 @@
+//! Fault to answer: status, code and words of everything the gateway refuses, in one table.
+
+use crate::base::fault::{Fault, FaultKind, Sent, Stage};
+use crate::codec::error::CodecError;
+use crate::codec::reply::ErrorReply;
+
+fn error(status: u16, code: &'static str, message: impl Into<String>) -> ErrorReply {
+    let should_retry = (status == 408 || status == 429 || status >= 500).then_some(false);
+    ErrorReply { status, code, message: message.into(), proxy_status: None, should_retry, allow: None }
+}
+
+/// The answer to a client whose message breaks HTTP/1.1 or a limit.
+pub(super) fn of_codec(broken: CodecError) -> ErrorReply {
+    let (code, hint) = match broken.status() {
+        431 => ("head_too_large", "send fewer or shorter header fields"),
+        414 => ("uri_too_long", "send a shorter target"),
+        501 => ("not_implemented", "send the body with Content-Length or chunked"),
+        _ => ("bad_request", "send a well-formed HTTP/1.1 message"),
+    };
+    error(broken.status(), code, format!("The request was refused: {broken}; {hint}."))
+}
+
+/// The answer to a request on a path that breaks the rules.
+pub(super) fn bad_path() -> ErrorReply {
+    error(400, "bad_request", "The path was refused: dot segments, encoded slashes, backslashes and broken escapes are not allowed; send the plain path.")
+}
+
+/// The answer where no route fits.
+pub(super) fn no_route() -> ErrorReply {
+    error(404, "route_not_found", "No route has this host and path; check the URL.")
+}
+
+/// The answer where a route fits but for its method.
+pub(super) fn other_methods(methods: &[String]) -> ErrorReply {
+    let allow = methods.join(", ");
+    let message = format!("This path does not take this method; use one of: {allow}.");
+    ErrorReply { allow: Some(allow), ..error(405, "method_not_allowed", message) }
+}
+
+/// The answer to CONNECT and TRACE.
+pub(super) fn method_not_implemented() -> ErrorReply {
+    error(501, "not_implemented", "CONNECT and TRACE are not implemented by this gateway.")
+}
+
+/// The answer to any expectation but `100-continue`.
+pub(super) fn expectation() -> ErrorReply {
+    error(417, "expectation_failed", "The only expectation this gateway meets is 100-continue; leave the Expect field out.")
+}
+
+/// The answer to a body longer than the route allows.
+pub(super) fn body_too_large(max: u64) -> ErrorReply {
+    error(413, "body_too_large", format!("The request body is longer than the {max} bytes allowed here; send a shorter one."))
+}
+
+/// The answer to a head or body that comes too slowly.
+pub(super) fn too_slow() -> ErrorReply {
+    ErrorReply {
+        should_retry: Some(true),
+        ..error(408, "request_timeout", "The request did not arrive in time; send it again, faster.")
+    }
+}
+
+/// The answer to a fault, none where nobody is left to answer.
+///
+/// `x-should-retry` is true only where the upstream cannot have executed anything.
+pub(super) fn of_fault(fault: &Fault) -> Option<ErrorReply> {
+    let untouched = fault.sent == Sent::Nothing;
+    let upstream = |status, code, message: &str, proxy_status| ErrorReply {
+        proxy_status: Some(proxy_status),
+        should_retry: Some(untouched),
+        ..error(status, code, message)
+    };
+    Some(match (fault.kind, fault.stage) {
+        (FaultKind::ClientLeft, _) => return None,
+        (FaultKind::NoEndpoint, _) => ErrorReply {
+            should_retry: Some(true),
+            ..error(503, "no_endpoint", "No endpoint is available for this request; try again later.")
+        },
+        (FaultKind::Refused, _) => upstream(
+            502,
+            "upstream_connect",
+            "The AI system did not accept a connection; try again later.",
+            "connection_refused",
+        ),
+        (FaultKind::Timeout, Stage::Connect) => upstream(
+            504,
+            "upstream_timeout",
+            "The AI system did not accept a connection in time; try again later.",
+            "connection_timeout",
+        ),
+        (FaultKind::Timeout, _) => upstream(
+            504,
+            "upstream_timeout",
+            "The AI system did not answer in time; the request may have been executed.",
+            "http_response_timeout",
+        ),
+        (FaultKind::Reset, _) => upstream(
+            502,
+            "upstream_reset",
+            "The AI system closed the connection before it answered; the request may have been executed.",
+            "connection_terminated",
+        ),
+        (FaultKind::Truncated, _) => upstream(
+            502,
+            "upstream_reset",
+            "The AI system broke off its answer.",
+            "http_response_incomplete",
+        ),
+        (FaultKind::Invalid, _) => upstream(
+            502,
+            "upstream_invalid",
+            "The AI system's answer breaks HTTP/1.1; the request may have been executed.",
+            "http_protocol_error",
+        ),
+        (FaultKind::TooSlow, _) => too_slow(),
+        (FaultKind::NoRoute, _) => no_route(),
+        (FaultKind::BadMessage | FaultKind::BodyTooLarge, _) => {
+            error(400, "bad_request", "The request was refused; send a well-formed HTTP/1.1 message.")
+        }
+        (FaultKind::Draining, _) => {
+            ErrorReply { should_retry: Some(true), ..error(503, "draining", "The gateway is shutting down; try again.") }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_may_retry_only_what_was_never_executed() {
+        let retry = |stage, kind, sent| of_fault(&Fault::upstream(stage, kind, sent)).unwrap().should_retry;
+        assert_eq!(retry(Stage::Connect, FaultKind::Refused, Sent::Nothing), Some(true));
+        assert_eq!(retry(Stage::Wait, FaultKind::Reset, Sent::Wholly), Some(false));
+        assert_eq!(retry(Stage::Send, FaultKind::Reset, Sent::Partly), Some(false));
+        assert_eq!(retry(Stage::Wait, FaultKind::Timeout, Sent::Wholly), Some(false));
+    }
+
+    #[test]
+    fn a_client_that_left_gets_nothing() {
+        assert!(of_fault(&Fault::client_left(Stage::Wait, Sent::Wholly)).is_none());
+    }
+}

@@ -1,0 +1,170 @@
+//! What a lane lends to its exchanges: the plan, the balancers, the pools, the recorder.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Instant;
+
+use super::upstream::Upstream;
+use super::watchdog::Watchdogs;
+use crate::base::ids::{ClusterId, EndpointId, IdVec, LaneId};
+use crate::base::rng::Rng;
+use crate::board::loads::EndpointLoad;
+use crate::cluster::Cluster;
+use crate::metrics::recorder::Recorder;
+use crate::plan::Plan;
+use crate::plan::cell::PlanCell;
+use crate::pool::Pool;
+
+/// One lane's own part of a plan. An exchange holds it by a count that no other lane touches.
+pub struct LanePlan {
+    /// The plan.
+    pub plan: Arc<Plan>,
+    /// Balancers.
+    pub clusters: IdVec<ClusterId, RefCell<Cluster>>,
+    /// Pools and loads; an endpoint that stays through a reload keeps its own.
+    pub endpoints: IdVec<EndpointId, Rc<EndpointOnLane>>,
+    /// What is counted under this plan.
+    pub recorder: RefCell<Recorder>,
+}
+
+/// One endpoint as one lane carries it.
+pub struct EndpointOnLane {
+    /// Idle connections.
+    pub pool: RefCell<Pool<Upstream>>,
+    /// Its load over all lanes.
+    pub load: Arc<EndpointLoad>,
+    /// No plan has it any more: what comes back is closed.
+    pub retired: Cell<bool>,
+}
+
+/// What a lane lends to its exchanges.
+pub struct LaneState {
+    /// Which lane this is.
+    pub lane: LaneId,
+    /// Where new plans appear.
+    pub cell: Arc<PlanCell>,
+    /// Deadlines of all client connections.
+    pub watchdogs: Rc<Watchdogs>,
+    /// The process is shutting down: answers carry `connection: close`.
+    pub draining: Cell<bool>,
+    /// Chance: ids of exchanges, shares of clusters.
+    pub rng: RefCell<Rng>,
+    current: RefCell<Rc<LanePlan>>,
+    evictor: RefCell<Waker>,
+}
+
+impl LaneState {
+    /// A lane that runs `plan`.
+    pub fn new(lane: LaneId, cell: Arc<PlanCell>, plan: LanePlan, rng: Rng) -> Self {
+        Self {
+            lane,
+            cell,
+            watchdogs: Rc::default(),
+            draining: Cell::new(false),
+            rng: RefCell::new(rng),
+            current: RefCell::new(Rc::new(plan)),
+            evictor: RefCell::new(Waker::noop().clone()),
+        }
+    }
+
+    /// The plan in force on this lane.
+    pub fn plan(&self) -> Rc<LanePlan> {
+        Rc::clone(&self.current.borrow())
+    }
+
+    /// Puts a new plan in force and returns the old one, which exchanges may still hold.
+    pub fn replace(&self, plan: LanePlan) -> Rc<LanePlan> {
+        self.current.replace(Rc::new(plan))
+    }
+
+    /// Drops pooled connections that their endpoint closed. Polled by one task for the life of the lane; reads of
+    /// pooled connections wake it.
+    pub fn evict_closed(&self, now: Instant, cx: &mut Context<'_>) {
+        self.evictor.replace(cx.waker().clone());
+        for endpoint in self.plan().endpoints.iter() {
+            endpoint.pool.borrow_mut().evict(now, |idle| idle.poll_over(cx).is_ready());
+        }
+    }
+
+    /// Keeps a connection for the next attempt, with a read posted that tells when the endpoint closes it.
+    pub fn give_back(&self, endpoint: &EndpointOnLane, mut upstream: Upstream, now: Instant) {
+        if endpoint.retired.get() || self.draining.get() {
+            return;
+        }
+        upstream.settle();
+        let over = {
+            let waker = self.evictor.borrow();
+            upstream.poll_over(&mut Context::from_waker(&waker)).is_ready()
+        };
+        if !over {
+            let surplus = endpoint.pool.borrow_mut().put(upstream, now);
+            drop(surplus);
+        }
+    }
+
+    /// A fresh id for an exchange: 128 bits in lower-case hex.
+    pub fn request_id(&self) -> RequestId {
+        let mut rng = self.rng.borrow_mut();
+        RequestId::new(rng.next_u64(), rng.next_u64())
+    }
+}
+
+impl EndpointOnLane {
+    /// The newest pooled connection that is still open.
+    pub fn checkout(&self, now: Instant) -> Option<Upstream> {
+        loop {
+            let mut upstream = self.pool.borrow_mut().take(now)?;
+            // Its close may have been noticed already, with the evictor not run yet.
+            if upstream.poll_over(&mut Context::from_waker(Waker::noop())).is_pending() {
+                return Some(upstream);
+            }
+        }
+    }
+}
+
+/// The id of one exchange.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestId([u8; 32]);
+
+impl RequestId {
+    fn new(high: u64, low: u64) -> Self {
+        let mut text = [0; 32];
+        for (position, digit) in text.iter_mut().enumerate() {
+            let half = if position < 16 { high } else { low };
+            *digit = b"0123456789abcdef"[(half >> (60 - 4 * (position % 16)) & 15) as usize];
+        }
+        Self(text)
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("hex digits are ASCII")
+    }
+}
+
+/// One request in flight at an endpoint; released on every path, however the exchange ends.
+pub struct InFlight {
+    endpoint: Rc<EndpointOnLane>,
+    lane: LaneId,
+}
+
+impl InFlight {
+    /// Counts one request at `endpoint`.
+    pub fn reserve(endpoint: &Rc<EndpointOnLane>, lane: LaneId) -> Self {
+        endpoint.load.add(lane);
+        Self { endpoint: Rc::clone(endpoint), lane }
+    }
+
+    /// The endpoint.
+    pub fn endpoint(&self) -> &Rc<EndpointOnLane> {
+        &self.endpoint
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.endpoint.load.remove(self.lane);
+    }
+}

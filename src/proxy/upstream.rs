@@ -1,0 +1,84 @@
+//! One upstream connection: its halves, its response reader, its write buffer.
+
+use std::task::{Context, Poll};
+
+use bytes::BytesMut;
+
+use crate::base::fault::{Fault, FaultKind, Sent, Stage};
+use crate::base::limits::WRITE_BYTES_KEPT;
+use crate::codec::Progress;
+use crate::codec::framing::Framing;
+use crate::codec::head::ResponseHead;
+use crate::codec::response::{ResponseEvent, ResponseReader};
+use crate::net::stream::{Reader, Stream, Writer};
+
+/// A connection to an endpoint.
+pub struct Upstream {
+    pub(super) reader: Reader,
+    pub(super) writer: Writer,
+    pub(super) responses: ResponseReader,
+    pub(super) out: BytesMut,
+}
+
+/// What comes before the body of an answer.
+pub(super) enum AnswerHead {
+    /// An interim answer; the final one follows.
+    Interim(ResponseHead),
+    /// The final head.
+    Final(ResponseHead, Framing),
+}
+
+impl Upstream {
+    pub(super) fn new(stream: Stream) -> Self {
+        let Stream { reader, writer } = stream;
+        Self { reader, writer, responses: ResponseReader::new(), out: BytesMut::new() }
+    }
+
+    /// Ready when an idle connection is no longer good: closed, failed, or sending what nobody asked for.
+    pub fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.reader.poll_fill(cx).map(|_| ())
+    }
+
+    /// An exchange ended: large buffers are let go before the connection lies idle.
+    pub fn settle(&mut self) {
+        debug_assert!(
+            self.reader.is_armed() || self.reader.unread().is_empty(),
+            "bytes left on a returned connection would answer someone else's request"
+        );
+        self.reader.settle();
+        if self.out.capacity() > WRITE_BYTES_KEPT {
+            self.out = BytesMut::new();
+        }
+    }
+}
+
+/// The next head of the answer, reading on as long as it is incomplete.
+pub(super) fn poll_head(
+    reader: &mut Reader,
+    responses: &mut ResponseReader,
+    sent: Sent,
+    cx: &mut Context<'_>,
+) -> Poll<Result<AnswerHead, Fault>> {
+    let fault = |kind| Poll::Ready(Err(Fault::upstream(Stage::Wait, kind, sent)));
+    loop {
+        if !reader.is_armed() {
+            match responses.next(reader.unread()) {
+                Ok(Progress::Ready(ResponseEvent::Interim(head))) => {
+                    return Poll::Ready(Ok(AnswerHead::Interim(head)));
+                }
+                Ok(Progress::Ready(ResponseEvent::Head(head, framing))) => {
+                    return Poll::Ready(Ok(AnswerHead::Final(head, framing)));
+                }
+                Ok(Progress::Ready(ResponseEvent::Data(_) | ResponseEvent::End)) | Err(_) => {
+                    return fault(FaultKind::Invalid);
+                }
+                Ok(Progress::NeedMore) => {}
+            }
+        }
+        match reader.poll_fill(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Ok(0) | Err(_)) => return fault(FaultKind::Reset),
+            Poll::Ready(Ok(_)) => {}
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Host, path, method and header conditions of one route, and how specific they are.
+
+use super::glob::{Case, Glob};
+use crate::codec::head::{Method, RequestHead};
+
+/// What a path must look like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathRule {
+    /// The whole path.
+    Exact(String),
+    /// Segments, of which some are parameters that take one non-empty segment.
+    Segments(Vec<Segment>),
+    /// What it starts with; ends in `/`. The path without that slash fits too.
+    Prefix(String),
+}
+
+/// One segment of a path with parameters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Segment {
+    /// This text.
+    Fixed(String),
+    /// Any one segment that is not empty.
+    Parameter,
+}
+
+impl PathRule {
+    /// Compiles `/v1/models`, `/v1/*` or `/v2/models/{model}/infer`.
+    pub fn new(pattern: &str) -> Self {
+        if let Some(prefix) = pattern.strip_suffix('*') {
+            Self::Prefix(prefix.to_owned())
+        } else if pattern.contains('{') {
+            let segment = |text: &str| match text.starts_with('{') {
+                true => Segment::Parameter,
+                false => Segment::Fixed(text.to_owned()),
+            };
+            Self::Segments(pattern.split('/').map(segment).collect())
+        } else {
+            Self::Exact(pattern.to_owned())
+        }
+    }
+
+    fn fits(&self, path: &[u8]) -> bool {
+        match self {
+            Self::Exact(exact) => path == exact.as_bytes(),
+            Self::Prefix(prefix) => {
+                path.starts_with(prefix.as_bytes()) || (prefix.len() > 1 && path == &prefix.as_bytes()[..prefix.len() - 1])
+            }
+            Self::Segments(segments) => {
+                let mut parts = path.split(|&b| b == b'/');
+                segments.iter().all(|segment| match (segment, parts.next()) {
+                    (Segment::Fixed(text), Some(part)) => part == text.as_bytes(),
+                    (Segment::Parameter, Some(part)) => !part.is_empty(),
+                    (_, None) => false,
+                }) && parts.next().is_none()
+            }
+        }
+    }
+
+    /// Exact over parameter over prefix, then longest first.
+    fn rank(&self) -> (u8, usize) {
+        match self {
+            Self::Exact(exact) => (2, exact.len()),
+            Self::Segments(segments) => {
+                let fixed = segments.iter().map(|segment| match segment {
+                    Segment::Fixed(text) => text.len() + 1,
+                    Segment::Parameter => 1,
+                });
+                (1, fixed.sum())
+            }
+            Self::Prefix(prefix) => (0, prefix.len()),
+        }
+    }
+}
+
+/// The method of a route; GET takes HEAD too (RFC 9110 §9.3.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MethodRule {
+    name: String,
+    kind: Method,
+}
+
+impl MethodRule {
+    /// The method called `name`.
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), kind: Method::of(name.as_bytes()) }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn accepts(&self, head: &RequestHead) -> bool {
+        match (self.kind, head.method()) {
+            (Method::Get, Method::Head) => true,
+            (Method::Other, Method::Other) => self.name.as_bytes() == head.method_bytes(),
+            (wanted, asked) => wanted == asked,
+        }
+    }
+}
+
+/// A field that must be there with a value that fits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderRule {
+    /// The name, in any case.
+    pub name: String,
+    /// What one of its values must look like.
+    pub value: Glob,
+}
+
+/// All conditions of one route. Absent ones fit everything.
+#[derive(Debug, Clone, Default)]
+pub struct Matcher {
+    /// The host, without port.
+    pub host: Option<Glob>,
+    /// The path.
+    pub path: Option<PathRule>,
+    /// The method.
+    pub method: Option<MethodRule>,
+    /// Fields.
+    pub headers: Vec<HeaderRule>,
+}
+
+/// Orders matchers: the greater one is tried first.
+pub type Specificity = ((u8, usize), (u8, usize), bool, usize, usize);
+
+impl Matcher {
+    pub(super) fn has_place(&self, host: &[u8], path: &[u8]) -> bool {
+        self.path.as_ref().is_none_or(|rule| rule.fits(path))
+            && self.host.as_ref().is_none_or(|glob| glob.fits(host, Case::Insensitive))
+    }
+
+    pub(super) fn method(&self) -> Option<&MethodRule> {
+        self.method.as_ref()
+    }
+
+    pub(super) fn has_headers(&self, head: &RequestHead) -> bool {
+        self.headers.iter().all(|rule| {
+            head.head().values_of(rule.name.as_bytes()).any(|value| rule.value.fits(value, Case::Sensitive))
+        })
+    }
+
+    /// How specific this is; the fields stand in the order in which they count. A condition that is there is never
+    /// less specific than one that is not.
+    pub fn specificity(&self) -> Specificity {
+        let host = self.host.as_ref().map_or((0, 0), |glob| (1 + u8::from(glob.is_exact()), glob.fixed_len()));
+        let path = self.path.as_ref().map_or((0, 0), |rule| {
+            let (kind, length) = rule.rank();
+            (kind + 1, length)
+        });
+        let exact = self.headers.iter().filter(|rule| rule.value.is_exact()).count();
+        (host, path, self.method.is_some(), self.headers.len(), exact)
+    }
+
+    /// Whether everything that fits `other` fits this one too, as far as can be told without looking inside patterns:
+    /// then `other` can never win behind it.
+    pub fn covers(&self, other: &Self) -> bool {
+        let host = self.host.is_none() || self.host == other.host;
+        let path = self.path.is_none() || self.path == other.path;
+        let method = self.method.is_none() || self.method == other.method;
+        host && path && method && self.headers.iter().all(|rule| other.headers.contains(rule))
+    }
+}

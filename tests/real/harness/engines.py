@@ -1,0 +1,60 @@
+"""The real engines: how each is started, and in what they differ for a client."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass
+class Engine:
+    kind: str
+    title: str  # for the summary; the version is asked from the running server where it tells one
+    command: list
+    model: str
+    gauge: str  # the sample in /metrics that counts running requests
+    env: dict = field(default_factory=dict)
+    start_limit: float = 300
+    stream_tokens: int = 96
+    endless_tokens: int = 3000  # far longer than a check waits
+    long_words: int = 2500  # fits the context
+    excess_words: int = 6000  # does not
+    refuses_unknown_models: bool = True
+
+
+def vllm(folder: Path, port: int) -> Engine:
+    venv = Path(os.environ.get("VLLM_VENV") or folder / "vllm")
+    command = [venv / "bin" / "vllm", "serve", folder / "vllm-tiny", "--served-model-name", "tiny"]
+    command += ["--host", "127.0.0.1", "--port", port]
+    # Eager: compiling a model of this size would take longer than running it.
+    command += ["--enforce-eager", "--max-model-len", "4096", "--max-num-seqs", "16"]
+    env = {
+        "HF_HUB_OFFLINE": "1",
+        "DO_NOT_TRACK": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "OMP_NUM_THREADS": "1",
+    }
+    return Engine("vllm", "vLLM", command, "tiny", "vllm:num_requests_running", env)
+
+
+def llama(folder: Path, port: int) -> Engine:
+    server = os.environ.get("LLAMA_SERVER") or folder / "llama" / "llama-server"
+    model = os.environ.get("GGUF") or folder / "llama" / "model.gguf"
+    command = [server, "-m", model, "--host", "127.0.0.1", "--port", port, "--alias", "gemma"]
+    command += ["-t", "1", "-c", "8192", "-np", "4", "--jinja", "--metrics"]
+    return Engine(
+        kind="llama",
+        title="llama.cpp",
+        command=command,
+        model="gemma",
+        gauge="llamacpp:requests_processing",
+        stream_tokens=24,
+        endless_tokens=1000,
+        long_words=800,
+        excess_words=3000,
+        refuses_unknown_models=False,
+    )
+
+
+ENGINES = {"vllm": vllm, "llama": llama}
