@@ -1,10 +1,15 @@
 //! Corelane: the gateway in front of the inference servers you run. (Front page under construction.)
 #![deny(unsafe_code)]
-pub mod base;
-pub mod codec;
 pub mod balance;
+pub mod base;
 pub mod board;
+pub mod cluster;
+pub mod codec;
+pub mod config;
+pub mod lane;
 pub mod metrics;
 pub mod net;
+pub mod plan;
 pub mod pool;
+pub mod proxy;
 pub mod route;

@@ -1,5 +1,7 @@
 //! Ground floor: ids, limits, time, chance, faults and problems; knows nothing of HTTP or sockets.
 
+pub mod address;
+pub mod choice;
 pub mod fault;
 pub mod ids;
 pub mod limits;

@@ -1,1 +1,96 @@
-//! x
+//! What is wrong with a configuration: place, what, why, fix.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Where something stands in a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The file, or the command line option.
+    pub file: Arc<str>,
+    /// Line, counted from 1; 0 on the command line.
+    pub line: u32,
+    /// Column in characters, counted from 1.
+    pub column: u32,
+}
+
+impl Place {
+    /// A place on the command line.
+    pub fn option(name: &str) -> Self {
+        Self { file: Arc::from(name), line: 0, column: 0 }
+    }
+
+    /// The place of a byte `offset` in the text of `file`.
+    pub fn at(file: &Arc<str>, text: &str, offset: usize) -> Self {
+        let before = text.get(..offset).unwrap_or(text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        Self {
+            file: Arc::clone(file),
+            line: count(before.matches('\n').count() + 1),
+            column: count(before[line_start..].chars().count() + 1),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => f.write_str(&self.file),
+            line => write!(f, "{}:{line}:{}", self.file, self.column),
+        }
+    }
+}
+
+/// One problem, addressed to the operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Where.
+    pub place: Place,
+    /// What is wrong.
+    pub what: String,
+    /// What it would lead to, or which rule it breaks.
+    pub why: String,
+    /// What to write instead.
+    pub fix: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}\n  why: {}\n  fix: {}", self.place, self.what, self.why, self.fix)
+    }
+}
+
+/// A value and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed<T> {
+    /// The value.
+    pub value: T,
+    /// Where it stands.
+    pub place: Place,
+}
+
+impl<T> Placed<T> {
+    /// A problem with this value.
+    pub fn problem(
+        &self,
+        what: impl Into<String>,
+        why: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Problem {
+        Problem { place: self.place.clone(), what: what.into(), why: why.into(), fix: fix.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_count_characters() {
+        let file = Arc::from("f");
+        let place = Place::at(&file, "a\nüx", 4);
+        assert_eq!(place.to_string(), "f:2:2");
+        assert_eq!(Place::option("--upstream").to_string(), "--upstream");
+    }
+}

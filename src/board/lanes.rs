@@ -84,7 +84,9 @@ mod tests {
         std::thread::scope(|scope| {
             for lane in 0..4 {
                 let loads = &loads;
-                scope.spawn(move || (0..1000).for_each(|_| assert!(loads.place(LaneId::at(lane)).position() < 4)));
+                scope.spawn(move || {
+                    (0..1000).for_each(|_| assert!(loads.place(LaneId::at(lane)).position() < 4))
+                });
             }
         });
         assert!((0..4).all(|lane| loads.of(LaneId::at(lane)) == 1000));

@@ -191,7 +191,9 @@ mod tests {
         let mut data = String::new();
         loop {
             match reader.next(&mut buffer)? {
-                Progress::Ready(ChunkEvent::Data(bytes)) => data.push_str(std::str::from_utf8(&bytes).unwrap()),
+                Progress::Ready(ChunkEvent::Data(bytes)) => {
+                    data.push_str(std::str::from_utf8(&bytes).unwrap())
+                }
                 Progress::Ready(ChunkEvent::End) => {
                     return Ok((data, String::from_utf8(buffer.to_vec()).unwrap()));
                 }

@@ -426,7 +426,11 @@ fn check_host(head: &Head, target: &Target) -> Result<(), CodecError> {
         (Some(host), None, _) => {
             // An absolute target overrides Host, so an empty one does no harm there.
             let may_be_empty = target.authority(&head.bytes).is_some() || head.version == Version::Http10;
-            if (host.is_empty() && may_be_empty) || super::target::is_authority(host) { Ok(()) } else { fault }
+            if (host.is_empty() && may_be_empty) || super::target::is_authority(host) {
+                Ok(())
+            } else {
+                fault
+            }
         }
     }
 }

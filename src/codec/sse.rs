@@ -70,7 +70,9 @@ fn payload_says_something(payload: &[u8]) -> bool {
     if payload[0] != b'{' {
         return true;
     }
-    let find = |key: &[u8]| memchr::memmem::find(payload, key).map(|at| payload[at + key.len()..].trim_ascii_start());
+    let find = |key: &[u8]| {
+        memchr::memmem::find(payload, key).map(|at| payload[at + key.len()..].trim_ascii_start())
+    };
     if let Some(delta) = find(b"\"delta\":") {
         return delta_says_something(delta);
     }

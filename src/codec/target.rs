@@ -72,7 +72,9 @@ fn scheme_length(target: &[u8]) -> Option<usize> {
 pub(super) fn is_authority(value: &[u8]) -> bool {
     let (host, port) = match value {
         [b'[', rest @ ..] => match memchr::memchr(b']', rest) {
-            Some(close) if rest[..close].iter().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.')) => {
+            Some(close)
+                if rest[..close].iter().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.')) =>
+            {
                 (&rest[..close], &rest[close + 1..])
             }
             _ => return false,

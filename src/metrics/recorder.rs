@@ -78,6 +78,8 @@ impl Times {
 /// What is counted of one route.
 #[derive(Debug, Clone, Default)]
 pub struct RouteCounts {
+    /// Exchanges that began; those that have not ended yet are in flight.
+    pub started: u64,
     /// Exchanges that ended.
     pub requests: u64,
     /// Of them, those that ended as intended.
@@ -201,7 +203,8 @@ impl Recorder {
         self.lane = LaneCounts::default();
         for position in 0..self.routes.len() {
             let counts = &mut self.routes[RouteId::at(position)];
-            let (mut total, mut overhead) = (std::mem::take(&mut counts.total), std::mem::take(&mut counts.overhead));
+            let (mut total, mut overhead) =
+                (std::mem::take(&mut counts.total), std::mem::take(&mut counts.overhead));
             let (mut ttft, mut itl) = (std::mem::take(&mut counts.ttft), std::mem::take(&mut counts.itl));
             [&mut total, &mut overhead, &mut ttft, &mut itl].into_iter().for_each(Times::clear);
             *counts = RouteCounts { total, overhead, ttft, itl, ..RouteCounts::default() };
@@ -219,6 +222,7 @@ impl Recorder {
 impl RouteCounts {
     /// Adds another lane's counts.
     pub fn add(&mut self, other: &Self) {
+        self.started += other.started;
         self.requests += other.requests;
         self.success += other.success;
         self.client_closed += other.client_closed;

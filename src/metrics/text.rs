@@ -7,8 +7,8 @@ use super::recorder::Times;
 
 /// Upper bounds of histogram buckets, seconds: what a gateway adds is in the first, a long generation in the last.
 const BUCKETS_S: [f64; 20] = [
-    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
-    10.0, 30.0, 60.0, 300.0,
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0, 30.0, 60.0, 300.0,
 ];
 
 /// Which of the two formats is written.
@@ -52,7 +52,11 @@ impl Exposition {
     }
 
     /// A counter with all its series. Its name ends in `_total`.
-    pub fn counter<'a>(&mut self, metric: Metric, series: impl IntoIterator<Item = (Vec<(&'a str, &'a str)>, u64)>) {
+    pub fn counter<'a>(
+        &mut self,
+        metric: Metric,
+        series: impl IntoIterator<Item = (Vec<(&'a str, &'a str)>, u64)>,
+    ) {
         // OpenMetrics names the family without the suffix that its samples carry.
         let family = match self.format {
             Format::Prometheus => metric.name,
@@ -65,7 +69,11 @@ impl Exposition {
     }
 
     /// A gauge with all its series.
-    pub fn gauge<'a>(&mut self, metric: Metric, series: impl IntoIterator<Item = (Vec<(&'a str, &'a str)>, f64)>) {
+    pub fn gauge<'a>(
+        &mut self,
+        metric: Metric,
+        series: impl IntoIterator<Item = (Vec<(&'a str, &'a str)>, f64)>,
+    ) {
         self.family(metric.name, metric.help, "gauge");
         for (labels, value) in series {
             self.sample(metric.name, "", &labels, value);
@@ -110,7 +118,8 @@ impl Exposition {
         self.out.push_str(name);
         self.out.push_str(suffix);
         for (position, (label, text)) in labels.iter().enumerate() {
-            let _ = write!(self.out, "{}{label}=\"{}\"", if position == 0 { '{' } else { ',' }, escaped(text));
+            let _ =
+                write!(self.out, "{}{label}=\"{}\"", if position == 0 { '{' } else { ',' }, escaped(text));
         }
         let _ = writeln!(self.out, "{} {value}", if labels.is_empty() { "" } else { "}" });
     }
@@ -139,7 +148,9 @@ mod tests {
             let text = out.finish();
             assert!(text.contains(family), "{text}");
             assert!(text.contains("corelane_panics_total{lane=\"a\\\"b\"} 3\n"), "{text}");
-            assert!(text.contains("corelane_request_duration_seconds_bucket{route=\"r\",le=\"0.00005\"} 0\n"));
+            assert!(
+                text.contains("corelane_request_duration_seconds_bucket{route=\"r\",le=\"0.00005\"} 0\n")
+            );
             assert!(text.contains("corelane_request_duration_seconds_bucket{route=\"r\",le=\"0.0001\"} 1\n"));
             assert!(text.contains("corelane_request_duration_seconds_sum{route=\"r\"} 0.00006\n"), "{text}");
             assert!(text.ends_with(end));

@@ -4,8 +4,8 @@ use std::io;
 
 use monoio::net::{TcpStream, UnixStream};
 
-use super::address::Address;
 use super::stream::Stream;
+use crate::base::address::Address;
 
 /// Connects to `address`. TCP sends small writes at once (no Nagle): a token must not wait for an acknowledgement.
 pub async fn connect(address: &Address) -> io::Result<Stream> {

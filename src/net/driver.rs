@@ -6,42 +6,25 @@ use std::io;
 use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 
+use crate::base::choice::IoDriver;
+
 /// Entries of each submission ring. A turn of the loop rarely queues more than a few hundred operations.
 const RING_ENTRIES: u32 = 1024;
 
-/// What moves bytes between the kernel and an event loop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IoDriver {
-    /// io_uring with cooperative task running.
-    IoUring,
-    /// epoll.
-    Epoll,
+/// io_uring where kernel and container allow it, else epoll. Plain io_uring without cooperative task running is not a
+/// choice: it was measured to cost more than epoll.
+pub fn choose() -> IoDriver {
+    match probe_io_uring() {
+        Ok(()) => IoDriver::IoUring,
+        Err(_) => IoDriver::Epoll,
+    }
 }
 
-impl IoDriver {
-    /// The name used in arguments, start lines and statistics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::IoUring => "io_uring",
-            Self::Epoll => "epoll",
-        }
-    }
-
-    /// io_uring where kernel and container allow it, else epoll. Plain io_uring without cooperative task running is
-    /// not a choice: it was measured to cost more than epoll.
-    pub fn choose() -> Self {
-        match probe_io_uring() {
-            Ok(()) => Self::IoUring,
-            Err(_) => Self::Epoll,
-        }
-    }
-
-    /// Whether this driver can run here; the error is the kernel's.
-    pub fn probe(self) -> io::Result<()> {
-        match self {
-            Self::IoUring => probe_io_uring(),
-            Self::Epoll => Ok(()),
-        }
+/// Whether `driver` can run here; the error is the kernel's.
+pub fn probe(driver: IoDriver) -> io::Result<()> {
+    match driver {
+        IoDriver::IoUring => probe_io_uring(),
+        IoDriver::Epoll => Ok(()),
     }
 }
 

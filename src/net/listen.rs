@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use monoio::net::UnixStream;
 use socket2::{Domain, Protocol, SockAddr, Socket as RawSocket, Type};
 
-use super::address::Address;
 use super::stream::Socket;
+use crate::base::address::Address;
 use crate::base::limits::BACKLOG;
 
 /// A bound and listening socket that no event loop owns yet.

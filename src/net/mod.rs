@@ -4,7 +4,6 @@
 //! never dropped if another on the same socket will follow. Reads live in a [`stream::Reader`], which can be left
 //! and polled again later; they end only with their connection.
 
-pub mod address;
 pub mod connect;
 pub mod doorbell;
 pub mod driver;

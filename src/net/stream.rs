@@ -11,7 +11,8 @@ use std::task::{Context, Poll};
 use bytes::BytesMut;
 use monoio::buf::{IoBuf, IoBufMut};
 use monoio::io::{
-    AsyncWriteRent, CancelHandle, CancelableAsyncReadRent, Canceller, OwnedReadHalf, OwnedWriteHalf, Splitable,
+    AsyncWriteRent, CancelHandle, CancelableAsyncReadRent, Canceller, OwnedReadHalf, OwnedWriteHalf,
+    Splitable,
 };
 use monoio::net::{TcpStream, UnixStream};
 
@@ -64,7 +65,10 @@ impl Stream {
     pub(super) fn of_unix(socket: UnixStream) -> Self {
         let fd = LentFd::of(&socket);
         let (read, write) = socket.into_split();
-        Self { reader: Reader::new(ReadHalf::Unix(read)), writer: Writer { half: WriteHalf::Unix(write), fd } }
+        Self {
+            reader: Reader::new(ReadHalf::Unix(read)),
+            writer: Writer { half: WriteHalf::Unix(write), fd },
+        }
     }
 }
 
@@ -84,8 +88,7 @@ struct Slot {
 /// connection, whoever polls it: one allocation a connection instead of one lost byte.
 async fn pump(mut half: ReadHalf, slot: Rc<Slot>) -> Infallible {
     loop {
-        let (buffer, cancel) =
-            poll_fn(|_| slot.order.take().map_or(Poll::Pending, Poll::Ready)).await;
+        let (buffer, cancel) = poll_fn(|_| slot.order.take().map_or(Poll::Pending, Poll::Ready)).await;
         let room = buffer.len()..buffer.capacity();
         let window = buffer.slice_mut(room);
         let (result, window) = match &mut half {

@@ -3,17 +3,16 @@
 //! A plan has no "unset", no name that is looked up later and no value that needs checking again. Ids are valid only
 //! inside their own plan.
 
-pub mod cell;
-pub mod compile;
-
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::balance::BalancerKind;
+use crate::base::address::Address;
+use crate::base::choice::IoDriver;
+pub use crate::base::choice::{HalfClose, HostRule};
 use crate::base::ids::{ClusterId, EndpointId, IdVec, RouteId};
 use crate::board::loads::EndpointLoad;
 use crate::codec::reply::LocalReply;
-use crate::net::address::Address;
 use crate::pool::IdleLimit;
 use crate::route::RouteTable;
 
@@ -22,6 +21,8 @@ use crate::route::RouteTable;
 pub struct Plan {
     /// One more with each reload; the first is 1.
     pub generation: u64,
+    /// How many lanes run it.
+    pub lanes: usize,
     /// When it was compiled.
     pub loaded_at: SystemTime,
     /// The file's text as written, for `/config`; empty where there is no file.
@@ -50,7 +51,7 @@ pub struct ServerPlan {
     /// How many lanes; none for one per core that may be used.
     pub lanes: Option<usize>,
     /// The driver asked for; none for the best that runs.
-    pub io: Option<crate::net::driver::IoDriver>,
+    pub io: Option<IoDriver>,
     /// Where the admin API listens; none where it is off.
     pub admin: Option<Address>,
     /// How long a drain may take.
@@ -66,15 +67,6 @@ pub struct ListenerPlan {
     pub address: Address,
     /// What a client means that closes its sending side after a complete request.
     pub on_half_close: HalfClose,
-}
-
-/// What a client means that closes its sending side after a complete request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HalfClose {
-    /// It left: the upstream request is cancelled.
-    Cancel,
-    /// It still waits for the answer.
-    Finish,
 }
 
 /// Bounds on clients.
@@ -107,15 +99,6 @@ pub struct ClusterPlan {
     pub idle: IdleLimit,
     /// Idle connections per endpoint over all lanes.
     pub max_idle: usize,
-}
-
-/// Which Host is sent upstream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HostRule {
-    /// The endpoint's own authority.
-    Endpoint,
-    /// The one the client sent.
-    Keep,
 }
 
 /// The clocks of a cluster; none never runs out.

@@ -22,7 +22,11 @@ pub(super) fn of_codec(broken: CodecError) -> ErrorReply {
 
 /// The answer to a request on a path that breaks the rules.
 pub(super) fn bad_path() -> ErrorReply {
-    error(400, "bad_request", "The path was refused: dot segments, encoded slashes, backslashes and broken escapes are not allowed; send the plain path.")
+    error(
+        400,
+        "bad_request",
+        "The path was refused: dot segments, encoded slashes, backslashes and broken escapes are not allowed; send the plain path.",
+    )
 }
 
 /// The answer where no route fits.
@@ -44,12 +48,20 @@ pub(super) fn method_not_implemented() -> ErrorReply {
 
 /// The answer to any expectation but `100-continue`.
 pub(super) fn expectation() -> ErrorReply {
-    error(417, "expectation_failed", "The only expectation this gateway meets is 100-continue; leave the Expect field out.")
+    error(
+        417,
+        "expectation_failed",
+        "The only expectation this gateway meets is 100-continue; leave the Expect field out.",
+    )
 }
 
 /// The answer to a body longer than the route allows.
 pub(super) fn body_too_large(max: u64) -> ErrorReply {
-    error(413, "body_too_large", format!("The request body is longer than the {max} bytes allowed here; send a shorter one."))
+    error(
+        413,
+        "body_too_large",
+        format!("The request body is longer than the {max} bytes allowed here; send a shorter one."),
+    )
 }
 
 /// The answer to a head or body that comes too slowly.
@@ -100,12 +112,9 @@ pub(super) fn of_fault(fault: &Fault) -> Option<ErrorReply> {
             "The AI system closed the connection before it answered; the request may have been executed.",
             "connection_terminated",
         ),
-        (FaultKind::Truncated, _) => upstream(
-            502,
-            "upstream_reset",
-            "The AI system broke off its answer.",
-            "http_response_incomplete",
-        ),
+        (FaultKind::Truncated, _) => {
+            upstream(502, "upstream_reset", "The AI system broke off its answer.", "http_response_incomplete")
+        }
         (FaultKind::Invalid, _) => upstream(
             502,
             "upstream_invalid",
@@ -117,9 +126,10 @@ pub(super) fn of_fault(fault: &Fault) -> Option<ErrorReply> {
         (FaultKind::BadMessage | FaultKind::BodyTooLarge, _) => {
             error(400, "bad_request", "The request was refused; send a well-formed HTTP/1.1 message.")
         }
-        (FaultKind::Draining, _) => {
-            ErrorReply { should_retry: Some(true), ..error(503, "draining", "The gateway is shutting down; try again.") }
-        }
+        (FaultKind::Draining, _) => ErrorReply {
+            should_retry: Some(true),
+            ..error(503, "draining", "The gateway is shutting down; try again.")
+        },
     })
 }
 

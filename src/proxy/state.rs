@@ -14,7 +14,6 @@ use crate::board::loads::EndpointLoad;
 use crate::cluster::Cluster;
 use crate::metrics::recorder::Recorder;
 use crate::plan::Plan;
-use crate::plan::cell::PlanCell;
 use crate::pool::Pool;
 
 /// One lane's own part of a plan. An exchange holds it by a count that no other lane touches.
@@ -43,8 +42,6 @@ pub struct EndpointOnLane {
 pub struct LaneState {
     /// Which lane this is.
     pub lane: LaneId,
-    /// Where new plans appear.
-    pub cell: Arc<PlanCell>,
     /// Deadlines of all client connections.
     pub watchdogs: Rc<Watchdogs>,
     /// The process is shutting down: answers carry `connection: close`.
@@ -57,10 +54,9 @@ pub struct LaneState {
 
 impl LaneState {
     /// A lane that runs `plan`.
-    pub fn new(lane: LaneId, cell: Arc<PlanCell>, plan: LanePlan, rng: Rng) -> Self {
+    pub fn new(lane: LaneId, plan: LanePlan, rng: Rng) -> Self {
         Self {
             lane,
-            cell,
             watchdogs: Rc::default(),
             draining: Cell::new(false),
             rng: RefCell::new(rng),

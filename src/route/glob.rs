@@ -46,7 +46,8 @@ impl Glob {
                 }
                 let mut rest = &text[first.len()..text.len() - last.len()];
                 for piece in middle.iter().filter(|piece| !piece.is_empty()) {
-                    let Some(at) = rest.windows(piece.len()).position(|window| equal(window, piece.as_bytes()))
+                    let Some(at) =
+                        rest.windows(piece.len()).position(|window| equal(window, piece.as_bytes()))
                     else {
                         return false;
                     };

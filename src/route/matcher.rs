@@ -43,7 +43,8 @@ impl PathRule {
         match self {
             Self::Exact(exact) => path == exact.as_bytes(),
             Self::Prefix(prefix) => {
-                path.starts_with(prefix.as_bytes()) || (prefix.len() > 1 && path == &prefix.as_bytes()[..prefix.len() - 1])
+                path.starts_with(prefix.as_bytes())
+                    || (prefix.len() > 1 && path == &prefix.as_bytes()[..prefix.len() - 1])
             }
             Self::Segments(segments) => {
                 let mut parts = path.split(|&b| b == b'/');
@@ -143,7 +144,8 @@ impl Matcher {
     /// How specific this is; the fields stand in the order in which they count. A condition that is there is never
     /// less specific than one that is not.
     pub fn specificity(&self) -> Specificity {
-        let host = self.host.as_ref().map_or((0, 0), |glob| (1 + u8::from(glob.is_exact()), glob.fixed_len()));
+        let host =
+            self.host.as_ref().map_or((0, 0), |glob| (1 + u8::from(glob.is_exact()), glob.fixed_len()));
         let path = self.path.as_ref().map_or((0, 0), |rule| {
             let (kind, length) = rule.rank();
             (kind + 1, length)

@@ -1,0 +1,38 @@
+//! Choices that an operator makes by name and that mean the same in configuration and plan.
+
+/// What a client means that closes its sending side after a complete request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HalfClose {
+    /// It left: the upstream request is cancelled.
+    Cancel,
+    /// It still waits for the answer.
+    Finish,
+}
+
+/// Which Host is sent upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostRule {
+    /// The endpoint's own authority.
+    Endpoint,
+    /// The one the client sent.
+    Keep,
+}
+
+/// What moves bytes between the kernel and an event loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IoDriver {
+    /// io_uring with cooperative task running.
+    IoUring,
+    /// epoll.
+    Epoll,
+}
+
+impl IoDriver {
+    /// The name used in arguments, start lines and statistics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::IoUring => "io_uring",
+            Self::Epoll => "epoll",
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The tree the operator writes: options as written, with their places; knows no plan and no lane.
+//!
+//! Reading reports all problems of a file at once and fills no default: that is compilation's part.
+
+mod reader;
+mod routes;
+mod sections;
+pub mod text;
+pub mod units;
+pub mod url;
+
+use std::time::Duration;
+
+use crate::balance::BalancerKind;
+use crate::base::address::Address;
+use crate::base::choice::{HalfClose, HostRule, IoDriver};
+pub use crate::base::problem::Placed;
+use url::EndpointUrl;
+
+/// A whole configuration.
+#[derive(Debug, Default)]
+pub struct Config {
+    /// `[server]`.
+    pub server: ServerConfig,
+    /// `[[listener]]`.
+    pub listeners: Vec<ListenerConfig>,
+    /// `[limits]`.
+    pub limits: LimitsConfig,
+    /// `[cluster.NAME]`, in the order of their names.
+    pub clusters: Vec<ClusterConfig>,
+    /// `[[route]]`, in the order written.
+    pub routes: Vec<RouteConfig>,
+}
+
+/// `[server]`.
+#[derive(Debug, Default)]
+pub struct ServerConfig {
+    /// Cores to pin lanes to.
+    pub cores: Option<Placed<Vec<usize>>>,
+    /// How many lanes; none is `auto`.
+    pub lanes: Option<Placed<Option<usize>>>,
+    /// The driver; none is `auto`.
+    pub io: Option<Option<IoDriver>>,
+    /// Where the admin API listens; none is `off`.
+    pub admin: Option<Placed<Option<Address>>>,
+    /// How long a drain may take.
+    pub drain: Option<Duration>,
+    /// How long accepting goes on after a drain began.
+    pub drain_delay: Option<Duration>,
+}
+
+/// `[[listener]]`.
+#[derive(Debug)]
+pub struct ListenerConfig {
+    /// Where clients are accepted.
+    pub address: Placed<Address>,
+    /// What a client means that closes its sending side.
+    pub on_half_close: Option<HalfClose>,
+}
+
+/// `[limits]`.
+#[derive(Debug, Default)]
+pub struct LimitsConfig {
+    /// Open client connections.
+    pub connections: Option<usize>,
+    /// Bytes of a request head.
+    pub head: Option<u64>,
+    /// Bytes of a request body.
+    pub body: Option<u64>,
+    /// From the first byte of a head to its end; an inner none is `"none"`.
+    pub head_timeout: Option<Option<Duration>>,
+    /// A client connection between exchanges.
+    pub idle_timeout: Option<Option<Duration>>,
+}
+
+/// `[cluster.NAME]`.
+#[derive(Debug)]
+pub struct ClusterConfig {
+    /// NAME.
+    pub name: Placed<String>,
+    /// Its endpoints.
+    pub endpoints: Vec<EndpointConfig>,
+    /// Who picks.
+    pub balance: Option<BalancerKind>,
+    /// Which Host is sent.
+    pub host: Option<HostRule>,
+    /// `timeout.connect`.
+    pub connect: Option<Duration>,
+    /// `timeout.first_byte`.
+    pub first_byte: Option<Option<Duration>>,
+    /// `timeout.between_bytes`.
+    pub between_bytes: Option<Option<Duration>>,
+    /// `timeout.total`.
+    pub total: Option<Option<Duration>>,
+    /// `keep_alive.idle`; an inner none is `auto`.
+    pub idle: Option<Option<Duration>>,
+    /// `keep_alive.max_idle`.
+    pub max_idle: Option<usize>,
+}
+
+/// One endpoint of a cluster.
+#[derive(Debug)]
+pub struct EndpointConfig {
+    /// Where it listens.
+    pub url: Placed<EndpointUrl>,
+    /// Its share.
+    pub weight: Option<u32>,
+}
+
+/// `[[route]]`.
+#[derive(Debug)]
+pub struct RouteConfig {
+    /// Its name, given or `route-N`.
+    pub name: Placed<String>,
+    /// `match`.
+    pub matching: MatchConfig,
+    /// `to` or `respond`; none where that was a problem.
+    pub action: Option<ActionConfig>,
+    /// The route's own body limit.
+    pub body: Option<u64>,
+}
+
+/// What a route does.
+#[derive(Debug)]
+pub enum ActionConfig {
+    /// `to`: clusters and their shares.
+    To(Vec<(Placed<String>, u32)>),
+    /// `respond`.
+    Respond(RespondConfig),
+}
+
+/// A fixed answer.
+#[derive(Debug)]
+pub struct RespondConfig {
+    /// Its status.
+    pub status: u16,
+    /// Its body.
+    pub body: String,
+    /// Its media type.
+    pub content_type: Option<String>,
+}
+
+/// `match`.
+#[derive(Debug, Default)]
+pub struct MatchConfig {
+    /// Host without port, or a glob.
+    pub host: Option<String>,
+    /// `/whole`, `/prefix/*` or `/with/{parameter}`.
+    pub path: Option<String>,
+    /// A method.
+    pub method: Option<String>,
+    /// Fields and what their values must look like.
+    pub header: Vec<(String, String)>,
+}

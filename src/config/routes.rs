@@ -1,0 +1,188 @@
+//! `[[route]]`, key by key.
+
+use super::reader::Value;
+use super::{ActionConfig, MatchConfig, RespondConfig, RouteConfig};
+use crate::base::problem::Placed;
+use crate::codec::field::is_token_byte;
+
+pub(super) fn routes(value: Value<'_, '_>) -> Vec<RouteConfig> {
+    let mut all: Vec<RouteConfig> = Vec::new();
+    for (position, value) in value.array().unwrap_or_default().into_iter().enumerate() {
+        let Some(mut table) = value.table() else { continue };
+        let given = table.take("name").and_then(|value| value.string());
+        let name = given.unwrap_or_else(|| value.placed(format!("route-{}", position + 1)));
+        if let Some(twin) = all.iter().find(|known| known.name.value == name.value) {
+            value.complain(
+                format!(
+                    "two routes are named \"{}\" (the other at line {})",
+                    name.value, twin.name.place.line
+                ),
+                "their statistics could not be told apart",
+                "give one of them another name",
+            );
+        }
+        let matching = table.take("match").map(matching).unwrap_or_default();
+        let to = table.take("to");
+        let respond = table.take("respond");
+        let action = match (to, respond) {
+            (Some(to), None) => targets(to).map(ActionConfig::To),
+            (None, Some(respond)) => answer(respond).map(ActionConfig::Respond),
+            (Some(_), Some(_)) => {
+                value.complain(
+                    format!("route \"{}\" has both `to` and `respond`", name.value),
+                    "a request can be forwarded or answered, not both",
+                    "remove one of them",
+                );
+                None
+            }
+            (None, None) => {
+                value.complain(
+                    format!("route \"{}\" has no action", name.value),
+                    "nobody would answer its requests",
+                    "add to = \"CLUSTER\" or respond = { status = 200 }",
+                );
+                None
+            }
+        };
+        let body = table.take("body").and_then(|value| value.size(0, 1 << 40));
+        table.finish();
+        all.push(RouteConfig { name, matching, action, body });
+    }
+    all
+}
+
+fn targets(value: Value<'_, '_>) -> Option<Vec<(Placed<String>, u32)>> {
+    if value.is_string() {
+        return Some(vec![(value.string()?, 1)]);
+    }
+    let mut all = Vec::new();
+    for item in value.array()? {
+        let mut table = item.table()?;
+        let cluster = match table.take("cluster") {
+            Some(value) => value.string(),
+            None => {
+                table.missing("cluster", "its share of requests would go nowhere", "add cluster = \"NAME\"");
+                None
+            }
+        };
+        let weight = table.take("weight").map_or(Some(1), |value| value.number(0, 65_535)).unwrap_or(1);
+        table.finish();
+        all.push((cluster?, weight as u32));
+    }
+    if all.iter().all(|(_, weight)| *weight == 0) {
+        value.complain(
+            "`to` has no cluster with a weight",
+            "no request could be sent anywhere",
+            "give one a weight of 1",
+        );
+        return None;
+    }
+    Some(all)
+}
+
+fn answer(value: Value<'_, '_>) -> Option<RespondConfig> {
+    let mut table = value.table()?;
+    let status = table.take("status").map_or(Some(200), |value| value.number(200, 599))?;
+    let body = table.take("body").map_or(Some(String::new()), |value| Some(value.string()?.value))?;
+    let content_type = table.take("content_type").and_then(|value| {
+        let text = value.string()?.value;
+        let is_plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+        if !is_plain {
+            value.complain(
+                "`content_type` is not a media type",
+                "it would break the answer's head",
+                "write \"text/plain\"",
+            );
+        }
+        is_plain.then_some(text)
+    });
+    table.finish();
+    Some(RespondConfig { status: status as u16, body, content_type })
+}
+
+fn matching(value: Value<'_, '_>) -> MatchConfig {
+    let Some(mut table) = value.table() else { return MatchConfig::default() };
+    let config = MatchConfig {
+        host: table.take("host").and_then(|value| value.parsed(host)),
+        path: table.take("path").and_then(|value| value.parsed(path)),
+        method: table.take("method").and_then(|value| value.parsed(method)),
+        header: table.take("header").map(headers).unwrap_or_default(),
+    };
+    table.finish();
+    config
+}
+
+fn host(text: &str) -> Result<String, String> {
+    let is_plain =
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._*[]:".contains(&b));
+    let has_port = !text.starts_with('[') && text.contains(':');
+    if is_plain && !has_port {
+        return Ok(text.to_ascii_lowercase());
+    }
+    Err("write a host name without port, such as \"api.local\" or \"*.local\"".into())
+}
+
+fn path(text: &str) -> Result<String, String> {
+    let fix = |fix: &str| Err(fix.to_owned());
+    let Some(inner) = text.strip_prefix('/') else {
+        return fix("a path starts with \"/\": write \"/v1/models\", \"/v1/*\" or \"/v2/models/{model}\"");
+    };
+    if text.contains(['?', '#']) {
+        return fix("leave the query out: it takes no part in matching");
+    }
+    let stars = inner.matches('*').count();
+    if stars > 1 || (stars == 1 && !text.ends_with("/*")) {
+        return fix("\"*\" stands only at the end, as \"/*\"; use \"{name}\" for one segment");
+    }
+    let mut names = Vec::new();
+    for segment in inner.split('/') {
+        if matches!(segment, "." | "..") {
+            return fix("leave dot segments out: requests that have them are refused");
+        }
+        if segment.contains(['{', '}']) {
+            let name = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default();
+            let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+            if !is_name || names.contains(&name) || stars > 0 {
+                return fix(
+                    "a parameter is a whole segment with a name of its own, such as \"/v2/models/{model}/infer\", in a path without \"*\"",
+                );
+            }
+            names.push(name);
+        }
+    }
+    if crate::route::path::normalized(text.as_bytes()).is_err() {
+        return fix(
+            "leave encoded slashes, backslashes and broken escapes out: requests that have them are refused",
+        );
+    }
+    Ok(text.to_owned())
+}
+
+fn method(text: &str) -> Result<String, String> {
+    let is_method = !text.is_empty() && text.bytes().all(|b| is_token_byte(b) && !b.is_ascii_lowercase());
+    if is_method { Ok(text.to_owned()) } else { Err(format!("write {:?}", text.to_ascii_uppercase())) }
+}
+
+fn headers(value: Value<'_, '_>) -> Vec<(String, String)> {
+    let Some(table) = value.table() else { return Vec::new() };
+    let mut all = Vec::new();
+    for (name, value) in table.entries() {
+        if name.value.is_empty() || !name.value.bytes().all(is_token_byte) {
+            value.complain(
+                format!("\"{}\" is not the name of a header", name.value),
+                "no request could have it",
+                "write a name such as x-team",
+            );
+        }
+        let pattern = value.parsed(|text| match text.starts_with('~') {
+            true => {
+                Err("write an exact value or a glob with \"*\": regular expressions are not available".into())
+            }
+            false => Ok(text.to_owned()),
+        });
+        if let Some(pattern) = pattern {
+            all.push((name.value, pattern));
+        }
+    }
+    all
+}

@@ -1,0 +1,95 @@
+//! Accepts connections and places each on the least loaded lane.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use super::Lane;
+use super::inbox::Command;
+use crate::base::ids::Id;
+use crate::base::limits::{ACCEPT_BURST_MAX, TICK};
+use crate::net::listen::{Listener, Peer};
+use crate::net::stream::Socket;
+use crate::plan::HalfClose;
+
+/// Accepts on one listener until the lane closes it; then empties its queue, so that no client that was told
+/// "connected" is reset.
+pub(super) async fn run(listener: Listener, on_half_close: HalfClose, lane: Rc<Lane>) {
+    while !lane.closing.is_set() {
+        if lane.is_full() {
+            // Further clients wait in the backlog; a place freed on any lane is seen within a tick.
+            pause(&lane).await;
+            continue;
+        }
+        if ready(&listener, &lane).await.is_err() || accept_some(&listener, on_half_close, &lane).is_err() {
+            // Out of descriptors or memory: clients wait in the backlog until some are given back.
+            pause(&lane).await;
+        }
+    }
+    while let Ok(Some((socket, peer))) = listener.accept() {
+        place(socket, peer, on_half_close, &lane);
+    }
+}
+
+/// Waits for a connection or for the end of accepting.
+async fn ready(listener: &Listener, lane: &Lane) -> io::Result<()> {
+    // Waiting for readiness takes nothing out of the socket, so this wait, unlike a read, may be dropped.
+    let mut ready = pin!(listener.ready());
+    poll_fn(|cx| match lane.closing.poll_set(cx) {
+        Poll::Ready(()) => Poll::Ready(Ok(())),
+        Poll::Pending => ready.as_mut().poll(cx),
+    })
+    .await
+}
+
+async fn pause(lane: &Lane) {
+    let mut sleep = pin!(monoio::time::sleep(TICK));
+    poll_fn(|cx| match lane.closing.poll_set(cx) {
+        Poll::Ready(()) => Poll::Ready(()),
+        Poll::Pending => sleep.as_mut().poll(cx),
+    })
+    .await;
+}
+
+fn accept_some(listener: &Listener, on_half_close: HalfClose, lane: &Rc<Lane>) -> io::Result<()> {
+    for _ in 0..ACCEPT_BURST_MAX {
+        if lane.is_full() {
+            break;
+        }
+        match listener.accept() {
+            Ok(Some((socket, peer))) => place(socket, peer, on_half_close, lane),
+            Ok(None) => break,
+            // The client gave up while it waited; the next one has not.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn place(socket: Socket, peer: Peer, on_half_close: HalfClose, lane: &Rc<Lane>) {
+    let own = lane.state.lane;
+    let chosen = lane.loads.place(own);
+    lane.state.plan().recorder.borrow_mut().lane.accepted += 1;
+    if chosen == own {
+        return lane.welcome(socket, peer, on_half_close);
+    }
+    match lane.lanes[chosen.position()].tell(Command::Take(socket, peer, on_half_close)) {
+        Ok(()) => lane.state.plan().recorder.borrow_mut().lane.handed_over += 1,
+        Err(Command::Take(socket, peer, on_half_close)) => {
+            lane.loads.shift(chosen, own);
+            lane.welcome(socket, peer, on_half_close);
+        }
+        Err(Command::Adopt(_) | Command::Collect(_) | Command::Drain | Command::Stop) => {
+            unreachable!("a full inbox gives back the command it was given")
+        }
+    }
+}
+
+impl Lane {
+    fn is_full(&self) -> bool {
+        self.loads.total() >= self.state.plan().plan.limits.connections
+    }
+}

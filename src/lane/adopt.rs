@@ -1,0 +1,80 @@
+//! A plan to a lane's own part of it; what was learned of endpoints that stay is kept.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::balance::Candidate;
+use crate::base::rng::Rng;
+use crate::cluster::Cluster;
+use crate::metrics::recorder::Recorder;
+use crate::plan::{ClusterPlan, EndpointPlan, Plan};
+use crate::pool::Pool;
+use crate::proxy::state::{EndpointOnLane, LanePlan};
+
+/// A lane's part of its first plan.
+pub fn start(plan: Arc<Plan>, rng: &mut Rng) -> LanePlan {
+    build(plan, rng, |_| None)
+}
+
+/// A lane's part of the next plan. An endpoint that stays, known by its cells on the board, keeps its idle
+/// connections and what was learned of it; one that goes has them closed.
+pub fn adopt(old: &LanePlan, plan: Arc<Plan>, rng: &mut Rng) -> LanePlan {
+    let new = build(plan, rng, |endpoint| {
+        old.endpoints.iter().find(|known| Arc::ptr_eq(&known.load, &endpoint.load)).cloned()
+    });
+    for known in old.endpoints.iter() {
+        if !new.endpoints.iter().any(|kept| Rc::ptr_eq(kept, known)) {
+            known.retired.set(true);
+            let idle = known.pool.borrow_mut().drain();
+            drop(idle);
+        }
+    }
+    new
+}
+
+fn build(
+    plan: Arc<Plan>,
+    rng: &mut Rng,
+    known: impl Fn(&EndpointPlan) -> Option<Rc<EndpointOnLane>>,
+) -> LanePlan {
+    let lanes = plan.lanes;
+    let idle_max = |cluster: &ClusterPlan| cluster.max_idle.div_ceil(lanes);
+    let endpoints = plan
+        .endpoints
+        .iter()
+        .map(|endpoint| {
+            let cluster = &plan.clusters[endpoint.cluster];
+            match known(endpoint) {
+                Some(kept) => {
+                    let surplus = kept.pool.borrow_mut().adopt(idle_max(cluster), cluster.idle);
+                    drop(surplus);
+                    kept
+                }
+                None => Rc::new(EndpointOnLane {
+                    pool: RefCell::new(Pool::new(idle_max(cluster), cluster.idle)),
+                    load: Arc::clone(&endpoint.load),
+                    retired: Cell::new(false),
+                }),
+            }
+        })
+        .collect();
+    let clusters = plan
+        .clusters
+        .iter()
+        .map(|cluster| {
+            let candidate = |id: &_| {
+                let endpoint = &plan.endpoints[*id];
+                Candidate { weight: endpoint.weight, load: Arc::clone(&endpoint.load) }
+            };
+            let candidates = cluster.endpoints.iter().map(candidate).collect();
+            RefCell::new(Cluster::start(cluster.balancer, candidates, Rng::new(rng.next_u64())))
+        })
+        .collect();
+    LanePlan { recorder: RefCell::new(recorder(&plan)), clusters, endpoints, plan }
+}
+
+/// An empty recorder for `plan`.
+pub fn recorder(plan: &Plan) -> Recorder {
+    Recorder::new(plan.routes.len(), plan.endpoints.len())
+}

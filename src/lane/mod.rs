@@ -1,0 +1,221 @@
+//! One core: its event loop, its listening sockets, and everything it owns; knows no file and no admin API.
+//!
+//! A lane runs these tasks: one acceptor a listener, the inbox, the tick, the evictor of closed pooled connections,
+//! and one task a client connection. Each connection's task is caught on its own: a panic costs that connection.
+
+mod accept;
+pub mod adopt;
+pub mod flag;
+pub mod inbox;
+pub mod spawn;
+mod tick;
+
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Instant;
+
+use flag::Flag;
+use inbox::{Command, Gauges, Inbox, LaneHandle, Report, Reporter};
+
+use crate::base::ids::{EndpointId, Id, LaneId};
+use crate::base::limits::DRAIN_IDLE_GRACE;
+use crate::base::rng::Rng;
+use crate::board::lanes::LaneLoads;
+use crate::metrics::recorder::Recorder;
+use crate::net::doorbell::Bell;
+use crate::net::listen::{ListenSocket, Listener, Peer};
+use crate::net::stream::{Socket, Stream};
+use crate::plan::{HalfClose, Plan};
+use crate::proxy::downstream::serve;
+use crate::proxy::state::{LanePlan, LaneState};
+
+/// What a lane is started with.
+pub struct LaneSetup {
+    /// Which lane this is.
+    pub lane: LaneId,
+    /// The first plan.
+    pub plan: Arc<Plan>,
+    /// Its listening sockets, each with what its clients mean by closing their side.
+    pub listeners: Vec<(ListenSocket, HalfClose)>,
+    /// What other threads send here.
+    pub inbox: Inbox,
+    /// All lanes, this one too, for handing connections over.
+    pub lanes: Vec<LaneHandle>,
+    /// Connection counts of all lanes.
+    pub loads: Arc<LaneLoads>,
+    /// Where reports go.
+    pub reports: Reporter,
+    /// Where chance starts.
+    pub seed: u64,
+}
+
+/// A running lane.
+pub(crate) struct Lane {
+    state: Rc<LaneState>,
+    lanes: Vec<LaneHandle>,
+    loads: Arc<LaneLoads>,
+    reports: Reporter,
+    /// Accept no more.
+    closing: Flag,
+    /// Plans that were replaced and that exchanges may still hold.
+    retired: std::cell::RefCell<Vec<Rc<LanePlan>>>,
+}
+
+/// Runs a lane on this thread's event loop until it is told to stop.
+pub async fn run(setup: LaneSetup) -> std::io::Result<()> {
+    let LaneSetup { lane, plan, listeners, inbox, lanes, loads, reports, seed } = setup;
+    let mut rng = Rng::new(seed);
+    let first = adopt::start(plan, &mut rng);
+    let running = Rc::new(Lane {
+        state: Rc::new(LaneState::new(lane, first, rng)),
+        lanes,
+        loads,
+        reports,
+        closing: Flag::default(),
+        retired: Default::default(),
+    });
+    let (commands, bell_socket, bell) = inbox.open();
+    let mut hearing = Bell::adopt(bell_socket)?;
+    for (socket, on_half_close) in listeners {
+        let listener = Listener::adopt(socket)?;
+        monoio::spawn(accept::run(listener, on_half_close, Rc::clone(&running)));
+    }
+    monoio::spawn(tick::run(Rc::clone(&running)));
+    monoio::spawn(evict(Rc::clone(&running.state)));
+    running.reports.send(Report::Ready(lane));
+    loop {
+        hearing.wait().await?;
+        bell.heard();
+        for command in commands.try_iter() {
+            match command {
+                Command::Take(socket, peer, on_half_close) => running.welcome(socket, peer, on_half_close),
+                Command::Adopt(plan) => running.adopt(plan),
+                Command::Collect(spare) => running.collect(*spare),
+                Command::Drain => running.drain(),
+                Command::Stop => {
+                    running.state.watchdogs.fire_all(Instant::now());
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// Wakes whenever a pooled connection's read ends, and drops what was closed.
+async fn evict(state: Rc<LaneState>) {
+    poll_fn(|cx| {
+        state.evict_closed(Instant::now(), cx);
+        Poll::<()>::Pending
+    })
+    .await;
+}
+
+/// Counts a connection out when its task ends, however it ends.
+struct Counted {
+    loads: Arc<LaneLoads>,
+    lane: LaneId,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.loads.leave(self.lane);
+    }
+}
+
+impl Lane {
+    /// Starts serving a connection that is already counted on this lane.
+    fn welcome(self: &Rc<Self>, socket: Socket, peer: Peer, on_half_close: HalfClose) {
+        let counted = Counted { loads: Arc::clone(&self.loads), lane: self.state.lane };
+        // A socket that cannot be adopted was reset in the meantime; dropping it is all there is to do.
+        let Ok(stream) = Stream::adopt(socket) else { return };
+        let state = Rc::clone(&self.state);
+        monoio::spawn(async move {
+            let _counted = counted;
+            if caught(serve(stream, peer, on_half_close, Rc::clone(&state))).await.is_err() {
+                state.plan().recorder.borrow_mut().lane.panics += 1;
+            }
+        });
+    }
+
+    fn adopt(&self, plan: Arc<Plan>) {
+        let generation = plan.generation;
+        let mut rng = self.state.rng.borrow().clone();
+        let next = adopt::adopt(&self.state.plan(), plan, &mut rng);
+        self.state.rng.replace(rng);
+        let old = self.state.replace(next);
+        self.retired.borrow_mut().push(old);
+        self.reports.send(Report::Adopted(self.state.lane, generation));
+    }
+
+    /// Swaps the recorder for an empty one and reports the full one, and those of replaced plans.
+    fn collect(&self, spare: Recorder) {
+        let plan = self.state.plan();
+        let fits = spare.routes.len() == plan.plan.routes.len()
+            && spare.endpoints.len() == plan.plan.endpoints.len();
+        let empty = if fits { spare } else { adopt::recorder(&plan.plan) };
+        let recorder = plan.recorder.replace(empty);
+        let gauges = (0..plan.plan.endpoints.len())
+            .map(|position| {
+                let pool = plan.endpoints[EndpointId::at(position)].pool.borrow();
+                Gauges { idle: pool.len(), keep_alive: pool.limit() }
+            })
+            .collect();
+        let lane = self.state.lane;
+        self.retired.borrow_mut().retain(|old| {
+            let recorder = old.recorder.replace(adopt::recorder(&old.plan));
+            self.reports.send(Report::Counts { lane, plan: Arc::clone(&old.plan), recorder, gauges: None });
+            // Nobody else holds it: its last exchange is over and reported.
+            Rc::strong_count(old) > 1
+        });
+        let plan = Arc::clone(&plan.plan);
+        self.reports.send(Report::Counts { lane, plan, recorder, gauges: Some(gauges) });
+    }
+
+    /// Accepts no more, lets exchanges finish, closes what is idle.
+    fn drain(&self) {
+        self.state.draining.set(true);
+        self.closing.set();
+        self.state.watchdogs.hurry_idle(Instant::now() + DRAIN_IDLE_GRACE);
+        for endpoint in self.state.plan().endpoints.iter() {
+            let idle = endpoint.pool.borrow_mut().drain();
+            drop(idle);
+        }
+    }
+}
+
+/// Runs a connection's task; a panic inside ends it and nothing else.
+async fn caught(task: impl Future<Output = ()>) -> Result<(), Panicked> {
+    let mut task = pin!(task);
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx))) {
+        Ok(Poll::Ready(())) => Poll::Ready(Ok(())),
+        Ok(Poll::Pending) => Poll::Pending,
+        Err(_) => Poll::Ready(Err(Panicked)),
+    })
+    .await
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Panicked;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::choice::IoDriver;
+    use crate::net::driver::{block_on, choose};
+
+    #[test]
+    fn a_panic_ends_its_own_task_only() {
+        for driver in [IoDriver::Epoll, choose()] {
+            let results = block_on(driver, async {
+                let bad = monoio::spawn(caught(async { panic!("a connection's task panics, on purpose") }));
+                let good = monoio::spawn(caught(async {}));
+                (bad.await, good.await)
+            });
+            assert_eq!(results.unwrap(), (Err(Panicked), Ok(())));
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Answers of our own: fixed ones of routes, and refusals.
+
+use std::time::SystemTime;
+
+use crate::base::summary::Ended;
+use crate::codec::Progress;
+use crate::codec::encode::Connection;
+use crate::codec::head::{Method, Reuse, Version};
+use crate::codec::reply::{ErrorReply, LocalReply, SendBody, write_reply};
+use crate::codec::request::RequestEvent;
+use crate::proxy::downstream::{Client, End};
+use crate::proxy::ear::Ear;
+use crate::proxy::exchange::Exchange;
+use crate::proxy::state::LaneState;
+
+/// Answers with an error in the shape that OpenAI clients parse.
+pub(in crate::proxy) async fn refuse(
+    refusal: ErrorReply,
+    exchange: &mut Exchange,
+    client: &mut Client,
+    lane: &LaneState,
+) -> End {
+    let reply = refusal.into_reply(exchange.request_id.as_str());
+    answer(&reply, exchange, client, lane).await
+}
+
+/// Sends `reply`. The connection lives on if the request was read to its end without waiting for more of it.
+pub(in crate::proxy) async fn answer(
+    reply: &LocalReply,
+    exchange: &mut Exchange,
+    client: &mut Client,
+    lane: &LaneState,
+) -> End {
+    let head = exchange.head.head();
+    let rest = skip_rest(&mut client.ear);
+    let ends = rest == Rest::Outstanding || client.ear.half_closed || lane.draining.get();
+    let connection = match (ends, head.reuse(), head.version()) {
+        (true, _, _) | (false, Reuse::Close, _) => Connection::Close,
+        (false, Reuse::KeepAlive, Version::Http10) => Connection::KeepAlive,
+        (false, Reuse::KeepAlive, Version::Http11) => Connection::Implied,
+    };
+    let send = match exchange.head.method() {
+        Method::Head => SendBody::HeadOnly,
+        _ => SendBody::Whole,
+    };
+    let date = httpdate::fmt_http_date(SystemTime::now());
+    write_reply(&mut client.out, reply, connection, send, exchange.request_id.as_str(), &date);
+    exchange.tally.status = reply.status;
+    exchange.tally.bytes_out += reply.body.len() as u64;
+    exchange.ended = if reply.status < 500 { Ended::Well } else { Ended::Badly };
+    client.bound_answer(lane);
+    if client.flush().await.is_err() {
+        exchange.ended = Ended::ClientLeft;
+        return End::Close;
+    }
+    match (rest, connection.reuse()) {
+        (Rest::Outstanding, _) => End::Linger,
+        (Rest::Read, Reuse::KeepAlive) => End::KeepAlive,
+        (Rest::Read, Reuse::Close) => End::Close,
+    }
+}
+
+/// Whether the request's body is read to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    Read,
+    Outstanding,
+}
+
+/// Drops what has arrived of the request's body.
+fn skip_rest(ear: &mut Ear) -> Rest {
+    if ear.requests.is_between() {
+        return Rest::Read;
+    }
+    if ear.reader.is_armed() {
+        return Rest::Outstanding;
+    }
+    loop {
+        match ear.requests.next(ear.reader.unread()) {
+            Ok(Progress::Ready(RequestEvent::Data(_))) => {}
+            Ok(Progress::Ready(RequestEvent::End)) => return Rest::Read,
+            Ok(Progress::Ready(RequestEvent::Head(_)) | Progress::NeedMore) | Err(_) => {
+                return Rest::Outstanding;
+            }
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! One attempt: a pooled or a new connection, the request sent, the response head awaited.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Instant;
+
+use bytes::BufMut;
+
+use super::downstream::Client;
+use super::ear::{Ear, Interrupt};
+use super::exchange::Exchange;
+use super::state::{EndpointOnLane, InFlight, LaneState};
+use super::upstream::{AnswerHead, Upstream, poll_head};
+use crate::base::fault::{Fault, FaultKind, Sent, Side, Stage};
+use crate::base::ids::EndpointId;
+use crate::base::limits::RELAY_BYTES_LARGE;
+use crate::base::time::{deadline, earlier};
+use crate::cluster::dispatch::{Connection, Failure};
+use crate::codec::Progress;
+use crate::codec::chunked::{write_chunk, write_last_chunk};
+use crate::codec::encode::{UpstreamHead, write_interim, write_request};
+use crate::codec::framing::Framing;
+use crate::codec::head::{ResponseHead, Version};
+use crate::codec::request::RequestEvent;
+use crate::net::connect::connect_any;
+use crate::plan::{HostRule, Timeouts};
+
+/// An answer that began: its head is read, its body is still with the upstream.
+pub(super) struct Answer {
+    pub(super) upstream: Upstream,
+    pub(super) head: ResponseHead,
+    pub(super) framing: Framing,
+    pub(super) in_flight: InFlight,
+    /// Whether all of the request was sent before the answer came.
+    pub(super) request: Upload,
+    pub(super) timeouts: Timeouts,
+}
+
+/// How much of the request body went upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Upload {
+    /// All of it.
+    Complete,
+    /// The answer came first: both connections end with this exchange.
+    CutShort,
+}
+
+/// Tries one endpoint.
+pub(super) async fn run(
+    exchange: &mut Exchange,
+    client: &mut Client,
+    lane: &LaneState,
+    id: EndpointId,
+    wanted: Connection,
+) -> Result<Answer, Failure> {
+    let endpoint = Rc::clone(&exchange.plan.endpoints[id]);
+    let cluster = &exchange.plan.plan.clusters[exchange.plan.plan.endpoints[id].cluster];
+    let timeouts = cluster.timeouts;
+    let in_flight = InFlight::reserve(&endpoint, lane.lane);
+    exchange.tally.endpoint = Some(id);
+
+    let (mut upstream, on) = match take(exchange, &endpoint, id, wanted) {
+        Some(upstream) => (upstream, Connection::Pooled),
+        None => match connect(exchange, client, id, timeouts).await {
+            Ok(upstream) => (upstream, Connection::Fresh),
+            Err(fault) => return Err(Failure { fault, on: Connection::Fresh }),
+        },
+    };
+    let answered = converse(exchange, client, &mut upstream, id, timeouts).await;
+    match answered {
+        Ok((head, framing, request)) => Ok(Answer { upstream, head, framing, in_flight, request, timeouts }),
+        Err(fault) => Err(Failure { fault, on }),
+    }
+}
+
+fn take(
+    exchange: &Exchange,
+    endpoint: &EndpointOnLane,
+    id: EndpointId,
+    wanted: Connection,
+) -> Option<Upstream> {
+    let upstream = match wanted {
+        Connection::Pooled => endpoint.checkout(Instant::now()),
+        Connection::Fresh => None,
+    };
+    let counts = &mut exchange.plan.recorder.borrow_mut().endpoints[id];
+    match upstream {
+        Some(_) => counts.reused += 1,
+        None => counts.connects += 1,
+    }
+    upstream
+}
+
+async fn connect(
+    exchange: &mut Exchange,
+    client: &mut Client,
+    id: EndpointId,
+    timeouts: Timeouts,
+) -> Result<Upstream, Fault> {
+    let fault = |kind| Fault::upstream(Stage::Connect, kind, Sent::Nothing);
+    let addresses = &exchange.plan.plan.endpoints[id].addresses;
+    let now = Instant::now();
+    client.ear.wait_until(earlier(deadline(now, Some(timeouts.connect)), exchange.deadline));
+    let connected = client.ear.during(connect_any(addresses)).await;
+    exchange.tally.waited += now.elapsed();
+    match connected {
+        Ok(Ok(stream)) => Ok(Upstream::new(stream)),
+        Ok(Err(_)) => Err(fault(FaultKind::Refused)),
+        Err(Interrupt::Expired) => Err(fault(FaultKind::Timeout)),
+        Err(Interrupt::ClientLeft) => Err(Fault::client_left(Stage::Connect, Sent::Nothing)),
+    }
+}
+
+type Answered = (ResponseHead, Framing, Upload);
+
+/// Sends the request and waits for the final head of its answer, relaying interim ones on the way.
+async fn converse(
+    exchange: &mut Exchange,
+    client: &mut Client,
+    upstream: &mut Upstream,
+    id: EndpointId,
+    timeouts: Timeouts,
+) -> Result<Answered, Fault> {
+    write_head(exchange, client, upstream, id);
+    upstream.responses.expect(exchange.head.method());
+    loop {
+        let body = take_body(exchange, &mut client.ear, upstream)?;
+        client.ear.wait_until(exchange.deadline);
+        if let Some((head, framing)) = send(exchange, client, upstream).await? {
+            return Ok((head, framing, Upload::CutShort));
+        }
+        match body {
+            Body::Complete => break,
+            Body::StepFull => {}
+            Body::Starved => {
+                if let Some((head, framing)) = more_body(exchange, client, upstream).await? {
+                    return Ok((head, framing, Upload::CutShort));
+                }
+            }
+        }
+    }
+    let sent = Instant::now();
+    client.ear.wait_until(earlier(deadline(sent, timeouts.first_byte), exchange.deadline));
+    loop {
+        let Upstream { reader, responses, .. } = upstream;
+        let head = client.ear.during(poll_fn(|cx| poll_head(reader, responses, Sent::Wholly, cx))).await;
+        match head {
+            Ok(Ok(AnswerHead::Final(head, framing))) => {
+                exchange.tally.waited += sent.elapsed();
+                return Ok((head, framing, Upload::Complete));
+            }
+            Ok(Ok(AnswerHead::Interim(head))) => relay_interim(exchange, client, &head).await?,
+            Ok(Err(fault)) => return Err(fault),
+            Err(interrupt) => return Err(interrupted(interrupt, Stage::Wait, Sent::Wholly)),
+        }
+    }
+}
+
+fn write_head(exchange: &Exchange, client: &Client, upstream: &mut Upstream, id: EndpointId) {
+    let plan = &exchange.plan.plan;
+    let endpoint = &plan.endpoints[id];
+    let authority = exchange.head.authority();
+    let host = match plan.clusters[endpoint.cluster].host {
+        HostRule::Keep if !authority.is_empty() => authority,
+        HostRule::Keep | HostRule::Endpoint => endpoint.host.as_bytes(),
+    };
+    let said = UpstreamHead {
+        base: &endpoint.base,
+        host,
+        client: &client.address,
+        proto: "http",
+        request_id: exchange.request_id.as_str(),
+    };
+    upstream.out.clear();
+    write_request(&mut upstream.out, &exchange.head, &said);
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Body {
+    /// All of it is in the upstream's buffer.
+    Complete,
+    /// One step is; more has arrived.
+    StepFull,
+    /// What has arrived is; the client sends more.
+    Starved,
+}
+
+/// Moves what has arrived of the request body into the upstream's buffer, up to one step.
+fn take_body(exchange: &mut Exchange, ear: &mut Ear, upstream: &mut Upstream) -> Result<Body, Fault> {
+    let framing = exchange.head.framing();
+    let refused = |kind| Fault { side: Side::Downstream, stage: Stage::Send, kind, sent: Sent::Partly };
+    // Pipelined bytes of the next request stay where they are: the reader stops at the end of this one.
+    while upstream.out.len() < RELAY_BYTES_LARGE {
+        match ear.requests.next(ear.reader.unread()) {
+            Ok(Progress::Ready(RequestEvent::Data(data))) => {
+                exchange.tally.bytes_in += data.len() as u64;
+                if exchange.tally.bytes_in > exchange.body_max {
+                    return Err(refused(FaultKind::BodyTooLarge));
+                }
+                match framing {
+                    Framing::Chunked => write_chunk(&mut upstream.out, &data),
+                    Framing::Length(_) | Framing::Empty | Framing::UntilClose => {
+                        upstream.out.put_slice(&data)
+                    }
+                }
+            }
+            Ok(Progress::Ready(RequestEvent::End)) => {
+                if framing == Framing::Chunked {
+                    write_last_chunk(&mut upstream.out);
+                }
+                return Ok(Body::Complete);
+            }
+            Ok(Progress::Ready(RequestEvent::Head(_))) => {
+                unreachable!("a reader yields no second head before the end of the first request")
+            }
+            Ok(Progress::NeedMore) => return Ok(Body::Starved),
+            Err(broken) => {
+                exchange.broken = Some(broken);
+                return Err(refused(FaultKind::BadMessage));
+            }
+        }
+    }
+    Ok(Body::StepFull)
+}
+
+/// Writes what is in the upstream's buffer. Some final head if the upstream answered before it took all.
+async fn send(
+    exchange: &Exchange,
+    client: &mut Client,
+    upstream: &mut Upstream,
+) -> Result<Option<(ResponseHead, Framing)>, Fault> {
+    let out = std::mem::take(&mut upstream.out);
+    if out.is_empty() {
+        upstream.out = out;
+        return Ok(None);
+    }
+    let Upstream { reader, writer, responses, out: kept } = upstream;
+    let mut write = pin!(writer.write_all(out));
+    loop {
+        let event = poll_fn(|cx| {
+            if let Poll::Ready((result, mut out)) = write.as_mut().poll(cx) {
+                out.clear();
+                *kept = out;
+                return Poll::Ready(Ok(SendEvent::Written(result)));
+            }
+            // Beside the write, the read that the answer will come by is posted; an upstream that refuses a body
+            // before reading it would otherwise never be heard.
+            if let Poll::Ready(head) = poll_head(reader, responses, Sent::Partly, cx) {
+                return Poll::Ready(head.map(SendEvent::Head));
+            }
+            client.ear.poll_interrupt(cx).map(|why| Err(interrupted(why, Stage::Send, Sent::Partly)))
+        })
+        .await?;
+        match event {
+            SendEvent::Written(Ok(())) => return Ok(None),
+            SendEvent::Written(Err(_)) => return Ok(Some(last_words(client, reader, responses).await?)),
+            SendEvent::Head(AnswerHead::Final(head, framing)) => return Ok(Some((head, framing))),
+            SendEvent::Head(AnswerHead::Interim(head)) => relay_interim(exchange, client, &head).await?,
+        }
+    }
+}
+
+enum SendEvent {
+    Written(std::io::Result<()>),
+    Head(AnswerHead),
+}
+
+/// The upstream takes no more bytes: it may have answered before it closed.
+async fn last_words(
+    client: &mut Client,
+    reader: &mut crate::net::stream::Reader,
+    responses: &mut crate::codec::response::ResponseReader,
+) -> Result<(ResponseHead, Framing), Fault> {
+    loop {
+        match client.ear.during(poll_fn(|cx| poll_head(reader, responses, Sent::Partly, cx))).await {
+            Ok(Ok(AnswerHead::Final(head, framing))) => return Ok((head, framing)),
+            Ok(Ok(AnswerHead::Interim(_))) => {}
+            Ok(Err(fault)) => return Err(Fault { stage: Stage::Send, ..fault }),
+            Err(why) => return Err(interrupted(why, Stage::Send, Sent::Partly)),
+        }
+    }
+}
+
+/// Waits for more of the request body. Some final head if the upstream answered instead of waiting for it.
+async fn more_body(
+    exchange: &Exchange,
+    client: &mut Client,
+    upstream: &mut Upstream,
+) -> Result<Option<(ResponseHead, Framing)>, Fault> {
+    loop {
+        let Upstream { reader, responses, .. } = upstream;
+        let event = poll_fn(|cx| {
+            if let Poll::Ready(filled) = client.ear.reader.poll_fill(cx) {
+                return Poll::Ready(Ok(BodyEvent::Filled(filled)));
+            }
+            if let Poll::Ready(head) = poll_head(reader, responses, Sent::Partly, cx) {
+                return Poll::Ready(head.map(BodyEvent::Head));
+            }
+            let fired = client.ear.watchdog.poll_fired(cx);
+            fired.map(|()| Err(interrupted(Interrupt::Expired, Stage::Send, Sent::Partly)))
+        })
+        .await?;
+        match event {
+            // The end of the stream inside a request: the client left.
+            BodyEvent::Filled(Ok(0) | Err(_)) => return Err(Fault::client_left(Stage::Send, Sent::Partly)),
+            BodyEvent::Filled(Ok(_)) => return Ok(None),
+            BodyEvent::Head(AnswerHead::Final(head, framing)) => return Ok(Some((head, framing))),
+            BodyEvent::Head(AnswerHead::Interim(head)) => relay_interim(exchange, client, &head).await?,
+        }
+    }
+}
+
+enum BodyEvent {
+    Filled(std::io::Result<usize>),
+    Head(AnswerHead),
+}
+
+async fn relay_interim(exchange: &Exchange, client: &mut Client, head: &ResponseHead) -> Result<(), Fault> {
+    // HTTP/1.0 knows no interim answers (RFC 9110 §15.2).
+    if exchange.head.head().version() == Version::Http10 {
+        return Ok(());
+    }
+    write_interim(&mut client.out, head);
+    client.flush().await.map_err(|_| Fault::client_left(Stage::Wait, Sent::Partly))
+}
+
+fn interrupted(why: Interrupt, stage: Stage, sent: Sent) -> Fault {
+    match why {
+        Interrupt::ClientLeft => Fault::client_left(stage, sent),
+        Interrupt::Expired => Fault::upstream(stage, FaultKind::Timeout, sent),
+    }
+}

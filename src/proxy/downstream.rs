@@ -1,0 +1,209 @@
+//! One client connection: exchanges in turn until close, drain or fault.
+
+use std::rc::Rc;
+use std::time::{Instant, SystemTime};
+
+use bytes::BytesMut;
+use monoio::buf::IoBuf;
+
+use super::ear::{Ear, Interrupt};
+use super::exchange;
+use super::reply;
+use super::state::LaneState;
+use super::watchdog::Phase;
+use crate::base::limits::{COOL_AFTER, DRAIN_IDLE_GRACE, LINGER_BYTES_MAX, LINGER_TIME, WRITE_BYTES_KEPT};
+use crate::base::time::{deadline, earlier};
+use crate::codec::Progress;
+use crate::codec::encode::Connection;
+use crate::codec::head::RequestHead;
+use crate::codec::reply::{ErrorReply, SendBody, write_reply};
+use crate::codec::request::{RequestEvent, RequestReader};
+use crate::net::listen::Peer;
+use crate::net::stream::{Stream, Writer};
+use crate::plan::HalfClose;
+
+/// A client connection.
+pub(super) struct Client {
+    pub(super) ear: Ear,
+    writer: Writer,
+    /// What is about to be written.
+    pub(super) out: BytesMut,
+    /// Its address, as it is forwarded; empty over Unix sockets.
+    pub(super) address: String,
+}
+
+/// What becomes of a connection after an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The next exchange.
+    KeepAlive,
+    /// Close.
+    Close,
+    /// Close once the client has seen the answer: bytes of its request are still on their way, and closing on them
+    /// would reset the connection and destroy the answer (RFC 9112 §9.6).
+    Linger,
+    /// Close so that it looks broken.
+    Reset,
+}
+
+/// Serves one client until its connection ends.
+pub async fn serve(stream: Stream, peer: Peer, on_half_close: HalfClose, lane: Rc<LaneState>) {
+    let Stream { reader, writer } = stream;
+    let ear = Ear {
+        reader,
+        requests: RequestReader::new(lane.plan().plan.limits.head_bytes),
+        watchdog: lane.watchdogs.watch(),
+        on_half_close,
+        half_closed: false,
+    };
+    let address = match peer {
+        Peer::Remote(address) => address.ip().to_canonical().to_string(),
+        Peer::Local => String::new(),
+    };
+    let mut client = Client { ear, writer, out: BytesMut::new(), address };
+    let end = loop {
+        let end = match client.next_head(&lane).await {
+            Next::Head(head, began) => {
+                let end = exchange::run(&mut client, &lane, head, began).await;
+                client.settle();
+                end
+            }
+            Next::Over => End::Close,
+            Next::Refused(refusal) => client.refuse(refusal, &lane).await,
+        };
+        match end {
+            End::KeepAlive => {}
+            End::Close | End::Linger | End::Reset => break end,
+        }
+    };
+    match end {
+        End::KeepAlive | End::Close => {}
+        End::Linger => client.linger().await,
+        End::Reset => client.writer.reset_on_close(),
+    }
+}
+
+/// What the wait for a request ended with.
+enum Next {
+    /// A request, and when its first byte was read.
+    Head(RequestHead, Instant),
+    /// The client is done, or was idle for too long.
+    Over,
+    /// The client's bytes break a rule, or came too slowly.
+    Refused(ErrorReply),
+}
+
+impl Client {
+    /// Waits for the next request head.
+    async fn next_head(&mut self, lane: &LaneState) -> Next {
+        let mut waiting_since = Instant::now();
+        let mut began = None;
+        let mut cool = false;
+        loop {
+            if !self.ear.reader.is_armed() && !self.ear.reader.unread().is_empty() {
+                let first = *began.get_or_insert_with(Instant::now);
+                match self.ear.requests.next(self.ear.reader.unread()) {
+                    Ok(Progress::Ready(RequestEvent::Head(head))) => return Next::Head(head, first),
+                    Ok(Progress::NeedMore) => {}
+                    Ok(Progress::Ready(RequestEvent::Data(_) | RequestEvent::End)) => {
+                        unreachable!("between two requests a reader yields heads only")
+                    }
+                    Err(broken) => return Next::Refused(reply::of_codec(broken)),
+                }
+            }
+            if self.ear.half_closed {
+                return Next::Over;
+            }
+            self.set_deadline(lane, waiting_since, began, cool);
+            match self.ear.fill().await {
+                Ok(Ok(0) | Err(_)) => return Next::Over,
+                Ok(Ok(_)) => {}
+                Err(Interrupt::ClientLeft) => return Next::Over,
+                Err(Interrupt::Expired) if began.is_some() => return Next::Refused(reply::too_slow()),
+                Err(Interrupt::Expired) if cool || lane.draining.get() => return Next::Over,
+                Err(Interrupt::Expired) => {
+                    // Idle for a while: give the buffers back and wait on.
+                    cool = true;
+                    self.out = BytesMut::new();
+                    if self.ear.reader.cool().await.is_err() {
+                        return Next::Over;
+                    }
+                    waiting_since = Instant::now() - COOL_AFTER;
+                }
+            }
+        }
+    }
+
+    fn set_deadline(&self, lane: &LaneState, waiting_since: Instant, began: Option<Instant>, cool: bool) {
+        let plan = lane.plan();
+        let limits = &plan.plan.limits;
+        match began {
+            Some(began) => self.ear.watchdog.set(deadline(began, limits.head_timeout), Phase::Busy),
+            None => {
+                let idle = deadline(waiting_since, limits.idle_timeout);
+                let due = if cool { idle } else { earlier(idle, deadline(waiting_since, Some(COOL_AFTER))) };
+                let grace = lane.draining.get().then(|| Instant::now() + DRAIN_IDLE_GRACE);
+                self.ear.watchdog.set(earlier(due, grace), Phase::Idle);
+            }
+        }
+    }
+
+    /// Answers what is not even a request, then closes.
+    async fn refuse(&mut self, refusal: ErrorReply, lane: &LaneState) -> End {
+        let id = lane.request_id();
+        let reply = refusal.into_reply(id.as_str());
+        let date = httpdate::fmt_http_date(SystemTime::now());
+        write_reply(&mut self.out, &reply, Connection::Close, SendBody::Whole, id.as_str(), &date);
+        lane.plan().recorder.borrow_mut().lane.unrouted += 1;
+        self.bound_answer(lane);
+        match self.flush().await {
+            Ok(()) => End::Linger,
+            Err(_) => End::Close,
+        }
+    }
+
+    /// Writes what is in the buffer, unless the client leaves first.
+    pub(super) async fn flush(&mut self) -> Result<(), Interrupt> {
+        let out = std::mem::take(&mut self.out);
+        let written = self.ear.during(self.writer.write_all(out)).await?;
+        let (result, mut out) = written;
+        out.clear();
+        self.out = out;
+        result.map_err(|_| Interrupt::ClientLeft)
+    }
+
+    /// Bounds the wait for a client that does not read an answer of our own.
+    pub(super) fn bound_answer(&self, lane: &LaneState) {
+        self.ear.wait_until(deadline(Instant::now(), lane.plan().plan.limits.idle_timeout));
+    }
+
+    /// Writes one piece as it is, unless the client leaves first.
+    pub(super) async fn write(&mut self, piece: impl IoBuf) -> Result<(), Interrupt> {
+        let (result, _) = self.ear.during(self.writer.write_all(piece)).await?;
+        result.map_err(|_| Interrupt::ClientLeft)
+    }
+
+    /// An exchange ended: large buffers are let go.
+    fn settle(&mut self) {
+        self.ear.reader.settle();
+        if self.out.capacity() > WRITE_BYTES_KEPT {
+            self.out = BytesMut::new();
+        }
+    }
+
+    /// Ends our side and drops what the client still sends, within bounds, so that it reads the answer and not a reset.
+    async fn linger(&mut self) {
+        if self.writer.shutdown().await.is_err() {
+            return;
+        }
+        self.ear.wait_until(Some(Instant::now() + LINGER_TIME));
+        let mut left = LINGER_BYTES_MAX;
+        loop {
+            match self.ear.fill().await {
+                Ok(Ok(count)) if count > 0 && count <= left => left -= count,
+                Ok(Ok(_) | Err(_)) | Err(_) => return,
+            }
+            self.ear.reader.unread().clear();
+        }
+    }
+}
