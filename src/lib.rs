@@ -3,9 +3,12 @@
 pub mod balance;
 pub mod base;
 pub mod board;
+pub mod cli;
 pub mod cluster;
 pub mod codec;
 pub mod config;
+pub mod control;
+pub mod discovery;
 pub mod lane;
 pub mod metrics;
 pub mod net;

@@ -4,7 +4,7 @@
 
 mod reader;
 mod routes;
-mod sections;
+pub mod sections;
 pub mod text;
 pub mod units;
 pub mod url;

@@ -3,6 +3,8 @@
 //! A plan has no "unset", no name that is looked up later and no value that needs checking again. Ids are valid only
 //! inside their own plan.
 
+pub mod compile;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 

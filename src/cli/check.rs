@@ -1,0 +1,68 @@
+//! `corelane check`: every problem of configuration files, or a summary of what they would cost.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::base::limits::{KIB, MIB, RELAY_BYTES, RELAY_BYTES_LARGE};
+use crate::control::load::{Origin, Source, load};
+use crate::metrics::text::series;
+use crate::plan::Plan;
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  corelane check config/*.toml")]
+pub(super) struct Check {
+    /// The files.
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+}
+
+impl Check {
+    pub(super) fn run(self) -> u8 {
+        let mut code = 0;
+        for file in self.files {
+            match load(&Origin::new(Source::File(file.clone())), None) {
+                Ok(plan) => println!("{}: {}", file.display(), summary(&plan)),
+                Err(problems) => {
+                    code = 2;
+                    problems.iter().for_each(|problem| eprintln!("{problem}"));
+                }
+            }
+        }
+        code
+    }
+}
+
+/// Resident memory of a process that does nothing yet, measured: code, thread stacks, rings.
+const BASE_BYTES: usize = 8 * MIB;
+/// Kept for a connection that is idle: its task, its reader, a socket's bookkeeping.
+const IDLE_CONNECTION_BYTES: usize = 6 * KIB;
+/// A histogram of times, once it is used.
+const HISTOGRAM_BYTES: usize = 28 * KIB;
+
+fn summary(plan: &Plan) -> String {
+    let connections = plan.limits.connections;
+    // Each lane counts into one recorder while control holds another; four histograms a route, three an endpoint.
+    let histograms =
+        (4 * plan.routes.len() + 3 * plan.endpoints.len()) * HISTOGRAM_BYTES * (2 * plan.lanes + 1);
+    let idle = BASE_BYTES + plan.lanes * MIB;
+    let busy = 2 * RELAY_BYTES + IDLE_CONNECTION_BYTES;
+    let typical = idle + histograms + connections / 10 * busy;
+    // A large body holds one large step each way, for the client and for the endpoint.
+    let ceiling = idle + histograms + connections * (4 * RELAY_BYTES_LARGE + plan.limits.head_bytes);
+    let size = |bytes: usize| format!("{} MiB", bytes.div_ceil(MIB));
+    format!(
+        "ok\n  routes {}, clusters {}, endpoints {}, lanes {}\n  memory when idle {}, typical ({} busy clients) {}, at its ceiling ({} clients with large bodies) {}\n  metric series {}",
+        plan.routes.len(),
+        plan.clusters.len(),
+        plan.endpoints.len(),
+        plan.lanes,
+        size(idle),
+        connections / 10,
+        size(typical),
+        connections,
+        size(ceiling),
+        series(plan.routes.len(), plan.endpoints.len(), plan.lanes),
+    )
+}

@@ -1,0 +1,112 @@
+//! `corelane run`: the gateway.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::base::address::Address;
+use crate::base::choice::IoDriver;
+use crate::config::sections::core_list;
+use crate::config::url::listen_address;
+use crate::control::load::{Origin, Source};
+use crate::control::{RunError, Started, run};
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  corelane run --upstream http://127.0.0.1:8000\n  corelane run --config corelane.toml --cores 0-1"
+)]
+pub(super) struct Run {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", required_unless_present = "upstream", conflicts_with = "upstream")]
+    config: Option<PathBuf>,
+    /// An endpoint: http://host:port[/base] or unix:/path; may be given several times. No file is needed then.
+    #[arg(long, value_name = "URL")]
+    upstream: Vec<String>,
+    /// Where clients are accepted, ip:port or unix:/path; may be given several times.
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    listen: Vec<Address>,
+    /// Where the admin API listens, or "off".
+    #[arg(long, value_name = "ADDR", value_parser = admin)]
+    admin: Option<Admin>,
+    /// Cores to pin lanes to, one each, such as 0-3,6.
+    #[arg(long, value_name = "LIST", value_parser = cores)]
+    cores: Option<Cores>,
+    /// How many lanes; one per core that may be used, up to 4, without it.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    lanes: Option<u16>,
+    /// The I/O driver.
+    #[arg(long, value_name = "DRIVER", value_parser = ["auto", "io_uring", "epoll"])]
+    io: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+struct Admin(Option<Address>);
+
+#[derive(Debug, Clone)]
+struct Cores(Vec<usize>);
+
+fn address(text: &str) -> Result<Address, String> {
+    listen_address(text).map_err(|error| format!("{}; {}", error.why, error.fix))
+}
+
+fn admin(text: &str) -> Result<Admin, String> {
+    if text == "off" { Ok(Admin(None)) } else { address(text).map(|address| Admin(Some(address))) }
+}
+
+fn cores(text: &str) -> Result<Cores, String> {
+    core_list(text).map(Cores)
+}
+
+impl Run {
+    pub(super) fn run(self) -> u8 {
+        let source = match self.config {
+            Some(file) => Source::File(file),
+            None => Source::Upstreams(self.upstream),
+        };
+        let origin = Origin {
+            source,
+            listen: self.listen,
+            admin: self.admin.map(|admin| admin.0),
+            cores: self.cores.map(|cores| cores.0),
+            lanes: self.lanes.map(usize::from),
+            io: self.io.map(|io| match io.as_str() {
+                "io_uring" => Some(IoDriver::IoUring),
+                "epoll" => Some(IoDriver::Epoll),
+                _ => None,
+            }),
+        };
+        finish(run(origin, say))
+    }
+}
+
+/// Prints the start lines.
+pub(super) fn say(started: &Started) {
+    let url = |address: &Address| match address {
+        Address::Tcp(address) => format!("http://{address}"),
+        Address::Unix(_) => address.to_string(),
+    };
+    for address in &started.listening {
+        eprintln!("listening {}", url(address));
+    }
+    if let Some(address) = &started.admin {
+        eprintln!("admin {}", url(address));
+    }
+    let cores: Vec<_> = started.cores.iter().map(ToString::to_string).collect();
+    let cores = if cores.is_empty() { "unpinned".to_owned() } else { cores.join(",") };
+    eprintln!("ready lanes={} io={} cores={cores}", started.lanes, started.driver.name());
+}
+
+/// Prints what went wrong and tells the exit code.
+pub(super) fn finish(outcome: Result<(), RunError>) -> u8 {
+    match outcome {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("{error}");
+            match error {
+                RunError::Problems(_) => 2,
+                RunError::Failed(_) => 1,
+            }
+        }
+    }
+}

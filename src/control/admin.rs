@@ -1,0 +1,197 @@
+//! The admin API: its own listener, on the control thread, never on a lane.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use bytes::{Bytes, BytesMut};
+use serde_json::{Value, json};
+
+use super::Control;
+use crate::base::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_REQUEST_BYTES_MAX, ADMIN_TIMEOUT, TICK};
+use crate::codec::Progress;
+use crate::codec::encode::Connection;
+use crate::codec::head::{Method, RequestHead, Reuse};
+use crate::codec::reply::{LocalReply, SendBody, write_reply};
+use crate::codec::request::{RequestEvent, RequestReader};
+use crate::metrics::text::Format;
+use crate::net::listen::Listener;
+use crate::net::stream::{Socket, Stream};
+use crate::plan::Action;
+
+/// Serves the admin API for the life of the process.
+pub(super) async fn serve(listener: Listener, control: Rc<Control>) {
+    let open = Rc::new(Cell::new(0));
+    loop {
+        if open.get() >= ADMIN_CONNECTIONS_MAX || listener.ready().await.is_err() {
+            monoio::time::sleep(TICK).await;
+            continue;
+        }
+        match listener.accept() {
+            Ok(Some((socket, _))) => {
+                open.set(open.get() + 1);
+                let (open, control) = (Rc::clone(&open), Rc::clone(&control));
+                monoio::spawn(async move {
+                    let _ = connection(socket, control).await;
+                    open.set(open.get() - 1);
+                });
+            }
+            Ok(None) => {}
+            Err(_) => monoio::time::sleep(TICK).await,
+        }
+    }
+}
+
+async fn connection(socket: Socket, control: Rc<Control>) -> std::io::Result<()> {
+    let mut stream = Stream::adopt(socket)?;
+    let mut requests = RequestReader::new(ADMIN_REQUEST_BYTES_MAX);
+    loop {
+        // Past the time limit the connection is closed, so it does no harm that the read is dropped.
+        let request = monoio::time::timeout(ADMIN_TIMEOUT, request(&mut stream, &mut requests)).await;
+        let Ok(Some(head)) = request else { return Ok(()) };
+        let reply = control.answer(&head).await;
+        let send = if head.method() == Method::Head { SendBody::HeadOnly } else { SendBody::Whole };
+        let connection = match head.head().reuse() {
+            Reuse::KeepAlive => Connection::Implied,
+            Reuse::Close => Connection::Close,
+        };
+        let mut out = BytesMut::new();
+        let date = httpdate::fmt_http_date(SystemTime::now());
+        write_reply(&mut out, &reply, connection, send, "admin", &date);
+        let written = monoio::time::timeout(ADMIN_TIMEOUT, stream.writer.write_all(out)).await;
+        if !matches!(written, Ok((Ok(()), _))) || connection == Connection::Close {
+            return Ok(());
+        }
+    }
+}
+
+/// One request with its body read and dropped; none at the end of the connection or on anything malformed.
+async fn request(stream: &mut Stream, requests: &mut RequestReader) -> Option<RequestHead> {
+    let mut head = None;
+    let mut body = 0;
+    loop {
+        match requests.next(stream.reader.unread()) {
+            Ok(Progress::Ready(RequestEvent::Head(found))) => head = Some(found),
+            Ok(Progress::Ready(RequestEvent::Data(data))) => body += data.len(),
+            Ok(Progress::Ready(RequestEvent::End)) => return head,
+            Ok(Progress::NeedMore) => match stream.reader.fill().await {
+                Ok(0) | Err(_) => return None,
+                Ok(_) => {}
+            },
+            Err(_) => return None,
+        }
+        if body > ADMIN_REQUEST_BYTES_MAX {
+            return None;
+        }
+    }
+}
+
+fn reply(status: u16, content_type: &'static str, body: impl Into<Bytes>) -> LocalReply {
+    let content_type = Bytes::from_static(content_type.as_bytes());
+    LocalReply { status, content_type, fields: Vec::new(), body: body.into() }
+}
+
+fn text(status: u16, body: impl Into<String>) -> LocalReply {
+    reply(status, "text/plain; charset=utf-8", format!("{}\n", body.into()))
+}
+
+fn document(status: u16, body: &Value) -> LocalReply {
+    reply(status, "application/json", body.to_string())
+}
+
+impl Control {
+    async fn answer(self: &Rc<Self>, head: &RequestHead) -> LocalReply {
+        let path = String::from_utf8_lossy(head.path()).into_owned();
+        let method = match head.method() {
+            Method::Head => Method::Get,
+            method => method,
+        };
+        match (method, path.as_str()) {
+            (Method::Get, "/livez") => text(200, "ok"),
+            (Method::Get, "/readyz") => match self.unready(query(head, "route").as_deref()) {
+                None => text(200, "ok"),
+                Some(why) => text(503, why),
+            },
+            (Method::Get, "/stats") => {
+                self.collect().await;
+                document(200, &self.stats())
+            }
+            (Method::Get, "/metrics") => {
+                self.collect().await;
+                let accept =
+                    head.head().values_of(b"accept").map(String::from_utf8_lossy).collect::<String>();
+                let format = Format::of_accept(&accept);
+                reply(200, format.content_type(), self.exposition(format))
+            }
+            (Method::Get, "/config") => document(200, &self.config()),
+            (Method::Post, "/reload") => match self.reload().await {
+                Ok(generation) => document(200, &json!({ "generation": generation })),
+                Err(problems) => {
+                    let texts: Vec<_> = problems.iter().map(ToString::to_string).collect();
+                    document(422, &json!({ "problems": texts }))
+                }
+            },
+            (_, "/livez" | "/readyz" | "/stats" | "/metrics" | "/config") => other_method("GET, HEAD"),
+            (_, "/reload") => other_method("POST"),
+            _ => text(404, "not found; there are /livez /readyz /stats /metrics /config and POST /reload"),
+        }
+    }
+
+    /// Why requests, or those of one route, should not be sent here; none if they may.
+    fn unready(&self, route: Option<&str>) -> Option<String> {
+        if self.draining.get() {
+            return Some("draining".to_owned());
+        }
+        let plan = self.plan();
+        let serves = |action: &Action| match action {
+            Action::Respond(_) => true,
+            Action::Forward(targets) => {
+                targets.iter().any(|(id, _)| !plan.clusters[*id].endpoints.is_empty())
+            }
+        };
+        let mut routes =
+            plan.routes.iter().filter(|known| route.is_none_or(|name| known.name == name)).peekable();
+        if routes.peek().is_none() {
+            return Some("there is no such route".to_owned());
+        }
+        (!routes.any(|known| serves(&known.action))).then(|| "no endpoint is admitted".to_owned())
+    }
+}
+
+fn other_method(allow: &str) -> LocalReply {
+    let mut reply = text(405, "this path does not take this method");
+    reply.fields.push(("allow", allow.to_owned()));
+    reply
+}
+
+/// The value of a parameter of the query, percent-decoded.
+fn query(head: &RequestHead, name: &str) -> Option<String> {
+    let target = String::from_utf8_lossy(head.path_and_query()).into_owned();
+    let (_, query) = target.split_once('?')?;
+    query
+        .split('&')
+        .find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name))
+        .map(|(_, value)| decoded(value))
+}
+
+fn decoded(value: &str) -> String {
+    let bytes = value.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let escape = bytes
+            .get(at + 1..at + 3)
+            .and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+        match (bytes[at], escape) {
+            (b'%', Some(byte)) => {
+                out.push(byte);
+                at += 3;
+            }
+            (byte, _) => {
+                out.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}

@@ -1,0 +1,62 @@
+//! The life of the process after its start: reloads and the end.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::signal::{Bytes, Signals};
+use super::{Control, RunError};
+use crate::lane::inbox::Command;
+
+/// How often it is looked whether the last connection ended.
+const LOOK: Duration = Duration::from_millis(10);
+
+impl Control {
+    /// Serves until SIGTERM or SIGINT, then drains. A second signal ends the drain at once.
+    pub(super) async fn run_until_told(self: &Rc<Self>, signals: Signals) -> Result<(), RunError> {
+        let (stop, reload) = signals.split();
+        monoio::spawn(Rc::clone(self).reload_on(reload));
+        monoio::spawn(Rc::clone(self).count_stops(stop));
+        while self.stops.get() == 0 {
+            self.fail_if_broken()?;
+            self.changed.wait().await;
+            self.changed.clear();
+        }
+        self.drain().await;
+        Ok(())
+    }
+
+    async fn count_stops(self: Rc<Self>, mut signals: Bytes) {
+        while signals.next().await.is_ok() {
+            self.stops.set(self.stops.get() + 1);
+            self.changed.set();
+        }
+    }
+
+    async fn reload_on(self: Rc<Self>, mut signals: Bytes) {
+        while signals.next().await.is_ok() {
+            Rc::clone(&self).reload_by_signal().await;
+        }
+    }
+
+    async fn drain(&self) {
+        let told_again = || self.stops.get() > 1;
+        let plan = self.plan();
+        self.draining.set(true);
+        eprintln!("draining");
+        let accept_until = Instant::now() + plan.server.drain_delay;
+        while Instant::now() < accept_until && !told_again() {
+            monoio::time::sleep(LOOK).await;
+        }
+        let by = Instant::now() + plan.server.drain;
+        for lane in &self.lanes {
+            while lane.tell(Command::Drain).is_err() && Instant::now() < by {
+                monoio::time::sleep(LOOK).await;
+            }
+        }
+        // Connections in accept queues are counted once their lane has emptied them: look at least once after.
+        monoio::time::sleep(LOOK).await;
+        while self.loads.total() > 0 && Instant::now() < by && !told_again() {
+            monoio::time::sleep(LOOK).await;
+        }
+    }
+}

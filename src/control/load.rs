@@ -1,0 +1,194 @@
+//! From a file, or from the command line alone, to a plan: the one road, at start and at each reload.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::base::address::Address;
+use crate::base::choice::IoDriver;
+use crate::base::limits::LANES_AUTO_MAX;
+use crate::base::problem::{Place, Placed, Problem};
+use crate::config::text::read;
+use crate::config::url::{EndpointAddress, EndpointUrl};
+use crate::config::{
+    ActionConfig, ClusterConfig, Config, EndpointConfig, ListenerConfig, MatchConfig, RouteConfig,
+};
+use crate::discovery::dns::Resolved;
+use crate::plan::Plan;
+use crate::plan::compile::{Surroundings, compile};
+
+/// Where the configuration comes from, with what the command line overrides.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// The configuration.
+    pub source: Source,
+    /// `--listen`, each; empty leaves the file's listeners.
+    pub listen: Vec<Address>,
+    /// `--admin`; an inner none is `off`.
+    pub admin: Option<Option<Address>>,
+    /// `--cores`.
+    pub cores: Option<Vec<usize>>,
+    /// `--lanes`.
+    pub lanes: Option<usize>,
+    /// `--io`; an inner none is `auto`.
+    pub io: Option<Option<IoDriver>>,
+}
+
+/// The configuration itself.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// A file, read again at each reload.
+    File(PathBuf),
+    /// URLs of endpoints from the command line.
+    Upstreams(Vec<String>),
+    /// A text of our own, under a name for messages.
+    Text(&'static str, String),
+}
+
+impl Origin {
+    /// From `source`, with nothing overridden.
+    pub fn new(source: Source) -> Self {
+        Self { source, listen: Vec::new(), admin: None, cores: None, lanes: None, io: None }
+    }
+}
+
+/// Reads, resolves and compiles. `previous` is the plan in force.
+pub fn load(origin: &Origin, previous: Option<&Plan>) -> Result<Plan, Vec<Problem>> {
+    let (mut config, written) = match &origin.source {
+        Source::File(path) => {
+            let name = path.display().to_string();
+            let text = std::fs::read_to_string(path).map_err(|error| vec![unreadable(&name, &error)])?;
+            (read(&name, &text)?, text)
+        }
+        Source::Text(name, text) => (read(name, text)?, text.clone()),
+        Source::Upstreams(urls) => (of_upstreams(urls)?, String::new()),
+    };
+    apply(origin, &mut config);
+    let hosts = config.clusters.iter().flat_map(|cluster| &cluster.endpoints).filter_map(host_of);
+    let resolved = Resolved::look_up(hosts);
+    let lanes = previous.map_or_else(|| lane_count(&config), |plan| plan.lanes);
+    let around =
+        Surroundings { written: &written, resolved: &resolved, lanes, previous, now: SystemTime::now() };
+    compile(&config, &around)
+}
+
+fn host_of(endpoint: &EndpointConfig) -> Option<(&str, u16)> {
+    match &endpoint.url.value.address {
+        EndpointAddress::Tcp { host, port } => Some((host, *port)),
+        EndpointAddress::Unix(_) => None,
+    }
+}
+
+/// One lane for each core given; else as many as asked for; else one per core that may be used, up to four: the
+/// machine belongs to the engine. The count respects the affinity mask and the cgroup's quota.
+fn lane_count(config: &Config) -> usize {
+    if let Some(cores) = &config.server.cores {
+        return cores.value.len();
+    }
+    config.server.lanes.as_ref().and_then(|lanes| lanes.value).unwrap_or_else(|| {
+        std::thread::available_parallelism().map_or(1, |cores| cores.get().min(LANES_AUTO_MAX))
+    })
+}
+
+fn unreadable(name: &str, error: &std::io::Error) -> Problem {
+    Problem {
+        place: Place::option(name),
+        what: "the file cannot be read".to_owned(),
+        why: error.to_string(),
+        fix: "name a file that exists and may be read".to_owned(),
+    }
+}
+
+fn option<T>(name: &str, value: T) -> Placed<T> {
+    Placed { value, place: Place::option(name) }
+}
+
+/// One cluster of these endpoints and one route that takes everything.
+fn of_upstreams(urls: &[String]) -> Result<Config, Vec<Problem>> {
+    let mut endpoints: Vec<EndpointConfig> = Vec::new();
+    let mut problems = Vec::new();
+    for text in urls {
+        match EndpointUrl::parse(text) {
+            Ok(url) if endpoints.iter().any(|known| known.url.value == url) => {
+                problems.push(option("--upstream", ()).problem(
+                    format!("\"{text}\" is given twice"),
+                    "its load and its statistics could not be told apart",
+                    "give it once",
+                ))
+            }
+            Ok(url) => endpoints.push(EndpointConfig { url: option("--upstream", url), weight: None }),
+            Err(error) => problems.push(option("--upstream", ()).problem(
+                format!("\"{text}\" is not the URL of an endpoint"),
+                error.why,
+                error.fix,
+            )),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let cluster = ClusterConfig {
+        name: option("--upstream", "upstream".to_owned()),
+        endpoints,
+        balance: None,
+        host: None,
+        connect: None,
+        first_byte: None,
+        between_bytes: None,
+        total: None,
+        idle: None,
+        max_idle: None,
+    };
+    let to = vec![(cluster.name.clone(), 1)];
+    let route = RouteConfig {
+        name: option("--upstream", "default".to_owned()),
+        matching: MatchConfig::default(),
+        action: Some(ActionConfig::To(to)),
+        body: None,
+    };
+    Ok(Config { clusters: vec![cluster], routes: vec![route], ..Config::default() })
+}
+
+fn apply(origin: &Origin, config: &mut Config) {
+    if !origin.listen.is_empty() {
+        let on_half_close = config.listeners.first().and_then(|listener| listener.on_half_close);
+        let listener = |address: &Address| ListenerConfig {
+            address: option("--listen", address.clone()),
+            on_half_close,
+        };
+        config.listeners = origin.listen.iter().map(listener).collect();
+    }
+    let server = &mut config.server;
+    if let Some(admin) = &origin.admin {
+        server.admin = Some(option("--admin", admin.clone()));
+    }
+    if let Some(io) = origin.io {
+        server.io = Some(io);
+    }
+    // Cores and lanes say the same thing twice: what the command line says replaces both of the file's.
+    if origin.cores.is_some() || origin.lanes.is_some() {
+        server.cores = origin.cores.clone().map(|cores| option("--cores", cores));
+        server.lanes = origin.lanes.map(|lanes| option("--lanes", Some(lanes)));
+    }
+}
+
+/// Whether a reload would change what cannot change while running; tells what.
+pub(super) fn fixed_parts(old: &Plan, new: &Plan) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut changed = |what: &str| {
+        let place = Place { file: Arc::from("configuration"), line: 1, column: 1 };
+        problems.push(Placed { value: (), place }.problem(
+            format!("{what} cannot change while the gateway runs"),
+            "sockets and threads are made once, at start",
+            "start the gateway again, or undo the change",
+        ));
+    };
+    let same_lanes = old.server.cores == new.server.cores && old.server.lanes == new.server.lanes;
+    if !same_lanes || old.server.io != new.server.io || old.server.admin != new.server.admin {
+        changed("`cores`, `lanes`, `io` or `admin` of [server]");
+    }
+    if old.listeners != new.listeners {
+        changed("[[listener]]");
+    }
+    problems
+}

@@ -1,0 +1,300 @@
+//! The control thread: starts lanes, supervises them, answers the admin API, reloads, drains; knows nothing of what
+//! happens inside an exchange.
+
+mod admin;
+mod collect;
+mod drain;
+mod exposition;
+pub mod load;
+mod reload;
+mod signal;
+mod stats;
+mod understood;
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use crate::base::address::Address;
+use crate::base::choice::IoDriver;
+use crate::base::ids::{Id, LaneId};
+use crate::base::problem::Problem;
+use crate::base::rng::Rng;
+use crate::board::lanes::LaneLoads;
+use crate::lane::LaneSetup;
+use crate::lane::flag::Flag;
+use crate::lane::inbox::{Command, Inbox, LaneHandle, Report, Reports, inbox, reports};
+use crate::lane::spawn::spawn;
+use crate::net::doorbell::Bell;
+use crate::net::driver;
+use crate::net::listen::{ListenSocket, Listener, listen, unlink};
+use crate::plan::Plan;
+use collect::Collected;
+use load::Origin;
+
+/// Why the gateway ended, or never began.
+#[derive(Debug)]
+pub enum RunError {
+    /// The configuration is wrong: exit code 2.
+    Problems(Vec<Problem>),
+    /// Something failed while starting or running: exit code 1. What, why, and what to do.
+    Failed(String),
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Problems(problems) => {
+                for (position, problem) in problems.iter().enumerate() {
+                    write!(f, "{}{problem}", if position == 0 { "" } else { "\n" })?;
+                }
+                Ok(())
+            }
+            Self::Failed(message) => f.write_str(message),
+        }
+    }
+}
+
+fn failed(what: impl fmt::Display, error: impl fmt::Display, fix: &str) -> RunError {
+    RunError::Failed(format!("{what}\n  why: {error}\n  fix: {fix}"))
+}
+
+/// What the control thread carries.
+struct Control {
+    origin: Origin,
+    plan: RefCell<Arc<Plan>>,
+    driver: IoDriver,
+    lanes: Vec<LaneHandle>,
+    loads: Arc<LaneLoads>,
+    started: Instant,
+    collected: Collected,
+    /// Lanes that run the newest plan.
+    adopted: RefCell<Vec<u64>>,
+    adoption: Flag,
+    /// Lanes that accept.
+    ready: Cell<usize>,
+    /// A lane that cannot run, and why.
+    broken: RefCell<Option<String>>,
+    changed: Flag,
+    draining: Cell<bool>,
+    /// Signals to stop so far.
+    stops: Cell<u32>,
+}
+
+/// What is told once the gateway accepts.
+#[derive(Debug, Clone)]
+pub struct Started {
+    /// Where clients are accepted.
+    pub listening: Vec<Address>,
+    /// Where the admin API listens.
+    pub admin: Option<Address>,
+    /// How many lanes there are.
+    pub lanes: usize,
+    /// Which driver runs them.
+    pub driver: IoDriver,
+    /// The cores they are pinned to; empty where they are not.
+    pub cores: Vec<usize>,
+}
+
+/// Runs the gateway until it is told to end. `started` is called once it accepts.
+pub fn run(origin: Origin, started: impl FnOnce(&Started)) -> Result<(), RunError> {
+    let plan = Arc::new(load::load(&origin, None).map_err(RunError::Problems)?);
+    let driver = choose_driver(&plan)?;
+    // Each exchange holds two descriptors; a soft limit of 1024 would stop at a twentieth of the default connections.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
+    let opened = Opened::open(plan, driver)?;
+    let outcome = driver::block_on(IoDriver::Epoll, supervise(origin, opened, started));
+    outcome.map_err(|error| failed("the control thread cannot run", error, "allow epoll to this process"))?
+}
+
+fn choose_driver(plan: &Plan) -> Result<IoDriver, RunError> {
+    let Some(asked) = plan.server.io else { return Ok(driver::choose()) };
+    match driver::probe(asked) {
+        Ok(()) => Ok(asked),
+        Err(error) => Err(failed(
+            format!("the driver {} cannot run here", asked.name()),
+            error,
+            "use --io epoll, or allow io_uring to this process (container runtimes forbid it by default)",
+        )),
+    }
+}
+
+/// Sockets and threads before the event loop of the control thread runs.
+struct Opened {
+    plan: Arc<Plan>,
+    driver: IoDriver,
+    listening: Vec<Address>,
+    admin: Option<ListenSocket>,
+    lanes: Vec<LaneHandle>,
+    loads: Arc<LaneLoads>,
+    reports: Reports,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Opened {
+    fn open(plan: Arc<Plan>, driver: IoDriver) -> Result<Self, RunError> {
+        let count = plan.lanes;
+        let mut sockets: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
+        let mut listening = Vec::new();
+        for listener in &plan.listeners {
+            let opened =
+                listen(&listener.address, count).map_err(|error| cannot_listen(&listener.address, error))?;
+            listening.extend(opened.first().map(|socket| socket.address().clone()));
+            for (lane, socket) in sockets.iter_mut().zip(opened) {
+                lane.push((socket, listener.on_half_close));
+            }
+        }
+        let admin = match &plan.server.admin {
+            Some(address) => {
+                let mut sockets = listen(address, 1).map_err(|error| cannot_listen(address, error))?;
+                sockets.pop()
+            }
+            None => None,
+        };
+        let wiring =
+            |error: io::Error| failed("lanes cannot be wired up", error, "raise the limit of open files");
+        let (reporter, reports) = reports().map_err(wiring)?;
+        let ends = (0..count).map(|_| inbox()).collect::<io::Result<Vec<_>>>().map_err(wiring)?;
+        let (lanes, inboxes): (Vec<LaneHandle>, Vec<Inbox>) = ends.into_iter().unzip();
+        let loads = Arc::new(LaneLoads::new(count));
+        let mut seeds = Rng::new(entropy());
+        let mut threads = Vec::new();
+        for (position, (inbox, listeners)) in inboxes.into_iter().zip(sockets).enumerate() {
+            let setup = LaneSetup {
+                lane: LaneId::at(position),
+                plan: Arc::clone(&plan),
+                listeners,
+                inbox,
+                lanes: lanes.clone(),
+                loads: Arc::clone(&loads),
+                reports: reporter.clone(),
+                seed: seeds.next_u64(),
+            };
+            let core = plan.server.cores.get(position).copied();
+            threads.push(spawn(setup, driver, core).map_err(|error| {
+                failed("a lane's thread cannot be started", error, "raise the limit of threads")
+            })?);
+        }
+        Ok(Self { plan, driver, listening, admin, lanes, loads, reports, threads })
+    }
+}
+
+fn cannot_listen(address: &Address, error: io::Error) -> RunError {
+    failed(
+        format!("cannot listen on {address}"),
+        error,
+        "choose another address, or end the process that has this one",
+    )
+}
+
+/// A seed that differs from start to start; the standard library's hasher is seeded by the system.
+fn entropy() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
+
+async fn supervise(origin: Origin, opened: Opened, started: impl FnOnce(&Started)) -> Result<(), RunError> {
+    let Opened { plan, driver, listening, admin, lanes, loads, reports, threads } = opened;
+    let signals = signal::Signals::listen()
+        .map_err(|error| failed("signals cannot be received", error, "raise the limit of open files"))?;
+    let said = Started {
+        listening,
+        admin: admin.as_ref().map(|socket| socket.address().clone()),
+        lanes: plan.lanes,
+        driver,
+        cores: plan.server.cores.clone(),
+    };
+    let control = Rc::new(Control {
+        origin,
+        driver,
+        collected: Collected::new(plan.lanes),
+        adopted: RefCell::new(vec![plan.generation; plan.lanes]),
+        adoption: Flag::default(),
+        plan: RefCell::new(plan),
+        lanes,
+        loads,
+        started: Instant::now(),
+        ready: Cell::new(0),
+        broken: RefCell::default(),
+        changed: Flag::default(),
+        draining: Cell::new(false),
+        stops: Cell::new(0),
+    });
+    monoio::spawn(Rc::clone(&control).hear(reports));
+    control.await_lanes().await?;
+    if let Some(socket) = admin {
+        let listener = Listener::adopt(socket)
+            .map_err(|error| failed("the admin API cannot accept", error, "raise the limit of open files"))?;
+        monoio::spawn(admin::serve(listener, Rc::clone(&control)));
+    }
+    monoio::spawn(Rc::clone(&control).count_seconds());
+    started(&said);
+    let outcome = control.run_until_told(signals).await;
+    for lane in &control.lanes {
+        // A lane that is gone already needs no telling.
+        let _ = lane.tell(Command::Stop);
+    }
+    for thread in threads {
+        let _ = thread.join();
+    }
+    said.listening.iter().chain(&said.admin).filter_map(socket_file).for_each(|path| unlink(&path));
+    outcome
+}
+
+fn socket_file(address: &Address) -> Option<PathBuf> {
+    match address {
+        Address::Tcp(_) => None,
+        Address::Unix(path) => Some(path.clone()),
+    }
+}
+
+impl Control {
+    /// Hears what lanes report, for the life of the process.
+    async fn hear(self: Rc<Self>, reports: Reports) {
+        let Ok(mut bell) = Bell::adopt(reports.socket) else { return };
+        while bell.wait().await.is_ok() {
+            reports.bell.heard();
+            for report in reports.reports.try_iter() {
+                match report {
+                    Report::Ready(_) => self.ready.set(self.ready.get() + 1),
+                    Report::Failed(lane, why) => {
+                        self.broken.replace(Some(format!("lane {} cannot run: {why}", lane.position())));
+                    }
+                    Report::Adopted(lane, generation) => {
+                        self.adopted.borrow_mut()[lane.position()] = generation;
+                        self.adoption.set();
+                    }
+                    Report::Counts { lane, plan, recorder, gauges } => {
+                        self.collected.add(lane, &plan, recorder, gauges);
+                    }
+                }
+            }
+            self.changed.set();
+        }
+    }
+
+    async fn await_lanes(&self) -> Result<(), RunError> {
+        while self.ready.get() < self.lanes.len() {
+            self.fail_if_broken()?;
+            self.changed.wait().await;
+            self.changed.clear();
+        }
+        Ok(())
+    }
+
+    fn fail_if_broken(&self) -> Result<(), RunError> {
+        match self.broken.borrow_mut().take() {
+            Some(why) => Err(failed("the gateway cannot go on", why, "correct `cores`, or leave it out")),
+            None => Ok(()),
+        }
+    }
+
+    fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.plan.borrow())
+    }
+}

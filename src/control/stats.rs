@@ -1,0 +1,100 @@
+//! `/stats`: T, S, B, TTFT, ITL by route and endpoint, as JSON.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde_json::{Map, Value, json};
+
+use super::Control;
+use crate::base::ids::Id;
+use crate::metrics::recorder::{EndpointCounts, Times};
+use crate::metrics::snapshot::RouteTotals;
+
+impl Control {
+    /// The document of `/stats`; collect first.
+    pub(super) fn stats(&self) -> Value {
+        let plan = self.plan();
+        let snapshot = self.collected.snapshot.borrow();
+        let gauges = self.collected.gauges.borrow();
+        let routes: Map<_, _> =
+            snapshot.routes.iter().map(|(name, totals)| (name.clone(), route(totals))).collect();
+        let mut endpoints: Map<String, Value> = Map::new();
+        let nothing = EndpointCounts::default();
+        for (id, endpoint) in plan.endpoints.pairs() {
+            let cluster = &plan.clusters[endpoint.cluster].name;
+            let counts = snapshot.endpoints.get(&(cluster.clone(), endpoint.url.clone())).unwrap_or(&nothing);
+            let of_lanes = || gauges.iter().filter_map(|lane| lane.get(id.position()));
+            let idle: usize = of_lanes().map(|gauge| gauge.idle).sum();
+            let keep_alive = of_lanes().map(|gauge| gauge.keep_alive).min().unwrap_or(Duration::ZERO);
+            let document = json!({
+                "admitted": true,
+                "state": "up",
+                "in_flight": endpoint.load.in_flight(),
+                "queued": 0,
+                "requests": counts.requests,
+                "faults": counts.faults,
+                "idle": idle,
+                "connects": counts.connects,
+                "reused": counts.reused,
+                "T_us": times(&counts.total),
+                "ttft_us": times(&counts.ttft),
+                "itl_us": times(&counts.itl),
+                "keep_alive_ms": keep_alive.as_millis() as u64,
+            });
+            if let Value::Object(cluster) = endpoints.entry(cluster.clone()).or_insert_with(|| json!({})) {
+                cluster.insert(endpoint.url.clone(), document);
+            }
+        }
+        let loaded_at = plan.loaded_at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        json!({
+            "uptime_s": self.started.elapsed().as_secs_f64(),
+            "lanes": self.lanes.len(),
+            "io": self.driver.name(),
+            "connections": self.connections(),
+            "plan": { "generation": plan.generation, "loaded_at": loaded_at.as_secs() },
+            "routes": routes,
+            "endpoints": endpoints,
+        })
+    }
+
+    /// Open client connections by lane.
+    pub(super) fn connections(&self) -> Vec<usize> {
+        (0..self.lanes.len()).map(|lane| self.loads.of(Id::at(lane))).collect()
+    }
+}
+
+fn route(totals: &RouteTotals) -> Value {
+    let counts = &totals.counts;
+    let rates = totals.rates.per_second();
+    json!({
+        "requests": counts.requests,
+        "success": counts.success,
+        "client_closed": counts.client_closed,
+        "in_flight": counts.started - counts.requests,
+        "S": counts.success_rate(),
+        "B": {
+            "requests_per_s": rates.requests,
+            "bytes_in_per_s": rates.bytes_in,
+            "bytes_out_per_s": rates.bytes_out,
+            "tokens_per_s": rates.tokens,
+        },
+        "T_us": times(&counts.total),
+        "overhead_us": times(&counts.overhead),
+        "ttft_us": times(&counts.ttft),
+        "itl_us": times(&counts.itl),
+    })
+}
+
+fn times(times: &Times) -> Value {
+    let mean = match times.count() {
+        0 => 0.0,
+        count => times.sum_us() as f64 / count as f64,
+    };
+    json!({
+        "p50": times.quantile_us(0.5),
+        "p90": times.quantile_us(0.9),
+        "p99": times.quantile_us(0.99),
+        "p999": times.quantile_us(0.999),
+        "max": times.max_us(),
+        "mean": mean,
+    })
+}

@@ -1,0 +1,113 @@
+//! `/config`: the configuration as written and as understood.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::Control;
+use crate::balance::BalancerKind;
+use crate::base::choice::{HalfClose, HostRule};
+use crate::plan::{Action, ClusterPlan, Plan, RoutePlan};
+use crate::pool::IdleLimit;
+
+impl Control {
+    /// The document of `/config`.
+    pub(super) fn config(&self) -> Value {
+        let plan = self.plan();
+        json!({ "generation": plan.generation, "written": plan.written, "understood": understood(&plan) })
+    }
+}
+
+fn understood(plan: &Plan) -> Value {
+    let server = &plan.server;
+    let listeners: Vec<_> = plan
+        .listeners
+        .iter()
+        .map(|listener| {
+            let on_half_close = match listener.on_half_close {
+                HalfClose::Cancel => "cancel",
+                HalfClose::Finish => "finish",
+            };
+            json!({ "address": listener.address.to_string(), "on_half_close": on_half_close })
+        })
+        .collect();
+    let clusters: Map<_, _> =
+        plan.clusters.iter().map(|known| (known.name.clone(), cluster(plan, known))).collect();
+    let routes: Vec<_> = plan.table.rows().map(|(_, id)| route(plan, &plan.routes[id])).collect();
+    json!({
+        "server": {
+            "cores": server.cores,
+            "lanes": plan.lanes,
+            "admin": server.admin.as_ref().map_or("off".to_owned(), ToString::to_string),
+            "drain": duration(Some(server.drain)),
+            "drain_delay": duration(Some(server.drain_delay)),
+        },
+        "listener": listeners,
+        "limits": {
+            "connections": plan.limits.connections,
+            "head": plan.limits.head_bytes,
+            "head_timeout": duration(plan.limits.head_timeout),
+            "idle_timeout": duration(plan.limits.idle_timeout),
+        },
+        "cluster": clusters,
+        "route": routes,
+    })
+}
+
+fn cluster(plan: &Plan, cluster: &ClusterPlan) -> Value {
+    let endpoints: Vec<_> = cluster
+        .endpoints
+        .iter()
+        .map(|id| {
+            let endpoint = &plan.endpoints[*id];
+            let addresses: Vec<_> = endpoint.addresses.iter().map(ToString::to_string).collect();
+            json!({ "url": endpoint.url, "addresses": addresses, "weight": endpoint.weight })
+        })
+        .collect();
+    let balance = match cluster.balancer {
+        BalancerKind::RoundRobin => "round-robin",
+        BalancerKind::Random => "random",
+        BalancerKind::LeastWork => "least-work",
+    };
+    let host = match cluster.host {
+        HostRule::Endpoint => "endpoint",
+        HostRule::Keep => "keep",
+    };
+    let idle = match cluster.idle {
+        IdleLimit::Auto => "auto".to_owned(),
+        IdleLimit::Fixed(limit) => duration(Some(limit)),
+    };
+    json!({
+        "endpoints": endpoints,
+        "balance": balance,
+        "host": host,
+        "timeout": {
+            "connect": duration(Some(cluster.timeouts.connect)),
+            "first_byte": duration(cluster.timeouts.first_byte),
+            "between_bytes": duration(cluster.timeouts.between_bytes),
+            "total": duration(cluster.timeouts.total),
+        },
+        "keep_alive": { "idle": idle, "max_idle": cluster.max_idle },
+    })
+}
+
+/// Routes stand in the order in which they are tried.
+fn route(plan: &Plan, route: &RoutePlan) -> Value {
+    let action = match &route.action {
+        Action::Forward(targets) => {
+            let target =
+                |(id, weight): &(_, u32)| json!({ "cluster": plan.clusters[*id].name, "weight": weight });
+            json!({ "to": targets.iter().map(target).collect::<Vec<_>>() })
+        }
+        Action::Respond(reply) => json!({ "respond": { "status": reply.status } }),
+    };
+    json!({ "name": route.name, "body": route.body_max, "action": action })
+}
+
+fn duration(value: Option<Duration>) -> String {
+    match value {
+        None => "none".to_owned(),
+        Some(value) if value.subsec_millis() == 0 => format!("{}s", value.as_secs()),
+        Some(value) => format!("{}ms", value.as_millis()),
+    }
+}

@@ -1,0 +1,348 @@
+//! Config to plan, or all problems at once: defaults are filled, names become ids, ranges become types.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+
+use super::{
+    Action, ClusterPlan, EndpointPlan, HalfClose, HostRule, LimitsPlan, ListenerPlan, Plan, RoutePlan,
+    ServerPlan, Timeouts,
+};
+use crate::balance::BalancerKind;
+use crate::base::address::Address;
+use crate::base::ids::{ClusterId, EndpointId, Id, IdVec, RouteId};
+use crate::base::limits as bound;
+use crate::base::problem::{Placed, Problem};
+use crate::board::loads::EndpointLoad;
+use crate::codec::reply::LocalReply;
+use crate::config::url::EndpointAddress;
+use crate::config::{
+    ActionConfig, ClusterConfig, Config, EndpointConfig, MatchConfig, RouteConfig, ServerConfig,
+};
+use crate::discovery::dns::Resolved;
+use crate::pool::IdleLimit;
+use crate::route::RouteTable;
+use crate::route::glob::Glob;
+use crate::route::matcher::{HeaderRule, Matcher, MethodRule, PathRule};
+
+/// What compilation needs besides the configuration.
+pub struct Surroundings<'a> {
+    /// The text as written.
+    pub written: &'a str,
+    /// Addresses of the endpoints' hosts.
+    pub resolved: &'a Resolved,
+    /// How many lanes will run the plan.
+    pub lanes: usize,
+    /// The plan in force, whose endpoints keep their cells on the board.
+    pub previous: Option<&'a Plan>,
+    /// When this happens.
+    pub now: SystemTime,
+}
+
+/// Compiles `config`. The only way to a plan.
+pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let server = server(&config.server, &mut problems);
+    let mut clusters = IdVec::new();
+    let mut endpoints = IdVec::new();
+    let mut names = BTreeMap::new();
+    for cluster in &config.clusters {
+        let id = ClusterId::at(clusters.len());
+        names.insert(cluster.name.value.as_str(), id);
+        clusters.push(compile_cluster(id, cluster, &mut endpoints, around, &mut problems));
+    }
+    let body_max = config.limits.body.unwrap_or(bound::BODY_BYTES_MAX);
+    let mut routes = IdVec::new();
+    let mut matchers = Vec::new();
+    for route in &config.routes {
+        let Some(action) = compile_action(route, &names, &mut problems) else { continue };
+        let body_max = route.body.unwrap_or(body_max);
+        let id: RouteId = routes.push(RoutePlan { name: route.name.value.clone(), action, body_max });
+        matchers.push((compile_match(&route.matching), id, route));
+    }
+    if config.routes.is_empty() {
+        problems.push(no_route(config));
+    }
+    find_shadows(&matchers, &mut problems);
+    problems.sort_by(|a, b| a.place.cmp(&b.place));
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let table = RouteTable::new(matchers.into_iter().map(|(matcher, id, _)| (matcher, id)).collect());
+    Ok(Plan {
+        generation: around.previous.map_or(1, |plan| plan.generation + 1),
+        lanes: around.lanes,
+        loaded_at: around.now,
+        written: around.written.to_owned(),
+        server,
+        listeners: listeners(config),
+        limits: LimitsPlan {
+            connections: config.limits.connections.unwrap_or(bound::CONNECTIONS_MAX),
+            head_bytes: config.limits.head.map_or(bound::HEAD_BYTES_MAX, |size| size as usize),
+            head_timeout: config.limits.head_timeout.unwrap_or(Some(bound::HEAD_TIMEOUT)),
+            idle_timeout: config.limits.idle_timeout.unwrap_or(Some(bound::IDLE_TIMEOUT)),
+        },
+        clusters,
+        endpoints,
+        routes,
+        table,
+    })
+}
+
+fn server(config: &ServerConfig, problems: &mut Vec<Problem>) -> ServerPlan {
+    let cores = config.cores.as_ref().map(|cores| cores.value.clone()).unwrap_or_default();
+    let lanes = config.lanes.as_ref().and_then(|lanes| lanes.value);
+    if let (Some(cores), Some(lanes)) = (&config.cores, lanes)
+        && cores.value.len() != lanes
+    {
+        problems.push(cores.problem(
+            format!("`cores` names {} cores for {lanes} lanes", cores.value.len()),
+            "each lane is pinned to one core",
+            "leave `lanes` out: there is one lane for each core",
+        ));
+    }
+    ServerPlan {
+        lanes: if cores.is_empty() { lanes } else { Some(cores.len()) },
+        cores,
+        io: config.io.flatten(),
+        admin: match &config.admin {
+            Some(admin) => admin.value.clone(),
+            None => Some(local(9901)),
+        },
+        drain: config.drain.unwrap_or(bound::DRAIN_TIME),
+        drain_delay: config.drain_delay.unwrap_or(Duration::ZERO),
+    }
+}
+
+fn local(port: u16) -> Address {
+    Address::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+}
+
+fn listeners(config: &Config) -> Vec<ListenerPlan> {
+    if config.listeners.is_empty() {
+        return vec![ListenerPlan { address: local(8080), on_half_close: HalfClose::Cancel }];
+    }
+    let listener = |listener: &crate::config::ListenerConfig| ListenerPlan {
+        address: listener.address.value.clone(),
+        on_half_close: listener.on_half_close.unwrap_or(HalfClose::Cancel),
+    };
+    config.listeners.iter().map(listener).collect()
+}
+
+fn compile_cluster(
+    id: ClusterId,
+    config: &ClusterConfig,
+    all: &mut IdVec<EndpointId, EndpointPlan>,
+    around: &Surroundings<'_>,
+    problems: &mut Vec<Problem>,
+) -> ClusterPlan {
+    let mut own = Vec::new();
+    for endpoint in &config.endpoints {
+        if let Some(addresses) = addresses(endpoint, around.resolved, problems) {
+            own.push(all.push(EndpointPlan {
+                cluster: id,
+                url: endpoint.url.value.text.clone(),
+                addresses,
+                base: endpoint.url.value.base.clone(),
+                host: endpoint.url.value.authority(),
+                weight: endpoint.weight.unwrap_or(1),
+                load: load(&config.name.value, &endpoint.url.value.text, around),
+            }));
+        }
+    }
+    ClusterPlan {
+        name: config.name.value.clone(),
+        endpoints: own,
+        balancer: config.balance.unwrap_or(BalancerKind::LeastWork),
+        host: config.host.unwrap_or(HostRule::Endpoint),
+        timeouts: Timeouts {
+            connect: config.connect.unwrap_or(bound::CONNECT_TIMEOUT),
+            first_byte: config.first_byte.flatten(),
+            between_bytes: config.between_bytes.unwrap_or(Some(bound::BETWEEN_BYTES_TIMEOUT)),
+            total: config.total.flatten(),
+        },
+        idle: config.idle.flatten().map_or(IdleLimit::Auto, IdleLimit::Fixed),
+        max_idle: config.max_idle.unwrap_or(bound::IDLE_PER_ENDPOINT_MAX),
+    }
+}
+
+fn addresses(
+    endpoint: &EndpointConfig,
+    resolved: &Resolved,
+    problems: &mut Vec<Problem>,
+) -> Option<Vec<Address>> {
+    match &endpoint.url.value.address {
+        EndpointAddress::Unix(path) => Some(vec![Address::Unix(path.clone())]),
+        EndpointAddress::Tcp { host, port } => match resolved.get(host, *port) {
+            Ok(found) => Some(found.iter().copied().map(Address::Tcp).collect()),
+            Err(error) => {
+                problems.push(endpoint.url.problem(
+                    format!("the host \"{host}\" cannot be resolved"),
+                    format!("nothing could be sent to it; the resolver says: {error}"),
+                    "correct the name, or write its address",
+                ));
+                None
+            }
+        },
+    }
+}
+
+/// The cells of an endpoint that stays, or new ones.
+fn load(cluster: &str, url: &str, around: &Surroundings<'_>) -> Arc<EndpointLoad> {
+    let known = around.previous.and_then(|plan| {
+        plan.endpoints
+            .iter()
+            .find(|endpoint| endpoint.url == url && plan.clusters[endpoint.cluster].name == cluster)
+    });
+    match known {
+        Some(endpoint) => Arc::clone(&endpoint.load),
+        None => Arc::new(EndpointLoad::new(around.lanes)),
+    }
+}
+
+fn compile_action(
+    route: &RouteConfig,
+    clusters: &BTreeMap<&str, ClusterId>,
+    problems: &mut Vec<Problem>,
+) -> Option<Action> {
+    match route.action.as_ref()? {
+        ActionConfig::To(targets) => {
+            let mut found = Vec::new();
+            for (name, weight) in targets {
+                match clusters.get(name.value.as_str()) {
+                    Some(id) => found.push((*id, *weight)),
+                    None => problems.push(unknown_cluster(route, name, clusters)),
+                }
+            }
+            Some(Action::Forward(found))
+        }
+        ActionConfig::Respond(respond) => Some(Action::Respond(LocalReply {
+            status: respond.status,
+            content_type: Bytes::from(
+                respond.content_type.clone().unwrap_or_else(|| "text/plain; charset=utf-8".to_owned()),
+            ),
+            fields: Vec::new(),
+            body: Bytes::from(respond.body.clone()),
+        })),
+    }
+}
+
+fn unknown_cluster(
+    route: &RouteConfig,
+    name: &Placed<String>,
+    clusters: &BTreeMap<&str, ClusterId>,
+) -> Problem {
+    let known: Vec<_> = clusters.keys().map(|name| format!("\"{name}\"")).collect();
+    let fix = match known.is_empty() {
+        true => format!("add [cluster.{}]", name.value),
+        false => format!("add [cluster.{}], or use one of: {}", name.value, known.join(", ")),
+    };
+    name.problem(
+        format!(
+            "route \"{}\" forwards to cluster \"{}\", which is not defined",
+            route.name.value, name.value
+        ),
+        "each request on this route would be answered with 503",
+        fix,
+    )
+}
+
+fn no_route(config: &Config) -> Problem {
+    let file = config.clusters.first().map(|cluster| &cluster.name.place.file);
+    let file = file.map_or_else(|| Arc::from("configuration"), Arc::clone);
+    let place = crate::base::problem::Place { file, line: 1, column: 1 };
+    Placed { value: (), place }.problem(
+        "there is no route",
+        "each request would be answered with 404",
+        "add [[route]] with to = \"CLUSTER\"",
+    )
+}
+
+fn compile_match(config: &MatchConfig) -> Matcher {
+    let header =
+        |(name, value): &(String, String)| HeaderRule { name: name.clone(), value: Glob::new(value) };
+    Matcher {
+        host: config.host.as_deref().map(Glob::new),
+        path: config.path.as_deref().map(PathRule::new),
+        method: config.method.as_deref().map(MethodRule::new),
+        headers: config.header.iter().map(header).collect(),
+    }
+}
+
+/// A route that can never win is a mistake: everything it fits is taken by one that is tried before it.
+fn find_shadows(matchers: &[(Matcher, RouteId, &RouteConfig)], problems: &mut Vec<Problem>) {
+    for (position, (matcher, _, route)) in matchers.iter().enumerate() {
+        let shadow = matchers.iter().enumerate().find(|(other, (before, ..))| {
+            let is_first = (before.specificity(), std::cmp::Reverse(*other))
+                > (matcher.specificity(), std::cmp::Reverse(position));
+            *other != position && is_first && before.covers(matcher)
+        });
+        if let Some((_, (_, _, before))) = shadow {
+            problems.push(route.name.problem(
+                format!("route \"{}\" can never win", route.name.value),
+                format!("route \"{}\" takes all its requests before it", before.name.value),
+                "remove one of them, or give this one another condition",
+            ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::text::read;
+
+    fn plan(text: &str, previous: Option<&Plan>) -> Result<Plan, Vec<Problem>> {
+        let config = read("f.toml", text)?;
+        let resolved = Resolved::look_up([("127.0.0.1", 1), ("127.0.0.1", 2)]);
+        let now = SystemTime::UNIX_EPOCH;
+        compile(&config, &Surroundings { written: text, resolved: &resolved, lanes: 2, previous, now })
+    }
+
+    const TWO: &str =
+        "[cluster.a]\nendpoints = [\"http://127.0.0.1:1\", \"http://127.0.0.1:2\"]\n[[route]]\nto = \"a\"\n";
+
+    #[test]
+    fn defaults_are_the_contracts() {
+        let plan = plan(TWO, None).unwrap();
+        assert_eq!(plan.limits.connections, 10_000);
+        assert_eq!(plan.limits.head_timeout, Some(Duration::from_secs(10)));
+        assert_eq!(plan.listeners[0].address.to_string(), "127.0.0.1:8080");
+        assert_eq!(plan.server.admin, Some(local(9901)));
+        assert_eq!(plan.routes[RouteId::at(0)].body_max, 64 << 20);
+        let cluster = &plan.clusters[ClusterId::at(0)];
+        assert_eq!((cluster.balancer, cluster.max_idle), (BalancerKind::LeastWork, 128));
+        assert_eq!(cluster.timeouts.first_byte, None);
+        assert_eq!(cluster.timeouts.between_bytes, Some(Duration::from_secs(300)));
+    }
+
+    #[test]
+    fn an_endpoint_that_stays_keeps_its_cells() {
+        let old = plan(TWO, None).unwrap();
+        let one = "[cluster.a]\nendpoints = [\"http://127.0.0.1:2\"]\n[[route]]\nto = \"a\"\n";
+        let new = plan(one, Some(&old)).unwrap();
+        assert_eq!(new.generation, 2);
+        let (kept, was) = (&new.endpoints[EndpointId::at(0)], &old.endpoints[EndpointId::at(1)]);
+        assert!(Arc::ptr_eq(&kept.load, &was.load));
+    }
+
+    #[test]
+    fn a_dangling_name_and_a_shadowed_route_are_both_told() {
+        let text = format!(
+            "{TWO}[[route]]\nname = \"late\"\nto = \"a\"\n[[route]]\nmatch = {{ path = \"/x\" }}\nto = \"b\"\n"
+        );
+        let problems = plan(&text, None).unwrap_err();
+        let texts: Vec<_> = problems.iter().map(|problem| problem.what.as_str()).collect();
+        assert_eq!(
+            texts,
+            [
+                "route \"late\" can never win",
+                "route \"route-3\" forwards to cluster \"b\", which is not defined"
+            ]
+        );
+        assert_eq!(problems[1].fix, "add [cluster.b], or use one of: \"a\"");
+    }
+}
