@@ -16,3 +16,4 @@ pub mod plan;
 pub mod pool;
 pub mod proxy;
 pub mod route;
+pub mod sim;

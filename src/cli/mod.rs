@@ -2,7 +2,9 @@
 //! configuration).
 
 mod check;
+mod demo;
 mod run;
+mod sim;
 
 use std::process::ExitCode;
 
@@ -20,15 +22,21 @@ struct Arguments {
 enum Command {
     /// Runs the gateway until SIGTERM or SIGINT.
     Run(run::Run),
+    /// Two simulated inference servers and the gateway in front of them, ready to be tried.
+    Demo(demo::Demo),
     /// Validates configuration files and prints every problem.
     Check(check::Check),
+    /// A simulated inference server, good enough to test a gateway.
+    Sim(sim::Sim),
 }
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     let code = match Arguments::parse().command {
         Command::Run(command) => command.run(),
+        Command::Demo(command) => command.run(),
         Command::Check(command) => command.run(),
+        Command::Sim(command) => command.run(),
     };
     ExitCode::from(code)
 }

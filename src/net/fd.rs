@@ -2,9 +2,8 @@
 #![allow(unsafe_code)] // the reason is the sentence above; everything else in the crate is denied it
 
 use std::os::fd::{BorrowedFd, RawFd};
-use std::time::Duration;
 
-use socket2::SockRef;
+use socket2::{SockAddr, SockAddrStorage, SockRef};
 
 /// A descriptor number that the socket it was read from keeps open.
 ///
@@ -17,11 +16,19 @@ impl LentFd {
         Self(socket.as_raw_fd())
     }
 
-    /// Makes the coming close a reset: an answer that broke off must not look complete (RFC 9112 §8).
-    pub(super) fn reset_on_close(&self) {
+    /// Resets a TCP connection now: an answer that broke off must not look complete (RFC 9112 §8).
+    ///
+    /// Connecting to no address dissolves the association with a reset (connect(2), AF_UNSPEC). Lingering for no time
+    /// would not do: monoio's write half shuts the connection down when it is dropped, so a FIN would go out first.
+    /// A Unix socket has no reset; there the end of the stream is all that can be shown.
+    pub(super) fn reset(&self) {
+        let nowhere = SockAddrStorage::zeroed();
+        let length = nowhere.size_of();
+        // SAFETY: zeroed storage is an address of family AF_UNSPEC, for which any length up to its size is valid.
+        let nowhere = unsafe { SockAddr::new(nowhere, length) };
         // SAFETY: by the invariant the descriptor is open for the length of this call.
         let borrowed = unsafe { BorrowedFd::borrow_raw(self.0) };
-        // A socket that cannot take the option is closed already, which looks broken enough.
-        let _ = SockRef::from(&borrowed).set_linger(Some(Duration::ZERO));
+        // A socket that is not connected any more is as broken as it can be.
+        let _ = SockRef::from(&borrowed).connect(&nowhere);
     }
 }

@@ -253,8 +253,8 @@ impl Writer {
         }
     }
 
-    /// Makes the coming close look broken to the peer (a reset on TCP).
-    pub fn reset_on_close(&self) {
-        self.fd.reset_on_close();
+    /// Breaks the connection so that the peer can tell: a reset on TCP.
+    pub fn reset(&self) {
+        self.fd.reset();
     }
 }

@@ -79,7 +79,7 @@ pub async fn serve(stream: Stream, peer: Peer, on_half_close: HalfClose, lane: R
     match end {
         End::KeepAlive | End::Close => {}
         End::Linger => client.linger().await,
-        End::Reset => client.writer.reset_on_close(),
+        End::Reset => client.writer.reset(),
     }
 }
 

@@ -16,8 +16,8 @@ class Engine:
     start_limit: float = 300
     stream_tokens: int = 96
     endless_tokens: int = 3000  # far longer than a check waits
-    long_words: int = 2500  # fits the context
-    excess_words: int = 6000  # does not
+    long_words: int = 900  # fit the context, at up to four tokens each
+    excess_words: int = 6000  # do not
     refuses_unknown_models: bool = True
 
 

@@ -1,0 +1,222 @@
+//! The house rules, checked on the source: floors, doors of outside packages, first lines, file lengths.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Floor of each room. A room may import from the floors below it, never from a neighbour, never from above.
+const FLOORS: [(&str, u8); 19] = [
+    ("base", 0),
+    ("codec", 1),
+    ("net", 1),
+    ("board", 1),
+    ("discovery", 1),
+    ("route", 2),
+    ("balance", 2),
+    ("pool", 2),
+    ("metrics", 2),
+    ("cluster", 3),
+    ("config", 4),
+    ("plan", 5),
+    ("proxy", 6),
+    ("lane", 7),
+    ("control", 8),
+    ("cli", 9),
+    ("main", 9),
+    ("lib", 10),
+    ("sim", 2),
+];
+
+/// Rooms that may not import some room although it lies below them, and why.
+const CLOSED: [(&str, &[&str], &str); 7] = [
+    ("route", &["net", "discovery"], "deciders know no socket"),
+    ("balance", &["net", "discovery", "codec"], "deciders know no socket"),
+    ("pool", &["net", "discovery", "codec"], "the pool is generic over the connection"),
+    ("metrics", &["net", "discovery"], "deciders know no socket"),
+    ("cluster", &["net", "codec", "discovery"], "a cluster knows no socket and no body"),
+    ("plan", &["net"], "a plan opens nothing"),
+    ("config", &["net"], "a configuration opens nothing"),
+];
+
+/// Where each outside package may be named.
+const DOORS: [(&str, &[&str]); 12] = [
+    ("monoio", &["net", "proxy", "lane", "control", "sim", "cli"]),
+    ("io_uring", &["net/driver.rs"]),
+    ("httparse", &["codec/head.rs"]),
+    ("crossbeam_channel", &["lane/inbox.rs"]),
+    ("socket2", &["net"]),
+    ("core_affinity", &["lane/spawn.rs"]),
+    ("hdrhistogram", &["metrics"]),
+    ("memchr", &["codec", "route"]),
+    ("toml", &["config/reader.rs", "config/text.rs"]),
+    ("strsim", &["config/reader.rs"]),
+    ("signal_hook", &["control/signal.rs"]),
+    ("clap", &["cli"]),
+];
+
+/// Rooms that may wait; all others are deciders or data.
+const DOERS: [&str; 6] = ["net", "proxy", "lane", "control", "sim", "cli"];
+/// Rooms that may read the clock.
+const CLOCKS: [&str; 6] = ["proxy", "lane", "control", "sim", "cli", "main"];
+
+struct Source {
+    /// Path below `src`.
+    path: String,
+    room: String,
+    /// The text up to its unit tests.
+    code: String,
+    text: String,
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    collect(&root, &mut files);
+    files
+        .into_iter()
+        .map(|file| {
+            let path = file.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
+            let room = path.split('/').next().unwrap().trim_end_matches(".rs").to_owned();
+            let text = fs::read_to_string(&file).unwrap();
+            let is_test = path.ends_with("tests.rs");
+            let code = if is_test {
+                String::new()
+            } else {
+                text.split("#[cfg(test)]\nmod tests {").next().unwrap().to_owned()
+            };
+            Source { path, room, code, text }
+        })
+        .collect()
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|kind| kind == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// Rooms named by `crate::room` outside comments.
+fn imports(code: &str) -> Vec<String> {
+    code.lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .flat_map(|line| line.split("crate::").skip(1))
+        .map(|rest| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect())
+        .collect()
+}
+
+#[test]
+fn rooms_import_downwards_only() {
+    let floors: BTreeMap<_, _> = FLOORS.into_iter().collect();
+    let mut broken = Vec::new();
+    for source in sources() {
+        let floor =
+            *floors.get(source.room.as_str()).unwrap_or_else(|| panic!("{} has no floor", source.room));
+        for room in imports(&source.code) {
+            let Some(below) = floors.get(room.as_str()) else { continue };
+            let closed =
+                CLOSED.iter().find(|(who, what, _)| *who == source.room && what.contains(&room.as_str()));
+            if let Some((_, _, why)) = closed {
+                broken.push(format!("{} imports {room}: {why}", source.path));
+            }
+            if room != source.room && *below >= floor && source.room != "sim" {
+                broken.push(format!("{} (floor {floor}) imports {room} (floor {below})", source.path));
+            }
+            if source.room == "sim" && !["base", "codec", "net", "metrics", "sim"].contains(&room.as_str()) {
+                broken.push(format!(
+                    "{} imports {room}: the simulator is a witness, not a relative",
+                    source.path
+                ));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn outside_packages_come_in_by_their_doors() {
+    let mut broken = Vec::new();
+    for source in sources() {
+        for (package, doors) in DOORS {
+            let names = |line: &str| {
+                let line = line.trim_start();
+                !line.starts_with("//")
+                    && (line.contains(&format!(" {package}::"))
+                        || line.contains(&format!("({package}::"))
+                        || line.starts_with(&format!("{package}::"))
+                        || line.contains(&format!("<{package}::")))
+            };
+            let is_door =
+                doors.iter().any(|door| source.path == *door || source.path.starts_with(&format!("{door}/")));
+            if !is_door && source.code.lines().any(names) {
+                broken.push(format!("{} names {package}, whose doors are {doors:?}", source.path));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn deciders_neither_wait_nor_read_the_clock() {
+    let mut broken = Vec::new();
+    for source in sources() {
+        let says = |word: &str| {
+            source.code.lines().any(|line| !line.trim_start().starts_with("//") && line.contains(word))
+        };
+        if !DOERS.contains(&source.room.as_str()) && says(".await") {
+            broken.push(format!("{} waits", source.path));
+        }
+        if !CLOCKS.contains(&source.room.as_str())
+            && (says("Instant::now()") || says("SystemTime::now()") || says(".elapsed()"))
+        {
+            broken.push(format!("{} reads the clock", source.path));
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn each_file_says_its_duty_and_stays_readable() {
+    let mut broken = Vec::new();
+    let mut lengths = Vec::new();
+    for source in sources() {
+        let first = source.text.lines().next().unwrap_or_default();
+        if !first.starts_with("//! ") || first.len() < 20 {
+            broken.push(format!("{} does not start with its duty", source.path));
+        }
+        let lines = source.text.lines().count();
+        if lines > 600 {
+            broken.push(format!("{} has {lines} lines: it has two duties", source.path));
+        }
+        lengths.push(lines);
+        let words = ["util.rs", "helper", "manager"];
+        broken.extend(
+            words
+                .iter()
+                .filter(|word| source.path.contains(**word))
+                .map(|word| format!("{} is named {word}", source.path)),
+        );
+    }
+    lengths.sort_unstable();
+    let median = lengths[lengths.len() / 2];
+    assert!(median <= 200, "the median file has {median} lines");
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn unsafe_code_stands_on_one_page() {
+    for source in sources() {
+        let is_page = source.path == "net/fd.rs";
+        let has = source.text.lines().any(|line| {
+            !line.trim_start().starts_with("//")
+                && (line.contains("unsafe {")
+                    || line.contains("unsafe fn")
+                    || line.contains("allow(unsafe_code)"))
+        });
+        assert!(is_page || !has, "{} has unsafe code", source.path);
+    }
+}
