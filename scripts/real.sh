@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# real.sh KIND: sets up a real engine on CPU (vllm or llama), puts corelane in front and drives it with the openai client.
+# real.sh KIND: sets up a real engine (vllm or llama, CPU), puts corelane in front, drives it with the openai client.
 set -euo pipefail
 
 usage() {

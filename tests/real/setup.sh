@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# setup.sh DIR: makes DIR/venv (Python) and DIR/node with the pinned clients and servers of run.py; at once when already there.
+# setup.sh DIR: installs the pinned clients and servers of run.py into DIR/venv (Python) and DIR/node, once.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -34,7 +34,8 @@ has_node() { command -v node >/dev/null && command -v npm >/dev/null; }
 need_tools() {
   command -v "$python" >/dev/null || apt_install python3
   command -v "$python" >/dev/null || missing "$python" "Python 3.11 or 3.12"
-  "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || missing "Python 3.11 or later as $python" "it, or set PYTHON"
+  "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    missing "Python 3.11 or later as $python" "it, or set PYTHON"
   has_venv || apt_install python3-venv
   has_venv || missing "Python's venv module" "python3-venv"
   has_node || apt_install nodejs npm

@@ -34,4 +34,5 @@ def take_over(node: str, modules: Path, bench, report) -> None:
     finally:
         code = fleet.end("node", patience=2)
     if code or not expected or ran != expected:
-        raise AssertionError(f"{ran} of {expected or 'unknown'} checks, node ended with {code}: {fleet.tail('node', 5)}")
+        said = fleet.tail("node", 5)
+        raise AssertionError(f"{ran} of {expected or 'unknown'} checks, node ended with {code}: {said}")

@@ -19,6 +19,7 @@ class Engine:
     long_words: int = 900  # fit the context, at up to four tokens each
     excess_words: int = 6000  # do not
     refuses_unknown_models: bool = True
+    aborts_plain: bool = True  # it stops a plain answer whose client has gone; every engine stops a stream
 
 
 def vllm(folder: Path, port: int) -> Engine:
@@ -54,6 +55,7 @@ def llama(folder: Path, port: int) -> Engine:
         long_words=800,
         excess_words=3000,
         refuses_unknown_models=False,
+        aborts_plain=False,  # asked directly it runs to the last token as well
     )
 
 

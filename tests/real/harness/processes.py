@@ -38,7 +38,11 @@ class Fleet:
         return self
 
     def __exit__(self, *_):
+        # A second Ctrl-C must not cut the ending short; it is bounded.
+        held = {name: signal.signal(name, signal.SIG_IGN) for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
         self.end_all()
+        for name, handler in held.items():
+            signal.signal(name, handler)
 
     def log_of(self, name: str) -> Path:
         return self.logs / f"{name}.log"

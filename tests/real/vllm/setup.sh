@@ -11,7 +11,7 @@ venv=${VLLM_VENV:-$dir/vllm}
 model=$dir/vllm-tiny
 say() { printf 'vllm setup: %s\n' "$*" >&2; }
 
-# The wheel asks for `torch==X+cpu`, a build kept outside the general index; plain torch of the same X runs on CPU as well.
+# The wheel asks for `torch==X+cpu`, a build kept outside the general index; plain torch X runs on CPU as well.
 requirements_of() {
   "$python" - "$1" <<'PYTHON'
 import email, sys, zipfile

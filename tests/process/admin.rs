@@ -1,0 +1,109 @@
+//! The admin API: probes, statistics, metrics, configuration.
+
+use serde_json::Value;
+
+use crate::support::{Gateway, OK, Upstream, one_cluster};
+
+#[test]
+fn probes_and_unknown_paths_answer() {
+    let gateway = Gateway::start(&one_cluster(&[&Upstream::start().serve(OK)]));
+    assert_eq!(gateway.admin("GET", "/livez"), (200, "ok\n".to_owned()));
+    assert_eq!(gateway.admin("GET", "/readyz"), (200, "ok\n".to_owned()));
+    assert_eq!(gateway.admin("GET", "/readyz?route=all").0, 200);
+    assert_eq!(gateway.admin("GET", "/readyz?route=nowhere").0, 503);
+    assert_eq!(gateway.admin("GET", "/nowhere").0, 404);
+    assert_eq!(gateway.admin("POST", "/stats").0, 405);
+}
+
+#[test]
+fn statistics_have_every_name_of_the_contract() {
+    let url = Upstream::start().serve(OK);
+    let gateway = Gateway::start(&one_cluster(&[&url]));
+    gateway.exchange("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    let stats = gateway.stats();
+    let has = |value: &Value, names: &[&str]| {
+        for name in names {
+            assert!(value.get(name).is_some(), "{name} is missing: {value}");
+        }
+    };
+    has(&stats, &["uptime_s", "lanes", "io", "plan", "routes", "endpoints"]);
+    has(&stats["plan"], &["generation", "loaded_at"]);
+    let route = &stats["routes"]["all"];
+    has(
+        route,
+        &[
+            "requests",
+            "success",
+            "client_closed",
+            "in_flight",
+            "S",
+            "B",
+            "T_us",
+            "overhead_us",
+            "ttft_us",
+            "itl_us",
+        ],
+    );
+    has(&route["B"], &["requests_per_s", "bytes_in_per_s", "bytes_out_per_s", "tokens_per_s"]);
+    has(&route["T_us"], &["p50", "p90", "p99", "p999", "max", "mean"]);
+    let endpoint = &stats["endpoints"]["up"][&url];
+    has(
+        endpoint,
+        &[
+            "admitted",
+            "state",
+            "in_flight",
+            "queued",
+            "requests",
+            "faults",
+            "idle",
+            "connects",
+            "reused",
+            "T_us",
+            "ttft_us",
+            "itl_us",
+            "keep_alive_ms",
+        ],
+    );
+    assert_eq!((&route["requests"], &route["success"], &route["S"]), (&1.into(), &1.into(), &1.0.into()));
+    assert!(route["T_us"]["max"].as_u64() >= route["overhead_us"]["max"].as_u64());
+}
+
+#[test]
+fn metrics_come_in_both_formats_and_clients_add_no_series() {
+    let url = Upstream::start().serve(OK);
+    let gateway = Gateway::start(&one_cluster(&[&url]));
+    let series = || gateway.admin("GET", "/metrics").1.lines().filter(|line| !line.starts_with('#')).count();
+    let before = {
+        gateway.exchange("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        series()
+    };
+    let mut client = gateway.connect();
+    for number in 0..200 {
+        client.send(format!(
+            "GET /junk-{number}?model={number} HTTP/1.1\r\nhost: h{number}\r\nx-{number}: 1\r\n\r\n"
+        ));
+        client.read_message();
+    }
+    assert_eq!(series(), before);
+    let text = gateway.admin("GET", "/metrics").1;
+    assert!(text.contains("corelane_requests_total{route=\"all\",status=\"2xx\"} 201\n"), "{text}");
+    assert!(text.contains(&format!("corelane_endpoint_in_flight{{cluster=\"up\",endpoint=\"{url}\"}} 0\n")));
+    let checked = std::process::Command::new(env!("CARGO_BIN_EXE_corelane"))
+        .arg("check")
+        .arg(&gateway.config)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(checked.stdout).unwrap();
+    assert!(said.contains(&format!("metric series {before}\n")), "check says {said}, /metrics has {before}");
+}
+
+#[test]
+fn the_configuration_is_shown_as_written_and_as_understood() {
+    let url = Upstream::start().serve(OK);
+    let gateway = Gateway::start(&one_cluster(&[&url]));
+    let config: Value = serde_json::from_str(&gateway.admin("GET", "/config").1).unwrap();
+    assert!(config["written"].as_str().unwrap().contains("[cluster.up]"));
+    assert_eq!(config["understood"]["cluster"]["up"]["timeout"]["between_bytes"], "300s");
+    assert_eq!(config["understood"]["cluster"]["up"]["endpoints"][0]["url"], url);
+}

@@ -1,0 +1,172 @@
+//! Many at once: clients that leave in each phase, idle connections, streams.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use crate::support::{Gateway, OK, Peer, Upstream, one_cluster};
+
+/// Resident memory of a process, KiB.
+fn resident(gateway: &Gateway) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.process.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// Open descriptors of a process.
+fn descriptors(gateway: &Gateway) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", gateway.process.id())).unwrap().count()
+}
+
+/// An upstream that reads everything and answers nothing but, where asked to stream, a head and one event.
+fn mute() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let (mut stream, mut bytes) = (stream, [0; 4096]);
+                while let Ok(count) = stream.read(&mut bytes) {
+                    if count == 0 {
+                        return;
+                    }
+                    if bytes[..count].starts_with(b"GET /stream") {
+                        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: x\n\n";
+                        let _ = stream.write_all(head.as_bytes());
+                    }
+                }
+            });
+        }
+    });
+    url
+}
+
+#[test]
+fn a_thousand_clients_that_leave_in_each_phase_leave_nothing_behind() {
+    let url = mute();
+    let gateway = Gateway::start(&one_cluster(&[&url]));
+    let phases = [
+        ("sending", "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nhalf", None),
+        ("waiting", "GET / HTTP/1.1\r\nhost: x\r\n\r\n", None),
+        ("streaming", "GET /stream HTTP/1.1\r\nhost: x\r\n\r\n", Some("data: x\n\n")),
+    ];
+    let mut settled = None;
+    for round in 0..2 {
+        for (phase, request, until) in phases {
+            let mut clients: Vec<Peer> = (0..1000).map(|_| gateway.connect()).collect();
+            clients.iter_mut().for_each(|client| client.send(request));
+            match until {
+                Some(end) => clients.iter_mut().for_each(|client| drop(client.read_until(end))),
+                None => gateway
+                    .until("all are in flight", |stats| stats["endpoints"]["up"][&url]["in_flight"] == 1000),
+            }
+            drop(clients);
+            gateway.until(phase, |stats| {
+                let endpoint = &stats["endpoints"]["up"][&url];
+                endpoint["in_flight"] == 0
+                    && endpoint["idle"] == 0
+                    && stats["connections"].as_array().unwrap().iter().all(|n| *n == 0)
+            });
+        }
+        let (memory, files) = (resident(&gateway), descriptors(&gateway));
+        match settled {
+            // The first round fills allocator and tables; after that nothing may grow.
+            None => settled = Some((memory, files)),
+            Some((before, open)) => {
+                assert!(memory < before + 4096, "round {round}: {before} KiB became {memory} KiB");
+                assert!(files <= open + 2, "round {round}: {open} descriptors became {files}");
+            }
+        }
+    }
+    assert_eq!(gateway.stats()["routes"]["all"]["client_closed"], 6000);
+}
+
+#[test]
+fn five_thousand_idle_connections_and_five_hundred_streams_live_on_one_lane() {
+    const IDLE: usize = 5000;
+    const STREAMS: usize = 500;
+    const TOKENS: usize = 40;
+    let sim = corelane_sim(TOKENS);
+    let gateway =
+        Gateway::start_with(&one_cluster(&[&sim.url]), &["--listen", "127.0.0.1:0", "--lanes", "1"]);
+    let mut idle: Vec<TcpStream> =
+        (0..IDLE).map(|_| TcpStream::connect(&gateway.listening[0]).unwrap()).collect();
+    gateway.until("all are open", |stats| stats["connections"] == serde_json::json!([IDLE]));
+
+    let body = r#"{"model":"sim","stream":true,"messages":[{"role":"user","content":"go"}]}"#;
+    let request = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut streams: Vec<Peer> = (0..STREAMS).map(|_| gateway.connect()).collect();
+    let begun = Instant::now();
+    streams.iter_mut().for_each(|client| client.send(&request));
+    for client in &mut streams {
+        let text = client.read_until("0\r\n\r\n");
+        assert!(text.starts_with("HTTP/1.1 200 ") && text.contains("[DONE]"), "{text}");
+        assert_eq!(text.matches("\"content\":").count(), TOKENS + 1);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    let stats = gateway.stats();
+    let route = &stats["routes"]["all"];
+    assert_eq!((&route["requests"], &route["success"]), (&STREAMS.into(), &STREAMS.into()));
+
+    // Those that lay idle, and gave their buffers back, are served like any other.
+    for client in idle.iter_mut().step_by(50) {
+        client.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+}
+
+struct SimProcess {
+    process: std::process::Child,
+    url: String,
+}
+
+impl Drop for SimProcess {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A simulated inference server that gives 20 tokens a second to each of a thousand.
+fn corelane_sim(tokens: usize) -> SimProcess {
+    use std::io::BufRead;
+    let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_corelane"))
+        .args([
+            "sim",
+            "--listen",
+            "127.0.0.1:0",
+            "--itl",
+            "50ms",
+            "--slots",
+            "1000",
+            "--tokens",
+            &tokens.to_string(),
+        ])
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    std::io::BufReader::new(process.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let url = line.trim().trim_start_matches("listening ").to_owned();
+    SimProcess { process, url }
+}
+
+#[test]
+fn connections_past_the_limit_wait_for_a_place() {
+    let gateway = Gateway::start(&format!(
+        "[limits]\nconnections = 2\n{}",
+        one_cluster(&[&Upstream::start().serve(OK)])
+    ));
+    let (mut first, second, mut third) = (gateway.connect(), gateway.connect(), gateway.connect());
+    third.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+    first.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+    first.read_message();
+    assert!(third.is_silent());
+    drop(second);
+    assert!(third.read_message().starts_with("HTTP/1.1 200 "));
+}

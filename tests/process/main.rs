@@ -1,0 +1,12 @@
+//! The real program between scripted raw-byte peers, one file per story; the driver comes from CORELANE_TEST_IO.
+
+mod admin;
+mod crowd;
+mod forwarding;
+mod lanes;
+mod leaving;
+mod pooling;
+mod refusing;
+mod restarting;
+mod streaming;
+mod support;
