@@ -16,7 +16,7 @@ pub fn spawn(setup: LaneSetup, driver: IoDriver, core: Option<usize>) -> io::Res
     let (lane, reports) = (setup.lane, setup.reports.clone());
     thread::Builder::new().name(format!("lane-{}", lane.position())).spawn(move || {
         if let Some(id) = core
-            && !core_affinity::set_for_current(core_affinity::CoreId { id })
+            && !(usable_cores().contains(&id) && core_affinity::set_for_current(core_affinity::CoreId { id }))
         {
             return reports.send(Report::Failed(lane, format!("core {id} cannot be used by this process")));
         }
@@ -28,6 +28,6 @@ pub fn spawn(setup: LaneSetup, driver: IoDriver, core: Option<usize>) -> io::Res
 }
 
 /// The cores this process may run on.
-pub fn usable_cores() -> Vec<usize> {
+fn usable_cores() -> Vec<usize> {
     core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect()
 }

@@ -107,6 +107,8 @@ pub struct Reader {
     armed: bool,
     step: usize,
     unread: BytesMut,
+    /// The buffer of a read that was posted while bytes lay unread; kept for the next such read.
+    beside: BytesMut,
 }
 
 impl Reader {
@@ -119,10 +121,11 @@ impl Reader {
             armed: false,
             step: RELAY_BYTES,
             unread: BytesMut::new(),
+            beside: BytesMut::new(),
         }
     }
 
-    /// Bytes received and not understood yet. While a read is under way they travel with it and this is empty.
+    /// Bytes received and not understood yet, whether or not a read is under way.
     pub fn unread(&mut self) -> &mut BytesMut {
         &mut self.unread
     }
@@ -136,7 +139,9 @@ impl Reader {
     /// stream. Pending keeps the read under way; nothing is lost if nobody asks again for a while.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if !self.armed {
-            let mut buffer = std::mem::take(&mut self.unread);
+            // What lies unread must stay within reach while the kernel owns the buffer of the read.
+            let home = if self.unread.is_empty() { &mut self.unread } else { &mut self.beside };
+            let mut buffer = std::mem::take(home);
             if buffer.capacity() - buffer.len() < READ_ROOM_MIN || self.step > RELAY_BYTES {
                 buffer.reserve(self.step);
             }
@@ -164,7 +169,13 @@ impl Reader {
                 if buffer.len() == buffer.capacity() && buffer.capacity() >= RELAY_BYTES {
                     self.step = RELAY_BYTES_LARGE;
                 }
-                self.unread = buffer;
+                if self.unread.is_empty() {
+                    self.unread = buffer;
+                } else {
+                    self.unread.extend_from_slice(&buffer);
+                    self.beside = buffer;
+                    self.beside.clear();
+                }
                 Poll::Ready(result)
             }
             None => Poll::Pending,
@@ -179,6 +190,7 @@ impl Reader {
                 self.unread = BytesMut::new();
             }
         }
+        self.beside = BytesMut::new();
     }
 
     /// Gives the buffer of an idle connection back: the read under way is cancelled, awaited, and posted again with
@@ -194,6 +206,7 @@ impl Reader {
             }
         }
         if self.unread.is_empty() {
+            self.unread = BytesMut::new();
             self.arm(BytesMut::with_capacity(COOL_READ_BYTES));
         }
         Ok(())

@@ -189,6 +189,11 @@ enum Body {
 
 /// Moves what has arrived of the request body into the upstream's buffer, up to one step.
 fn take_body(exchange: &mut Exchange, ear: &mut Ear, upstream: &mut Upstream) -> Result<Body, Fault> {
+    // A request without a body is complete already; one that is sent again has none.
+    if ear.requests.is_between() {
+        return Ok(Body::Complete);
+    }
+    ear.arrived = false;
     let framing = exchange.head.framing();
     let refused = |kind| Fault { side: Side::Downstream, stage: Stage::Send, kind, sent: Sent::Partly };
     // Pipelined bytes of the next request stay where they are: the reader stops at the end of this one.
@@ -290,6 +295,9 @@ async fn more_body(
     upstream: &mut Upstream,
 ) -> Result<Option<(ResponseHead, Framing)>, Fault> {
     loop {
+        if client.ear.arrived {
+            return Ok(None);
+        }
         let Upstream { reader, responses, .. } = upstream;
         let event = poll_fn(|cx| {
             if let Poll::Ready(filled) = client.ear.reader.poll_fill(cx) {

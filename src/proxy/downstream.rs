@@ -55,6 +55,7 @@ pub async fn serve(stream: Stream, peer: Peer, on_half_close: HalfClose, lane: R
         watchdog: lane.watchdogs.watch(),
         on_half_close,
         half_closed: false,
+        arrived: false,
     };
     let address = match peer {
         Peer::Remote(address) => address.ip().to_canonical().to_string(),
@@ -100,7 +101,7 @@ impl Client {
         let mut began = None;
         let mut cool = false;
         loop {
-            if !self.ear.reader.is_armed() && !self.ear.reader.unread().is_empty() {
+            if !self.ear.reader.unread().is_empty() {
                 let first = *began.get_or_insert_with(Instant::now);
                 match self.ear.requests.next(self.ear.reader.unread()) {
                     Ok(Progress::Ready(RequestEvent::Head(head))) => return Next::Head(head, first),

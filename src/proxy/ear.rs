@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use super::watchdog::{Phase, Watchdog};
+use crate::base::limits::RELAY_BYTES;
 use crate::codec::request::RequestReader;
 use crate::net::stream::Reader;
 use crate::plan::HalfClose;
@@ -27,6 +28,8 @@ pub(super) struct Ear {
     pub(super) on_half_close: HalfClose,
     /// The client closed its sending side and still waits for its answer.
     pub(super) half_closed: bool,
+    /// Bytes came beside something else that was waited for, and nobody has looked at them yet.
+    pub(super) arrived: bool,
 }
 
 impl Ear {
@@ -35,30 +38,25 @@ impl Ear {
         self.watchdog.set(due, Phase::Busy);
     }
 
-    /// Ready when the client left or the deadline came. While a request is complete and nothing of a next one is
-    /// here, the read that keep-alive needs anyway is posted and shows both; pipelined bytes stay where they are.
+    /// Ready when the client left or the deadline came. The read that the next bytes will come by is posted and shows
+    /// both; what it brings lies unread, up to one step, past which a client that sends on without waiting is not
+    /// listened to.
     pub(super) fn poll_interrupt(&mut self, cx: &mut Context<'_>) -> Poll<Interrupt> {
         if self.watchdog.poll_fired(cx).is_ready() {
             return Poll::Ready(Interrupt::Expired);
         }
-        let waits_for_next = self.requests.is_between()
-            && !self.half_closed
-            && (self.reader.is_armed() || self.reader.unread().is_empty());
-        if !waits_for_next {
-            return Poll::Pending;
+        while !self.half_closed && self.reader.unread().len() < RELAY_BYTES {
+            match self.reader.poll_fill(cx) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(0)) => match self.on_half_close {
+                    HalfClose::Cancel => return Poll::Ready(Interrupt::ClientLeft),
+                    HalfClose::Finish => self.half_closed = true,
+                },
+                Poll::Ready(Ok(_)) => self.arrived = true,
+                Poll::Ready(Err(_)) => return Poll::Ready(Interrupt::ClientLeft),
+            }
         }
-        match self.reader.poll_fill(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(0)) => match self.on_half_close {
-                HalfClose::Cancel => Poll::Ready(Interrupt::ClientLeft),
-                HalfClose::Finish => {
-                    self.half_closed = true;
-                    Poll::Pending
-                }
-            },
-            Poll::Ready(Ok(_)) => Poll::Pending,
-            Poll::Ready(Err(_)) => Poll::Ready(Interrupt::ClientLeft),
-        }
+        Poll::Pending
     }
 
     /// Does `work` unless the client leaves or the deadline comes first. `work` is dropped then: the connection it

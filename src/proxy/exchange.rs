@@ -12,11 +12,13 @@ use super::tally::Tally;
 use crate::base::fault::{Fault, FaultKind};
 use crate::base::ids::RouteId;
 use crate::base::summary::Ended;
+use crate::codec::Progress;
 use crate::codec::error::CodecError;
 use crate::codec::field::FieldName;
 use crate::codec::framing::Framing;
 use crate::codec::head::{Method, RequestHead, Version};
 use crate::codec::reply::ErrorReply;
+use crate::codec::request::RequestEvent;
 use crate::plan::Action;
 use crate::route::Lookup;
 
@@ -38,6 +40,11 @@ pub(super) struct Exchange {
 
 /// Runs one exchange to its end and tells what becomes of the client's connection.
 pub(super) async fn run(client: &mut Client, lane: &Rc<LaneState>, head: RequestHead, began: Instant) -> End {
+    if head.framing() == Framing::Empty {
+        // Its end follows its head at once; from here on the client is only listened to.
+        let end = client.ear.requests.next(client.ear.reader.unread());
+        debug_assert!(matches!(end, Ok(Progress::Ready(RequestEvent::End))));
+    }
     let mut exchange = Exchange {
         head,
         request_id: lane.request_id(),

@@ -41,8 +41,8 @@ impl Upstream {
 
     /// An exchange ended: large buffers are let go before the connection lies idle.
     pub fn settle(&mut self) {
-        debug_assert!(
-            self.reader.is_armed() || self.reader.unread().is_empty(),
+        assert!(
+            self.reader.unread().is_empty(),
             "bytes left on a returned connection would answer someone else's request"
         );
         self.reader.settle();
@@ -61,7 +61,7 @@ pub(super) fn poll_head(
 ) -> Poll<Result<AnswerHead, Fault>> {
     let fault = |kind| Poll::Ready(Err(Fault::upstream(Stage::Wait, kind, sent)));
     loop {
-        if !reader.is_armed() {
+        if !reader.unread().is_empty() {
             match responses.next(reader.unread()) {
                 Ok(Progress::Ready(ResponseEvent::Interim(head))) => {
                     return Poll::Ready(Ok(AnswerHead::Interim(head)));

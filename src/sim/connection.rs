@@ -137,7 +137,7 @@ impl Peer {
     }
 
     fn poll_left<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, Over>> {
-        if !self.reader.is_armed() && !self.reader.unread().is_empty() {
+        if !self.reader.unread().is_empty() {
             return Poll::Pending;
         }
         match self.reader.poll_fill(cx) {

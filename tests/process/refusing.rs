@@ -97,7 +97,8 @@ fn a_chunked_body_that_breaks_leaves_no_complete_request_upstream() {
 fn bodies_longer_than_the_route_allows_are_refused_whatever_their_framing() {
     let upstream = Upstream::start();
     let gateway = Gateway::start(&format!("{}body = \"10B\"\n", one_cluster(&[&upstream.url()])));
-    let answer = gateway.exchange("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 11\r\n\r\nhello world");
+    let answer = gateway
+        .exchange("POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 11\r\n\r\nhello world");
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     assert!(answer.contains("\"code\":\"body_too_large\""));
     assert!(!upstream.has_waiting());

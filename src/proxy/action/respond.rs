@@ -72,9 +72,6 @@ fn skip_rest(ear: &mut Ear) -> Rest {
     if ear.requests.is_between() {
         return Rest::Read;
     }
-    if ear.reader.is_armed() {
-        return Rest::Outstanding;
-    }
     loop {
         match ear.requests.next(ear.reader.unread()) {
             Ok(Progress::Ready(RequestEvent::Data(_))) => {}
