@@ -1,5 +1,49 @@
-//! Corelane: the gateway in front of the inference servers you run. (Front page under construction.)
+//! Corelane: the gateway in front of the inference servers you run, one event loop on each core.
+//!
+//! # The idea
+//!
+//! Each core runs one **lane**: its own monoio event loop, listening sockets, connection pools, balancers and counters.
+//! Lanes share one read-mostly thing, the **plan**, an immutable compiled configuration; beside it hangs the **board**,
+//! a few padded atomics for the numbers that are wrong when every lane keeps its own.
+//!
+//! **Deciders** hold every rule: plain functions and state machines over bytes, numbers and a `now` that is handed to
+//! them. **Doers** hold every effect and are thin: ask a decider what to do, do it, tell the decider what happened.
+//!
+//! # Floors
+//!
+//! A room may import from floors below it, never from a neighbour, never from above; `tests/house.rs` checks it.
+//!
+//! ```text
+//!  9  door      main  cli              arguments, process
+//!  8  control   control                admin API, reload, collected metrics
+//!  7  lane      lane                   one core: loop, accept, tick, adopt a plan
+//!  6  proxy     proxy                  the flow of an exchange: the doers
+//!  5  plan      plan                   config -> immutable plan
+//!  4  config    config                 text -> config
+//!  3  cluster   cluster                balancing and what may be repeated, as one decision
+//!  2  deciders  route balance pool metrics
+//!  1  world     codec  net  board  discovery
+//!  0  ground    base                   ids, limits, time, chance, faults, problems
+//!  beside       sim                    the simulated inference server
+//! ```
+//!
+//! # Reading it
+//!
+//! In an hour: [`proxy`], `proxy/exchange.rs`, [`cluster::dispatch`], [`codec`], [`plan`], [`lane`]. A byte is wrong:
+//! [`codec`]. The wrong endpoint got it: [`route`], [`cluster`]. It hung: [`net::stream`], `proxy/ear.rs`. A setting is
+//! misread: [`plan::compile`]. A number is wrong: [`metrics`]. Nothing happened after a reload: `control/reload.rs`,
+//! [`lane::adopt`].
+//!
+//! # Where this differs from a first sketch, and why
+//!
+//! - Plans reach lanes by a command with an acknowledgement, not by a cell that every exchange looks at: a reload can
+//!   then say that it is in force, and an exchange pays nothing.
+//! - A read is owned by its connection (`net::stream::Reader`), not by who waits for it: it can be left in one phase and
+//!   taken up in the next, which is how a client that leaves is noticed in every phase without losing a byte.
+//! - Configuration is read by a small reader over the spanned tree instead of derived deserialisation, which stops at
+//!   the first error.
 #![deny(unsafe_code)]
+
 pub mod balance;
 pub mod base;
 pub mod board;

@@ -132,12 +132,10 @@ pub fn write_response(out: &mut BytesMut, response: &ResponseHead, downstream: &
     let head = response.head();
     for field in head.fields() {
         match field.name {
-            FieldName::XRequestId => {}
-            FieldName::ContentLength => {
-                if downstream.framing == Framing::Empty && response.status() != 204 {
-                    write_field(out, field.raw, field.value);
-                }
+            FieldName::ContentLength if downstream.framing == Framing::Empty && response.status() != 204 => {
+                write_field(out, field.raw, field.value);
             }
+            FieldName::ContentLength | FieldName::XRequestId => {}
             _ if head.passes(&field) => write_field(out, field.raw, field.value),
             _ => {}
         }

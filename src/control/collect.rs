@@ -21,7 +21,7 @@ pub(super) struct Collected {
     /// By lane, then by endpoint of the plan in force.
     pub(super) gauges: RefCell<Vec<Vec<Gauges>>>,
     /// Emptied recorders that travel to lanes again.
-    spares: RefCell<Vec<Box<Recorder>>>,
+    spares: RefCell<Vec<Recorder>>,
     outstanding: RefCell<Vec<bool>>,
     under_way: Cell<bool>,
     done: Flag,
@@ -52,7 +52,7 @@ impl Collected {
         let Some(gauges) = gauges else { return };
         self.gauges.borrow_mut()[lane.position()] = gauges;
         recorder.clear();
-        self.spares.borrow_mut().push(Box::new(recorder));
+        self.spares.borrow_mut().push(recorder);
         self.outstanding.borrow_mut()[lane.position()] = false;
         if !self.outstanding.borrow().contains(&true) {
             self.done.set();
@@ -69,7 +69,7 @@ impl Control {
             collected.outstanding.borrow_mut().fill(true);
             for (position, lane) in self.lanes.iter().enumerate() {
                 let spare = collected.spares.borrow_mut().pop().unwrap_or_default();
-                if lane.tell(Command::Collect(spare)).is_err() {
+                if lane.tell(Command::Collect(Box::new(spare))).is_err() {
                     collected.outstanding.borrow_mut()[position] = false;
                 }
             }

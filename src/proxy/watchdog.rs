@@ -54,10 +54,12 @@ impl Watchdogs {
     /// Fires each watchdog whose deadline has come.
     pub fn sweep(&self, now: Instant) {
         for dog in self.dogs.borrow().iter() {
-            if dog.due.get().is_some_and(|due| due <= now) && !dog.fired.replace(true) {
-                if let Some(waker) = dog.waker.borrow().as_ref() {
-                    waker.wake_by_ref();
-                }
+            let is_due = dog.due.get().is_some_and(|due| due <= now);
+            if is_due
+                && !dog.fired.replace(true)
+                && let Some(waker) = dog.waker.borrow().as_ref()
+            {
+                waker.wake_by_ref();
             }
         }
     }

@@ -103,7 +103,7 @@ fn bodies_longer_than_the_route_allows_are_refused_whatever_their_framing() {
     assert!(answer.contains("\"code\":\"body_too_large\""));
     assert!(!upstream.has_waiting());
     let answer = gateway.exchange(
-        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nb\r\nhello world\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\nb\r\nhello world\r\n0\r\n\r\n",
     );
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
 }

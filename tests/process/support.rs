@@ -95,7 +95,7 @@ impl Gateway {
     /// Asks the admin API; status and body.
     pub fn admin(&self, method: &str, path: &str) -> (u16, String) {
         let mut peer = Peer::new(TcpStream::connect(&self.admin).unwrap());
-        peer.send(&format!("{method} {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n"));
+        peer.send(format!("{method} {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n"));
         let text = peer.read_to_end();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         (head[9..12].parse().unwrap(), body.to_owned())
