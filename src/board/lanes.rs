@@ -9,15 +9,29 @@ use crate::base::ids::{Id, LaneId};
 #[derive(Debug)]
 pub struct LaneLoads {
     lanes: Box<[Padded<AtomicUsize>]>,
+    /// Connections and reservations over all lanes. A sum of the lanes' counts would let two lanes take the last
+    /// place together.
+    total: Padded<AtomicUsize>,
 }
 
 impl LaneLoads {
     /// No connections, on this many lanes.
     pub fn new(lanes: usize) -> Self {
-        Self { lanes: (0..lanes).map(|_| Padded::default()).collect() }
+        Self { lanes: (0..lanes).map(|_| Padded::default()).collect(), total: Padded::default() }
     }
 
-    /// Chooses the lane for a connection that `accepting` accepted, and counts it there: the least loaded one, and
+    /// Takes one of `max` places before a connection is accepted; false where there is none left.
+    pub fn reserve(&self, max: usize) -> bool {
+        let more = |total: usize| (total < max).then_some(total + 1);
+        self.total.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_ok()
+    }
+
+    /// Gives a place back for which no connection came.
+    pub fn release(&self) {
+        self.total.0.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Chooses the lane for a connection that `accepting` accepted on a reserved place, and counts it there: the least loaded one, and
     /// `accepting` itself where that is among them, for a hand-over costs tens of microseconds.
     ///
     /// A place is taken by compare-and-swap on a count that no other lane undercut, so counts never drift apart by
@@ -44,11 +58,12 @@ impl LaneLoads {
     /// A connection counted on `from` is kept by `to` after all: the inbox was full.
     pub fn shift(&self, from: LaneId, to: LaneId) {
         self.lanes[to.position()].0.fetch_add(1, Ordering::AcqRel);
-        self.leave(from);
+        self.lanes[from.position()].0.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// A connection of `lane` ended.
     pub fn leave(&self, lane: LaneId) {
+        self.release();
         self.lanes[lane.position()].0.fetch_sub(1, Ordering::AcqRel);
     }
 
@@ -57,9 +72,9 @@ impl LaneLoads {
         self.lanes[lane.position()].0.load(Ordering::Acquire)
     }
 
-    /// Open connections over all lanes.
+    /// Places taken over all lanes.
     pub fn total(&self) -> usize {
-        self.lanes.iter().map(|lane| lane.0.load(Ordering::Acquire)).sum()
+        self.total.0.load(Ordering::Acquire)
     }
 }
 
@@ -95,6 +110,7 @@ mod tests {
     #[test]
     fn an_even_board_keeps_the_connection_where_it_came() {
         let loads = LaneLoads::new(3);
+        assert!(loads.reserve(2) && loads.reserve(2) && !loads.reserve(2));
         assert_eq!(loads.place(LaneId::at(2)), LaneId::at(2));
         assert_eq!(loads.place(LaneId::at(2)), LaneId::at(0));
         loads.leave(LaneId::at(2));

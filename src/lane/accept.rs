@@ -28,9 +28,8 @@ pub(super) async fn run(listener: Listener, on_half_close: HalfClose, lane: Rc<L
             pause(&lane).await;
         }
     }
-    while let Ok(Some((socket, peer))) = listener.accept() {
-        place(socket, peer, on_half_close, &lane);
-    }
+    // Who waited in the queue was told "connected" already: here no limit counts.
+    while let Ok(true) = accept_one(&listener, on_half_close, &lane, usize::MAX) {}
 }
 
 /// Waits for a connection or for the end of accepting.
@@ -54,19 +53,40 @@ async fn pause(lane: &Lane) {
 }
 
 fn accept_some(listener: &Listener, on_half_close: HalfClose, lane: &Rc<Lane>) -> io::Result<()> {
+    let max = lane.connections_max();
     for _ in 0..ACCEPT_BURST_MAX {
-        if lane.is_full() {
+        if !accept_one(listener, on_half_close, lane, max)? {
             break;
-        }
-        match listener.accept() {
-            Ok(Some((socket, peer))) => place(socket, peer, on_half_close, lane),
-            Ok(None) => break,
-            // The client gave up while it waited; the next one has not.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            Err(error) => return Err(error),
         }
     }
     Ok(())
+}
+
+/// Accepts one connection if there is one and a place for it.
+fn accept_one(
+    listener: &Listener,
+    on_half_close: HalfClose,
+    lane: &Rc<Lane>,
+    max: usize,
+) -> io::Result<bool> {
+    if !lane.loads.reserve(max) {
+        return Ok(false);
+    }
+    match listener.accept() {
+        Ok(Some((socket, peer))) => {
+            place(socket, peer, on_half_close, lane);
+            Ok(true)
+        }
+        nothing => {
+            lane.loads.release();
+            match nothing {
+                // The client gave up while it waited; the next one has not.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => Ok(true),
+                Err(error) => Err(error),
+                Ok(_) => Ok(false),
+            }
+        }
+    }
 }
 
 fn place(socket: Socket, peer: Peer, on_half_close: HalfClose, lane: &Rc<Lane>) {
@@ -89,7 +109,11 @@ fn place(socket: Socket, peer: Peer, on_half_close: HalfClose, lane: &Rc<Lane>) 
 }
 
 impl Lane {
+    fn connections_max(&self) -> usize {
+        self.state.plan().plan.limits.connections
+    }
+
     fn is_full(&self) -> bool {
-        self.loads.total() >= self.state.plan().plan.limits.connections
+        self.loads.total() >= self.connections_max()
     }
 }

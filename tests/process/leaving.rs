@@ -7,6 +7,8 @@ use crate::support::{Gateway, OK, Peer, Upstream, one_cluster};
 /// How soon the upstream must see the end; the best of a few tries, for this machine has other things to do.
 const SOON: Duration = Duration::from_millis(10);
 const TRIES: usize = 20;
+/// Clients that leave together.
+const CROWD: usize = 1000;
 
 /// Brings a connection into a phase; returns both ends.
 type Bring = fn(&Gateway, &Upstream) -> (Peer, Peer);
@@ -86,12 +88,17 @@ fn a_client_may_leave_while_the_gateway_still_connects() {
     let gateway = Gateway::start(
         &one_cluster(&[&url]).replace("[[route]]", "timeout = { connect = \"60s\" }\n[[route]]"),
     );
-    let mut client = gateway.connect();
-    client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
-    gateway.until("the exchange is in flight", |stats| stats["endpoints"]["up"][&url]["in_flight"] == 1);
-    drop(client);
-    gateway.until("the exchange is gone", |stats| stats["endpoints"]["up"][&url]["in_flight"] == 0);
-    assert_eq!(gateway.stats()["routes"]["all"]["client_closed"], 1);
+    for (request, count) in [
+        ("GET / HTTP/1.1\r\nhost: x\r\n\r\n", CROWD),
+        ("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nbody", 2),
+    ] {
+        let mut clients: Vec<_> = (0..count).map(|_| gateway.connect()).collect();
+        clients.iter_mut().for_each(|client| client.send(request));
+        gateway.until("all are in flight", |stats| stats["endpoints"]["up"][&url]["in_flight"] == count);
+        drop(clients);
+        gateway.until("all are gone", |stats| stats["endpoints"]["up"][&url]["in_flight"] == 0);
+    }
+    assert_eq!(gateway.stats()["routes"]["all"]["client_closed"], CROWD + 2);
     drop(fillers);
 }
 
