@@ -183,11 +183,18 @@ fn connections_past_the_limit_wait_for_a_place() {
         "[limits]\nconnections = 2\n{}",
         one_cluster(&[&Upstream::start().serve(OK)])
     ));
-    let (mut first, second, mut third) = (gateway.connect(), gateway.connect(), gateway.connect());
-    third.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
-    first.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
-    first.read_message();
+    // Each lane accepts from a queue of its own: who has been answered has a place for certain.
+    let ask = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+    let [first, second] = [(); 2].map(|()| {
+        let mut client = gateway.connect();
+        client.send(ask);
+        client.read_message();
+        client
+    });
+    let mut third = gateway.connect();
+    third.send(ask);
     assert!(third.is_silent());
     drop(second);
     assert!(third.read_message().starts_with("HTTP/1.1 200 "));
+    drop(first);
 }
