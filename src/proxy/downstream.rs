@@ -64,8 +64,8 @@ pub async fn serve(stream: Stream, peer: Peer, on_half_close: HalfClose, lane: R
     let mut client = Client { ear, writer, out: BytesMut::new(), address };
     let end = loop {
         let end = match client.next_head(&lane).await {
-            Next::Head(head, began) => {
-                let end = exchange::run(&mut client, &lane, head, began).await;
+            Next::Head(head, arrival) => {
+                let end = exchange::run(&mut client, &lane, head, arrival).await;
                 client.settle();
                 end
             }
@@ -84,10 +84,19 @@ pub async fn serve(stream: Stream, peer: Peer, on_half_close: HalfClose, lane: R
     }
 }
 
+/// When a request head was read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Arrival {
+    /// Its first byte.
+    pub(super) began: Instant,
+    /// Its last one.
+    pub(super) complete: Instant,
+}
+
 /// What the wait for a request ended with.
 enum Next {
-    /// A request, and when its first byte was read.
-    Head(RequestHead, Instant),
+    /// A request.
+    Head(RequestHead, Arrival),
     /// The client is done, or was idle for too long.
     Over,
     /// The client's bytes break a rule, or came too slowly.
@@ -102,9 +111,14 @@ impl Client {
         let mut cool = false;
         loop {
             if !self.ear.reader.unread().is_empty() {
+                // A head mostly comes in one piece: then one look at the clock is enough.
+                let in_pieces = began.is_some();
                 let first = *began.get_or_insert_with(Instant::now);
                 match self.ear.requests.next(self.ear.reader.unread()) {
-                    Ok(Progress::Ready(RequestEvent::Head(head))) => return Next::Head(head, first),
+                    Ok(Progress::Ready(RequestEvent::Head(head))) => {
+                        let complete = if in_pieces { Instant::now() } else { first };
+                        return Next::Head(head, Arrival { began: first, complete });
+                    }
                     Ok(Progress::NeedMore) => {}
                     Ok(Progress::Ready(RequestEvent::Data(_) | RequestEvent::End)) => {
                         unreachable!("between two requests a reader yields heads only")

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::action::{forward, respond};
-use super::downstream::{Client, End};
+use super::downstream::{Arrival, Client, End};
 use super::relay;
 use super::reply;
 use super::state::{LanePlan, LaneState, RequestId};
@@ -39,7 +39,12 @@ pub(super) struct Exchange {
 }
 
 /// Runs one exchange to its end and tells what becomes of the client's connection.
-pub(super) async fn run(client: &mut Client, lane: &Rc<LaneState>, head: RequestHead, began: Instant) -> End {
+pub(super) async fn run(
+    client: &mut Client,
+    lane: &Rc<LaneState>,
+    head: RequestHead,
+    arrival: Arrival,
+) -> End {
     if head.framing() == Framing::Empty {
         // Its end follows its head at once; from here on the client is only listened to.
         let end = client.ear.requests.next(client.ear.reader.unread());
@@ -52,7 +57,7 @@ pub(super) async fn run(client: &mut Client, lane: &Rc<LaneState>, head: Request
         body_max: 0,
         deadline: None,
         broken: None,
-        tally: Tally::new(began),
+        tally: Tally::new(arrival),
         ended: Ended::Well,
     };
     let end = steps(&mut exchange, client, lane).await;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::downstream::Arrival;
 use crate::base::ids::{EndpointId, RouteId};
 use crate::base::summary::{Ended, Summary};
 use crate::base::time::micros;
@@ -9,8 +10,8 @@ use crate::base::time::micros;
 /// Notes of one exchange.
 #[derive(Debug)]
 pub(super) struct Tally {
-    /// First byte of the request head read.
-    pub(super) began: Instant,
+    /// When the request head was read.
+    pub(super) arrival: Arrival,
     pub(super) route: Option<RouteId>,
     pub(super) endpoint: Option<EndpointId>,
     pub(super) upstream_fault: bool,
@@ -25,9 +26,9 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn new(began: Instant) -> Self {
+    pub(super) fn new(arrival: Arrival) -> Self {
         Self {
-            began,
+            arrival,
             route: None,
             endpoint: None,
             upstream_fault: false,
@@ -41,7 +42,7 @@ impl Tally {
     }
 
     pub(super) fn summary(&self, ended: Ended, now: Instant) -> Summary {
-        let total_us = micros(self.began, now);
+        let total_us = micros(self.arrival.began, now);
         let waited_us = u64::try_from(self.waited.as_micros()).unwrap_or(u64::MAX);
         Summary {
             route: self.route,
@@ -51,7 +52,7 @@ impl Tally {
             status: if self.status == 0 { 499 } else { self.status },
             total_us,
             overhead_us: total_us.saturating_sub(waited_us),
-            ttft_us: self.first_token.map(|at| micros(self.began, at)),
+            ttft_us: self.first_token.map(|at| micros(self.arrival.complete, at)),
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
             tokens: self.tokens,
