@@ -69,9 +69,23 @@ def chat(bench):
     true(answer.choices[0].message.content, "no content")
 
 
+# An engine on a busy machine may hand out its tokens in one burst, asked directly too. A gateway that holds streams back
+# does so every time: one stream that came spaced proves that it does not.
+TRIES = 5
+
+
 @check("streamed chat, spaced, with usage", 60)
 def streamed(bench):
-    total, arrivals, usage, finish = bench.engine.stream_tokens, [], None, None
+    for _ in range(TRIES):
+        arrivals = stream_once(bench, bench.engine.stream_tokens)
+        if arrivals[-1] - arrivals[0] > arrivals[-1] / 3:
+            return
+    raise AssertionError(f"first at {arrivals[0]:.3f} s, last at {arrivals[-1]:.3f} s, and so {TRIES} times")
+
+
+def stream_once(bench, total: int) -> list[float]:
+    """When each chunk of one stream came, in seconds from its request."""
+    arrivals, usage, finish = [], None, None
     begun = time.monotonic()
     with bench.client() as api:
         request = bench.chat(total, stream=True, stream_options={"include_usage": True})
@@ -81,9 +95,9 @@ def streamed(bench):
             finish = chunk.choices[0].finish_reason or finish if chunk.choices else finish
     equal(usage and usage.completion_tokens, total, "usage")
     equal(finish, "length", "finish_reason")
-    # An engine may put tokens that it made together into one chunk, and the time to the first one is its own.
+    # An engine may put tokens that it made together into one chunk.
     true(len(arrivals) > total / 4, f"{len(arrivals)} chunks for {total} tokens")
-    true(arrivals[-1] - arrivals[0] > arrivals[-1] / 3, f"first at {arrivals[0]:.3f} s, last at {arrivals[-1]:.3f} s")
+    return arrivals
 
 
 @check("completion", 60)
@@ -97,13 +111,18 @@ def completion(bench):
 
 @check("leaving a stream frees the engine within 2 s", 60)
 def leave(bench):
-    with bench.client() as api:
-        stream = api.chat.completions.create(**bench.chat(bench.engine.endless_tokens, stream=True))
-        for _ in range(4):
-            next(stream)
-        bench.await_running(lambda count: count > 0, 5, "the generation was never seen")
-        stream.close()
-        bench.await_running(lambda count: count == 0, 2, "the engine generates on")
+    for _ in range(TRIES):
+        with bench.client() as api:
+            stream = api.chat.completions.create(**bench.chat(bench.engine.endless_tokens, stream=True))
+            for _ in range(4):
+                next(stream)
+            # A burst brings the first tokens when the last one is made: there is nothing left to stop.
+            was_running = bench.running() > 0
+            stream.close()
+            if was_running:
+                bench.await_running(lambda count: count == 0, 2, "the engine generates on")
+                return
+    raise AssertionError(f"the engine was done before the first tokens came, {TRIES} times")
 
 
 @check("leaving a plain answer ends the exchange within 2 s", 60)
@@ -126,7 +145,7 @@ async def abandon(bench, tokens: int) -> None:
     """Asks for a plain answer and leaves once the engine works on it."""
     async with bench.client(openai.AsyncOpenAI) as api:
         task = asyncio.create_task(api.chat.completions.create(**bench.chat(tokens)))
-        await asyncio.to_thread(bench.await_running, lambda count: count > 0, 5, "the generation was never seen")
+        await asyncio.to_thread(bench.await_running, lambda count: count > 0, 20, "the generation was never seen")
         task.cancel()
         await asyncio.wait([task])
 
