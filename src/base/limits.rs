@@ -47,6 +47,18 @@ pub const LINGER_BYTES_MAX: usize = 256 * KIB;
 /// How long such a lingering close may take.
 pub const LINGER_TIME: Duration = Duration::from_secs(2);
 
+/// Members of a body that routes may ask for, over all routes; a scan keeps one bit for each.
+pub const BODY_FIELDS_MAX: usize = 64;
+/// Segments of such a member's path: `a.b.c` has three.
+pub const BODY_PATH_SEGMENTS_MAX: usize = 8;
+/// Longest value that a condition is held against; model names have tens of bytes, paths to them hundreds.
+pub const BODY_VALUE_BYTES_MAX: usize = 4 * KIB;
+/// Longest head of one part of a form; browsers send about 200 bytes.
+pub const FORM_PART_HEAD_BYTES_MAX: usize = 8 * KIB;
+/// Containers inside each other in a body that is looked at. Real requests nest about ten; some parsers fall over at
+/// thousands.
+pub const BODY_NESTING_MAX: usize = 512;
+
 /// Open client connections over all lanes unless the operator sets another; further ones wait in the backlog.
 pub const CONNECTIONS_MAX: usize = 10_000;
 /// Backlog of each listening socket; the kernel caps it at net.core.somaxconn.

@@ -25,6 +25,8 @@ pub mod error;
 pub mod field;
 pub mod framing;
 pub mod head;
+pub mod json;
+pub mod multipart;
 pub mod reply;
 pub mod request;
 pub mod response;
