@@ -8,6 +8,7 @@ use corelane::base::ids::{Id, RouteId};
 use corelane::codec::Progress;
 use corelane::codec::chunked::{ChunkEvent, ChunkReader, write_chunk};
 use corelane::codec::head::{FieldTable, split_request};
+use corelane::codec::json::Wanted;
 use corelane::codec::sse::EventCounter;
 use corelane::route::RouteTable;
 use corelane::route::matcher::{Matcher, PathRule};
@@ -62,8 +63,8 @@ fn main() {
         "/ping",
         "/v1/chat/completions",
     ];
-    let routes =
-        RouteTable::new(paths.iter().enumerate().map(|(at, path)| (rule(path), RouteId::at(at))).collect());
+    let rows = paths.iter().enumerate().map(|(at, path)| (rule(path), RouteId::at(at))).collect();
+    let routes = RouteTable::new(rows, Wanted::default());
     let split = split_request(head, FieldTable::default()).expect("the head is well formed");
     bench("route out of six", once, || {
         black_box(routes.find(black_box(&split)));

@@ -18,6 +18,17 @@ pub enum HostRule {
     Keep,
 }
 
+/// What a connection must begin with, said by the load balancer in front (PROXY protocol 2.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// HTTP at once.
+    Off,
+    /// A line of text.
+    V1,
+    /// A binary header.
+    V2,
+}
+
 /// What moves bytes between the kernel and an event loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IoDriver {

@@ -35,12 +35,25 @@ pub const READ_ROOM_MIN: usize = 4 * KIB;
 /// Idle write buffers above this size are given back rather than kept with their connection.
 pub const WRITE_BYTES_KEPT: usize = 2 * RELAY_BYTES;
 
+const _: () = assert!(BUFFERED_BYTES_MAX >= BODY_BYTES_MAX, "the largest body must have room");
 const _: () = assert!(RELAY_BYTES.is_power_of_two());
 const _: () = assert!(HEAD_BYTES_MAX >= RELAY_BYTES, "a head buffer doubles as the first relay buffer");
 const _: () = assert!(READ_ROOM_MIN < RELAY_BYTES, "a fresh buffer must have room for a read");
 
 /// Longest request body unless the operator sets another: an image in base64, a long document.
 pub const BODY_BYTES_MAX: u64 = 64 * MIB as u64;
+/// Request bodies held at once, over all lanes, unless the operator sets another: four of the largest.
+pub const BUFFERED_BYTES_MAX: u64 = 256 * MIB as u64;
+/// What a body of unknown length reserves first; it doubles as the body grows.
+pub const BUFFERED_STEP_BYTES: u64 = 64 * KIB as u64;
+/// One piece of a body that is held. Small enough that a short body wastes little.
+pub const HELD_PIECE_BYTES: usize = 64 * KIB;
+/// How long a body waits for its turn to be held.
+pub const BUFFERED_WAIT: Duration = Duration::from_secs(10);
+/// Slowest average, in bytes a second, that a client may send a body at, unless the operator sets another.
+pub const BODY_RATE: u64 = KIB as u64;
+/// Silence that a client may keep inside a body before its average counts: a mobile network's hand-over.
+pub const BODY_RATE_GRACE: Duration = Duration::from_secs(5);
 /// Bytes of a refused request that are read and dropped before closing, so that the client sees the answer
 /// instead of a reset (RFC 9112 §9.6).
 pub const LINGER_BYTES_MAX: usize = 256 * KIB;
@@ -53,6 +66,10 @@ pub const BODY_FIELDS_MAX: usize = 64;
 pub const BODY_PATH_SEGMENTS_MAX: usize = 8;
 /// Longest value that a condition is held against; model names have tens of bytes, paths to them hundreds.
 pub const BODY_VALUE_BYTES_MAX: usize = 4 * KIB;
+/// Memory of one compiled regular expression; one that needs more is a mistake, or an attack on the operator.
+pub const PATTERN_BYTES_MAX: usize = MIB;
+/// Rows that one route may make of the lists in its conditions: each choice of values is one.
+pub const ROUTE_ROWS_MAX: usize = 4096;
 /// Longest head of one part of a form; browsers send about 200 bytes.
 pub const FORM_PART_HEAD_BYTES_MAX: usize = 8 * KIB;
 /// Containers inside each other in a body that is looked at. Real requests nest about ten; some parsers fall over at

@@ -5,6 +5,7 @@ pub mod choice;
 pub mod fault;
 pub mod ids;
 pub mod limits;
+pub mod network;
 pub mod problem;
 pub mod rng;
 pub mod summary;

@@ -1,5 +1,6 @@
-//! What lanes share besides the plan: padded atomics, lock-free; knows neither HTTP nor who reads it.
+//! What lanes share besides the plan: padded atomics, no lock while there is room; knows neither HTTP nor who reads it.
 
+pub mod buffered;
 pub mod lanes;
 pub mod loads;
 

@@ -11,6 +11,10 @@ use super::head::{RequestHead, ResponseHead, Reuse};
 pub struct UpstreamHead<'a> {
     /// Path in front of the client's target: the endpoint's base, `""` or `/base`.
     pub base: &'a str,
+    /// Path and query behind it: the client's own, or what a route made of them.
+    pub target: &'a [u8],
+    /// Whether the client's expectation is passed on (RFC 9110 §10.1.1).
+    pub expects: bool,
     /// The Host sent.
     pub host: &'a [u8],
     /// Who asks: the client's address in text form.
@@ -28,11 +32,10 @@ pub struct UpstreamHead<'a> {
 pub fn write_request(out: &mut BytesMut, request: &RequestHead, upstream: &UpstreamHead<'_>) {
     out.put_slice(request.method_bytes());
     out.put_u8(b' ');
-    let target = request.path_and_query();
-    if target != b"*" {
+    if upstream.target != b"*" {
         out.put_slice(upstream.base.as_bytes());
     }
-    out.put_slice(target);
+    out.put_slice(upstream.target);
     out.put_slice(b" HTTP/1.1\r\nhost: ");
     out.put_slice(upstream.host);
     out.put_slice(b"\r\n");
@@ -45,6 +48,7 @@ pub fn write_request(out: &mut BytesMut, request: &RequestHead, upstream: &Upstr
             | FieldName::XForwardedHost
             | FieldName::XForwardedProto
             | FieldName::XRequestId => {}
+            FieldName::Expect if !upstream.expects => {}
             _ if head.passes(&field) => write_field(out, field.raw, field.value),
             _ => {}
         }

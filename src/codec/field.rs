@@ -5,6 +5,8 @@
 pub enum FieldName {
     /// `connection` (RFC 9110 §7.6.1).
     Connection,
+    /// `content-encoding` (RFC 9110 §8.4).
+    ContentEncoding,
     /// `content-length` (RFC 9110 §8.6).
     ContentLength,
     /// `content-type` (RFC 9110 §8.3).
@@ -60,6 +62,7 @@ impl FieldName {
             14 if is(b"http2-settings") => Self::Http2Settings,
             15 if is(b"x-forwarded-for") => Self::XForwardedFor,
             16 if is(b"proxy-connection") => Self::ProxyConnection,
+            16 if is(b"content-encoding") => Self::ContentEncoding,
             16 if is(b"x-forwarded-host") => Self::XForwardedHost,
             17 if is(b"transfer-encoding") => Self::TransferEncoding,
             17 if is(b"x-forwarded-proto") => Self::XForwardedProto,
@@ -79,7 +82,8 @@ impl FieldName {
             | Self::Trailer
             | Self::TransferEncoding
             | Self::Upgrade => true,
-            Self::ContentLength
+            Self::ContentEncoding
+            | Self::ContentLength
             | Self::ContentType
             | Self::Expect
             | Self::Host

@@ -1,5 +1,7 @@
 //! An answer that the gateway writes itself, as data.
 
+use std::time::Duration;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::encode::{Connection, write_connection, write_field, write_length, write_status_line};
@@ -32,6 +34,10 @@ pub struct ErrorReply {
     pub should_retry: Option<bool>,
     /// Methods for `allow`, on 405.
     pub allow: Option<String>,
+    /// The member of the body that is at fault.
+    pub param: Option<String>,
+    /// When trying again makes sense.
+    pub retry_after: Option<Duration>,
 }
 
 impl ErrorReply {
@@ -46,7 +52,7 @@ impl ErrorReply {
             _ => "server_error",
         };
         let body = serde_json::json!({"error": {
-            "message": self.message, "type": kind, "param": null, "code": self.code, "request_id": request_id,
+            "message": self.message, "type": kind, "param": self.param, "code": self.code, "request_id": request_id,
         }});
         let mut fields = Vec::new();
         if let Some(error) = self.proxy_status {
@@ -54,6 +60,12 @@ impl ErrorReply {
         }
         if let Some(retry) = self.should_retry {
             fields.push(("x-should-retry", retry.to_string()));
+        }
+        if let Some(pause) = self.retry_after {
+            // Seconds are whole (RFC 9110 §10.2.3), and zero would mean "at once"; clients of OpenAI know milliseconds.
+            let seconds = pause.as_millis().div_ceil(1000).max(1);
+            fields.push(("retry-after", seconds.to_string()));
+            fields.push(("retry-after-ms", pause.as_millis().to_string()));
         }
         if let Some(methods) = self.allow {
             fields.push(("allow", methods));

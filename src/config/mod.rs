@@ -13,8 +13,11 @@ use std::time::Duration;
 
 use crate::balance::BalancerKind;
 use crate::base::address::Address;
-use crate::base::choice::{HalfClose, HostRule, IoDriver};
+use crate::base::choice::{HalfClose, HostRule, IoDriver, ProxyProtocol};
+use crate::base::network::Network;
 pub use crate::base::problem::Placed;
+use crate::route::pattern::Pattern;
+use crate::route::rewrite::Rewrite;
 use url::EndpointUrl;
 
 /// A whole configuration.
@@ -54,6 +57,10 @@ pub struct ServerConfig {
 pub struct ListenerConfig {
     /// Where clients are accepted.
     pub address: Placed<Address>,
+    /// Whose forwarding fields are believed.
+    pub trusted: Vec<Network>,
+    /// What connections begin with.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// What a client means that closes its sending side.
     pub on_half_close: Option<HalfClose>,
 }
@@ -67,6 +74,10 @@ pub struct LimitsConfig {
     pub head: Option<u64>,
     /// Bytes of a request body.
     pub body: Option<u64>,
+    /// Bytes of request bodies that are held at once.
+    pub buffered: Option<u64>,
+    /// Slowest average, in bytes a second, that a client may send a body at.
+    pub body_rate: Option<u64>,
     /// From the first byte of a head to its end; an inner none is `"none"`.
     pub head_timeout: Option<Option<Duration>>,
     /// A client connection between exchanges.
@@ -116,6 +127,8 @@ pub struct RouteConfig {
     pub matching: MatchConfig,
     /// `to` or `respond`; none where that was a problem.
     pub action: Option<ActionConfig>,
+    /// What becomes of the target.
+    pub rewrite: Option<Placed<Rewrite>>,
     /// The route's own body limit.
     pub body: Option<u64>,
 }
@@ -149,6 +162,8 @@ pub struct MatchConfig {
     pub path: Option<String>,
     /// A method.
     pub method: Option<String>,
-    /// Fields and what their values must look like.
-    pub header: Vec<(String, String)>,
+    /// Fields, each with what one of its values must look like.
+    pub header: Vec<(String, Vec<Pattern>)>,
+    /// Members of the body by their paths, each with what its value must look like.
+    pub body: Vec<(Placed<String>, Vec<Pattern>)>,
 }

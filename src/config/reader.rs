@@ -73,6 +73,29 @@ impl<'s, 't> Value<'s, 't> {
         text.map(|text| self.placed(text.to_owned()))
     }
 
+    /// A string, a number or a truth value, as text that `parse` understands.
+    pub(super) fn scalar<T>(&self, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        match self.value.get_ref() {
+            DeValue::Boolean(truth) => parse(if *truth { "true" } else { "false" }).ok(),
+            _ => self.parsed(parse),
+        }
+    }
+
+    /// Whether it is a list.
+    pub(super) fn is_array(&self) -> bool {
+        self.value.get_ref().is_array()
+    }
+
+    /// Whether it is a table.
+    pub(super) fn is_table(&self) -> bool {
+        self.value.get_ref().is_table()
+    }
+
+    /// Reports a problem that was made elsewhere.
+    pub(super) fn source_complain(&self, problem: Problem) {
+        self.source.complain(problem);
+    }
+
     /// Whether it is a string.
     pub(super) fn is_string(&self) -> bool {
         self.value.get_ref().is_str()

@@ -2,8 +2,11 @@
 
 use super::reader::Value;
 use super::{ActionConfig, MatchConfig, RespondConfig, RouteConfig};
+use crate::base::limits::BODY_PATH_SEGMENTS_MAX;
 use crate::base::problem::Placed;
 use crate::codec::field::is_token_byte;
+use crate::route::pattern::Pattern;
+use crate::route::rewrite::Rewrite;
 
 pub(super) fn routes(value: Value<'_, '_>) -> Vec<RouteConfig> {
     let mut all: Vec<RouteConfig> = Vec::new();
@@ -44,9 +47,17 @@ pub(super) fn routes(value: Value<'_, '_>) -> Vec<RouteConfig> {
                 None
             }
         };
+        let rewrite = table.take("rewrite").and_then(rewrite);
+        if let (Some(rewrite), Some(ActionConfig::Respond(_))) = (&rewrite, &action) {
+            value.source_complain(rewrite.problem(
+                format!("route \"{}\" answers by itself, and has `rewrite`", name.value),
+                "nothing is forwarded whose path could be rewritten",
+                "remove it",
+            ));
+        }
         let body = table.take("body").and_then(|value| value.size(0, 1 << 40));
         table.finish();
-        all.push(RouteConfig { name, matching, action, body });
+        all.push(RouteConfig { name, matching, action, rewrite, body });
     }
     all
 }
@@ -107,6 +118,7 @@ fn matching(value: Value<'_, '_>) -> MatchConfig {
         path: table.take("path").and_then(|value| value.parsed(path)),
         method: table.take("method").and_then(|value| value.parsed(method)),
         header: table.take("header").map(headers).unwrap_or_default(),
+        body: table.take("body").map(members).unwrap_or_default(),
     };
     table.finish();
     config
@@ -163,7 +175,7 @@ fn method(text: &str) -> Result<String, String> {
     if is_method { Ok(text.to_owned()) } else { Err(format!("write {:?}", text.to_ascii_uppercase())) }
 }
 
-fn headers(value: Value<'_, '_>) -> Vec<(String, String)> {
+fn headers(value: Value<'_, '_>) -> Vec<(String, Vec<Pattern>)> {
     let Some(table) = value.table() else { return Vec::new() };
     let mut all = Vec::new();
     for (name, value) in table.entries() {
@@ -174,15 +186,93 @@ fn headers(value: Value<'_, '_>) -> Vec<(String, String)> {
                 "write a name such as x-team",
             );
         }
-        let pattern = value.parsed(|text| match text.starts_with('~') {
-            true => {
-                Err("write an exact value or a glob with \"*\": regular expressions are not available".into())
-            }
-            false => Ok(text.to_owned()),
-        });
-        if let Some(pattern) = pattern {
-            all.push((name.value, pattern));
+        let patterns = patterns(value);
+        if !patterns.is_empty() {
+            all.push((name.value, patterns));
         }
     }
     all
+}
+
+/// One value, or a list of which any may fit.
+fn patterns(value: Value<'_, '_>) -> Vec<Pattern> {
+    let one = |value: Value<'_, '_>| {
+        value.scalar(|text| Pattern::new(text).map_err(|error| format!("correct the expression: {error}")))
+    };
+    if !value.is_array() {
+        return one(value).into_iter().collect();
+    }
+    let items = value.array().unwrap_or_default();
+    if items.is_empty() {
+        value.complain("the list of values is empty", "no request could fit it", "add a value, or remove it");
+    }
+    items.into_iter().filter_map(one).collect()
+}
+
+/// Members by their paths; `metadata.tier = "gold"` is a table in a table, and means the same in quotes.
+fn members(value: Value<'_, '_>) -> Vec<(Placed<String>, Vec<Pattern>)> {
+    let mut all: Vec<(Placed<String>, Vec<Pattern>)> = Vec::new();
+    let mut tables = vec![(String::new(), value)];
+    while let Some((prefix, value)) = tables.pop() {
+        let Some(table) = value.table() else { continue };
+        for (name, value) in table.entries() {
+            let path = format!("{prefix}{}", name.value);
+            if value.is_table() {
+                tables.push((format!("{path}."), value));
+                continue;
+            }
+            let segments = path.split('.').count();
+            if path.split('.').any(str::is_empty) || segments > BODY_PATH_SEGMENTS_MAX {
+                value.complain(
+                    format!("\"{path}\" is not the path of a member"),
+                    "no body could have it",
+                    format!(
+                        "write a path of at most {BODY_PATH_SEGMENTS_MAX} names, such as \"metadata.tier\""
+                    ),
+                );
+                continue;
+            }
+            if all.iter().any(|(known, _)| known.value == path) {
+                value.complain(
+                    format!("`{path}` stands twice"),
+                    "one of the two conditions would be ignored",
+                    "remove one of them",
+                );
+            }
+            let patterns = patterns(value);
+            if !patterns.is_empty() {
+                all.push((Placed { value: path, place: name.place }, patterns));
+            }
+        }
+    }
+    all.sort_by(|(a, _), (b, _)| a.place.cmp(&b.place));
+    all
+}
+
+fn rewrite(value: Value<'_, '_>) -> Option<Placed<Rewrite>> {
+    let mut table = value.table()?;
+    let mut part = |key| table.take(key).map_or(Some(String::new()), |value| value.parsed(path_prefix));
+    let (strip, add) = (part("strip"), part("add"));
+    table.finish();
+    let rewrite = Rewrite { strip: strip?, add: add? };
+    if rewrite == Rewrite::default() {
+        value.complain(
+            "`rewrite` changes nothing",
+            "it has neither `strip` nor `add`",
+            "add one, or remove it",
+        );
+    }
+    Some(value.placed(rewrite))
+}
+
+fn path_prefix(text: &str) -> Result<String, String> {
+    let is_prefix = text.starts_with('/')
+        && !text.ends_with('/')
+        && !text.contains("//")
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/-._~!$&'()+,;=:@".contains(&b))
+        && !text.split('/').any(|segment| matches!(segment, "." | ".."));
+    match is_prefix {
+        true => Ok(text.to_owned()),
+        false => Err("write the beginning of a path without a slash at its end, such as \"/team-a\"".into()),
+    }
 }

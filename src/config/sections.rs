@@ -6,8 +6,9 @@ use super::{ClusterConfig, EndpointConfig, LimitsConfig, ListenerConfig, ServerC
 use crate::balance::BalancerKind;
 use crate::base::address::Address;
 use crate::base::choice::IoDriver;
-use crate::base::choice::{HalfClose, HostRule};
+use crate::base::choice::{HalfClose, HostRule, ProxyProtocol};
 use crate::base::limits::{KIB, MIB};
+use crate::base::network::Network;
 
 /// Most lanes that may be asked for.
 const LANES_MAX: u64 = 256;
@@ -86,6 +87,10 @@ pub(super) fn listeners(value: Value<'_, '_>) -> Vec<ListenerConfig> {
                 None
             }
         };
+        let trusted = table.take("trusted").map(networks).unwrap_or_default();
+        let proxy_protocol = table.take("proxy_protocol").and_then(|value| {
+            value.word(&[("off", ProxyProtocol::Off), ("v1", ProxyProtocol::V1), ("v2", ProxyProtocol::V2)])
+        });
         let on_half_close = table
             .take("on_half_close")
             .and_then(|value| value.word(&[("cancel", HalfClose::Cancel), ("finish", HalfClose::Finish)]));
@@ -99,9 +104,14 @@ pub(super) fn listeners(value: Value<'_, '_>) -> Vec<ListenerConfig> {
                 "remove one of them",
             );
         }
-        all.push(ListenerConfig { address, on_half_close });
+        all.push(ListenerConfig { address, trusted, proxy_protocol, on_half_close });
     }
     all
+}
+
+fn networks(value: Value<'_, '_>) -> Vec<Network> {
+    let items = value.array().unwrap_or_default();
+    items.into_iter().filter_map(|item| item.parsed(Network::parse)).collect()
 }
 
 pub(super) fn limits(value: Value<'_, '_>) -> LimitsConfig {
@@ -113,6 +123,8 @@ pub(super) fn limits(value: Value<'_, '_>) -> LimitsConfig {
             .map(|n| n as usize),
         head: table.take("head").and_then(|value| value.size(KIB as u64, MIB as u64)),
         body: table.take("body").and_then(|value| value.size(0, 1 << 40)),
+        buffered: table.take("buffered").and_then(|value| value.size(MIB as u64, 1 << 40)),
+        body_rate: table.take("body_rate").and_then(|value| value.size(0, 1 << 30)),
         head_timeout: table.take("head_timeout").and_then(|value| value.duration_or("none")),
         idle_timeout: table.take("idle_timeout").and_then(|value| value.duration_or("none")),
     };

@@ -144,6 +144,7 @@ fn of_upstreams(urls: &[String]) -> Result<Config, Vec<Problem>> {
         name: option("--upstream", "default".to_owned()),
         matching: MatchConfig::default(),
         action: Some(ActionConfig::To(to)),
+        rewrite: None,
         body: None,
     };
     Ok(Config { clusters: vec![cluster], routes: vec![route], ..Config::default() })
@@ -151,10 +152,12 @@ fn of_upstreams(urls: &[String]) -> Result<Config, Vec<Problem>> {
 
 fn apply(origin: &Origin, config: &mut Config) {
     if !origin.listen.is_empty() {
-        let on_half_close = config.listeners.first().and_then(|listener| listener.on_half_close);
+        let first = config.listeners.first();
         let listener = |address: &Address| ListenerConfig {
             address: option("--listen", address.clone()),
-            on_half_close,
+            trusted: first.map(|listener| listener.trusted.clone()).unwrap_or_default(),
+            proxy_protocol: first.and_then(|listener| listener.proxy_protocol),
+            on_half_close: first.and_then(|listener| listener.on_half_close),
         };
         config.listeners = origin.listen.iter().map(listener).collect();
     }

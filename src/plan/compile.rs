@@ -7,26 +7,23 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
+use super::routes::{self, Rows};
 use super::{
-    Action, ClusterPlan, EndpointPlan, HalfClose, HostRule, LimitsPlan, ListenerPlan, Plan, RoutePlan,
-    ServerPlan, Timeouts,
+    Action, ClusterPlan, EndpointPlan, HalfClose, HostRule, LimitsPlan, ListenerPlan, Plan, ProxyProtocol,
+    RoutePlan, ServerPlan, Timeouts,
 };
 use crate::balance::BalancerKind;
 use crate::base::address::Address;
 use crate::base::ids::{ClusterId, EndpointId, Id, IdVec, RouteId};
 use crate::base::limits as bound;
 use crate::base::problem::{Placed, Problem};
+use crate::board::buffered::Budget;
 use crate::board::loads::EndpointLoad;
 use crate::codec::reply::LocalReply;
 use crate::config::url::EndpointAddress;
-use crate::config::{
-    ActionConfig, ClusterConfig, Config, EndpointConfig, MatchConfig, RouteConfig, ServerConfig,
-};
+use crate::config::{ActionConfig, ClusterConfig, Config, EndpointConfig, RouteConfig, ServerConfig};
 use crate::discovery::dns::Resolved;
 use crate::pool::IdleLimit;
-use crate::route::RouteTable;
-use crate::route::glob::Glob;
-use crate::route::matcher::{HeaderRule, Matcher, MethodRule, PathRule};
 
 /// What compilation needs besides the configuration.
 pub struct Surroundings<'a> {
@@ -55,23 +52,26 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         clusters.push(compile_cluster(id, cluster, &mut endpoints, around, &mut problems));
     }
     let body_max = config.limits.body.unwrap_or(bound::BODY_BYTES_MAX);
+    let buffered = config.limits.buffered.unwrap_or(bound::BUFFERED_BYTES_MAX);
     let mut routes = IdVec::new();
-    let mut matchers = Vec::new();
+    let mut rows = Rows::default();
     for route in &config.routes {
         let Some(action) = compile_action(route, &names, &mut problems) else { continue };
         let body_max = route.body.unwrap_or(body_max);
-        let id: RouteId = routes.push(RoutePlan { name: route.name.value.clone(), action, body_max });
-        matchers.push((compile_match(&route.matching), id, route));
+        let rewrite = route.rewrite.as_ref().map(|rewrite| rewrite.value.clone()).unwrap_or_default();
+        let name = route.name.value.clone();
+        let id: RouteId = routes.push(RoutePlan { name, action, rewrite, body_max });
+        rows.add(route, id, &mut problems);
+        routes::check(route, body_max, buffered, &mut problems);
     }
     if config.routes.is_empty() {
         problems.push(no_route(config));
     }
-    find_shadows(&matchers, &mut problems);
+    rows.find_shadows(&mut problems);
     problems.sort_by(|a, b| a.place.cmp(&b.place));
     if !problems.is_empty() {
         return Err(problems);
     }
-    let table = RouteTable::new(matchers.into_iter().map(|(matcher, id, _)| (matcher, id)).collect());
     Ok(Plan {
         generation: around.previous.map_or(1, |plan| plan.generation + 1),
         lanes: around.lanes,
@@ -82,13 +82,19 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         limits: LimitsPlan {
             connections: config.limits.connections.unwrap_or(bound::CONNECTIONS_MAX),
             head_bytes: config.limits.head.map_or(bound::HEAD_BYTES_MAX, |size| size as usize),
+            buffered,
+            body_rate: config.limits.body_rate.unwrap_or(bound::BODY_RATE),
             head_timeout: config.limits.head_timeout.unwrap_or(Some(bound::HEAD_TIMEOUT)),
             idle_timeout: config.limits.idle_timeout.unwrap_or(Some(bound::IDLE_TIMEOUT)),
         },
         clusters,
         endpoints,
         routes,
-        table,
+        table: rows.into_table(),
+        budget: match around.previous {
+            Some(plan) if plan.budget.max() == buffered => Arc::clone(&plan.budget),
+            _ => Arc::new(Budget::new(buffered)),
+        },
     })
 }
 
@@ -123,10 +129,17 @@ fn local(port: u16) -> Address {
 
 fn listeners(config: &Config) -> Vec<ListenerPlan> {
     if config.listeners.is_empty() {
-        return vec![ListenerPlan { address: local(8080), on_half_close: HalfClose::Cancel }];
+        return vec![ListenerPlan {
+            address: local(8080),
+            trusted: Vec::new(),
+            proxy_protocol: ProxyProtocol::Off,
+            on_half_close: HalfClose::Cancel,
+        }];
     }
     let listener = |listener: &crate::config::ListenerConfig| ListenerPlan {
         address: listener.address.value.clone(),
+        trusted: listener.trusted.clone(),
+        proxy_protocol: listener.proxy_protocol.unwrap_or(ProxyProtocol::Off),
         on_half_close: listener.on_half_close.unwrap_or(HalfClose::Cancel),
     };
     config.listeners.iter().map(listener).collect()
@@ -259,35 +272,6 @@ fn no_route(config: &Config) -> Problem {
         "each request would be answered with 404",
         "add [[route]] with to = \"CLUSTER\"",
     )
-}
-
-fn compile_match(config: &MatchConfig) -> Matcher {
-    let header =
-        |(name, value): &(String, String)| HeaderRule { name: name.clone(), value: Glob::new(value) };
-    Matcher {
-        host: config.host.as_deref().map(Glob::new),
-        path: config.path.as_deref().map(PathRule::new),
-        method: config.method.as_deref().map(MethodRule::new),
-        headers: config.header.iter().map(header).collect(),
-    }
-}
-
-/// A route that can never win is a mistake: everything it fits is taken by one that is tried before it.
-fn find_shadows(matchers: &[(Matcher, RouteId, &RouteConfig)], problems: &mut Vec<Problem>) {
-    for (position, (matcher, _, route)) in matchers.iter().enumerate() {
-        let shadow = matchers.iter().enumerate().find(|(other, (before, ..))| {
-            let is_first = (before.specificity(), std::cmp::Reverse(*other))
-                > (matcher.specificity(), std::cmp::Reverse(position));
-            *other != position && is_first && before.covers(matcher)
-        });
-        if let Some((_, (_, _, before))) = shadow {
-            problems.push(route.name.problem(
-                format!("route \"{}\" can never win", route.name.value),
-                format!("route \"{}\" takes all its requests before it", before.name.value),
-                "remove one of them, or give this one another condition",
-            ));
-        }
-    }
 }
 
 #[cfg(test)]

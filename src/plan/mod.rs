@@ -4,6 +4,7 @@
 //! inside their own plan.
 
 pub mod compile;
+mod routes;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -11,12 +12,15 @@ use std::time::{Duration, SystemTime};
 use crate::balance::BalancerKind;
 use crate::base::address::Address;
 use crate::base::choice::IoDriver;
-pub use crate::base::choice::{HalfClose, HostRule};
+pub use crate::base::choice::{HalfClose, HostRule, ProxyProtocol};
 use crate::base::ids::{ClusterId, EndpointId, IdVec, RouteId};
+use crate::base::network::Network;
+use crate::board::buffered::Budget;
 use crate::board::loads::EndpointLoad;
 use crate::codec::reply::LocalReply;
 use crate::pool::IdleLimit;
 use crate::route::RouteTable;
+use crate::route::rewrite::Rewrite;
 
 /// Everything lanes need to know.
 #[derive(Debug)]
@@ -43,6 +47,8 @@ pub struct Plan {
     pub routes: IdVec<RouteId, RoutePlan>,
     /// How routes are found.
     pub table: RouteTable,
+    /// Room for bodies that are held; kept through reloads that do not change its size.
+    pub budget: Arc<Budget>,
 }
 
 /// What is fixed for the life of the process.
@@ -67,6 +73,10 @@ pub struct ServerPlan {
 pub struct ListenerPlan {
     /// Where.
     pub address: Address,
+    /// Whose forwarding fields are believed.
+    pub trusted: Vec<Network>,
+    /// What connections begin with.
+    pub proxy_protocol: ProxyProtocol,
     /// What a client means that closes its sending side after a complete request.
     pub on_half_close: HalfClose,
 }
@@ -78,6 +88,10 @@ pub struct LimitsPlan {
     pub connections: usize,
     /// Bytes of a request head.
     pub head_bytes: usize,
+    /// Bytes of request bodies that are held at once, over all lanes.
+    pub buffered: u64,
+    /// Slowest average, in bytes a second, that a client may send a body at; zero for any.
+    pub body_rate: u64,
     /// From the first byte of a head to its end.
     pub head_timeout: Option<Duration>,
     /// A client connection between exchanges.
@@ -142,6 +156,8 @@ pub struct RoutePlan {
     pub name: String,
     /// What it does.
     pub action: Action,
+    /// What becomes of the target on its way upstream.
+    pub rewrite: Rewrite,
     /// Longest request body.
     pub body_max: u64,
 }

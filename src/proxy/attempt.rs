@@ -11,6 +11,7 @@ use bytes::BufMut;
 use super::downstream::Client;
 use super::ear::{Ear, Interrupt};
 use super::exchange::Exchange;
+use super::hold::Held;
 use super::state::{EndpointOnLane, InFlight, LaneState};
 use super::upstream::{AnswerHead, Upstream, poll_head};
 use crate::base::fault::{Fault, FaultKind, Sent, Side, Stage};
@@ -124,6 +125,9 @@ async fn converse(
     timeouts: Timeouts,
 ) -> Result<Answered, Fault> {
     write_head(exchange, client, upstream, id);
+    if let Some(held) = &mut exchange.held {
+        held.rewind();
+    }
     upstream.responses.expect(exchange.head.method());
     loop {
         let body = take_body(exchange, &mut client.ear, upstream)?;
@@ -166,8 +170,16 @@ fn write_head(exchange: &Exchange, client: &Client, upstream: &mut Upstream, id:
         HostRule::Keep if !authority.is_empty() => authority,
         HostRule::Keep | HostRule::Endpoint => endpoint.host.as_bytes(),
     };
+    let client_target = exchange.head.path_and_query();
+    let target = match exchange.tally.route {
+        Some(route) => plan.routes[route].rewrite.apply(client_target),
+        None => client_target.into(),
+    };
     let said = UpstreamHead {
         base: &endpoint.base,
+        target: &target,
+        // Where we hold the body, we have said 100 ourselves.
+        expects: exchange.held.is_none(),
         host,
         client: &client.address,
         proto: "http",
@@ -189,6 +201,9 @@ enum Body {
 
 /// Moves what has arrived of the request body into the upstream's buffer, up to one step.
 fn take_body(exchange: &mut Exchange, ear: &mut Ear, upstream: &mut Upstream) -> Result<Body, Fault> {
+    if let Some(held) = &mut exchange.held {
+        return Ok(take_held(held, exchange.head.framing(), upstream));
+    }
     // A request without a body is complete already; one that is sent again has none.
     if ear.requests.is_between() {
         return Ok(Body::Complete);
@@ -228,6 +243,22 @@ fn take_body(exchange: &mut Exchange, ear: &mut Ear, upstream: &mut Upstream) ->
         }
     }
     Ok(Body::StepFull)
+}
+
+/// Moves what is held of the request body into the upstream's buffer, up to one step.
+fn take_held(held: &mut Held, framing: Framing, upstream: &mut Upstream) -> Body {
+    while upstream.out.len() < RELAY_BYTES_LARGE {
+        match (held.next(), framing) {
+            (Some(piece), Framing::Chunked) => write_chunk(&mut upstream.out, &piece),
+            (Some(piece), _) => upstream.out.put_slice(&piece),
+            (None, Framing::Chunked) => {
+                write_last_chunk(&mut upstream.out);
+                return Body::Complete;
+            }
+            (None, _) => return Body::Complete,
+        }
+    }
+    Body::StepFull
 }
 
 /// Writes what is in the upstream's buffer. Some final head if the upstream answered before it took all.
@@ -290,7 +321,7 @@ async fn last_words(
 
 /// Waits for more of the request body. Some final head if the upstream answered instead of waiting for it.
 async fn more_body(
-    exchange: &Exchange,
+    exchange: &mut Exchange,
     client: &mut Client,
     upstream: &mut Upstream,
 ) -> Result<Option<(ResponseHead, Framing)>, Fault> {
@@ -298,6 +329,10 @@ async fn more_body(
         if client.ear.arrived {
             return Ok(None);
         }
+        let since = Instant::now();
+        let rate = exchange.plan.plan.limits.body_rate;
+        let too_slow = exchange.pace.deadline(rate, exchange.tally.bytes_in, since);
+        client.ear.wait_until(earlier(too_slow, exchange.deadline));
         let Upstream { reader, responses, .. } = upstream;
         let event = poll_fn(|cx| {
             if let Poll::Ready(filled) = client.ear.reader.poll_fill(cx) {
@@ -306,11 +341,18 @@ async fn more_body(
             if let Poll::Ready(head) = poll_head(reader, responses, Sent::Partly, cx) {
                 return Poll::Ready(head.map(BodyEvent::Head));
             }
-            let fired = client.ear.watchdog.poll_fired(cx);
-            fired.map(|()| Err(interrupted(Interrupt::Expired, Stage::Send, Sent::Partly)))
+            client.ear.watchdog.poll_fired(cx).map(|()| Ok(BodyEvent::Expired))
         })
         .await?;
+        exchange.pace.waited(since.elapsed());
         match event {
+            BodyEvent::Expired if exchange.deadline.is_some_and(|due| due <= Instant::now()) => {
+                return Err(interrupted(Interrupt::Expired, Stage::Send, Sent::Partly));
+            }
+            BodyEvent::Expired => {
+                let kind = FaultKind::TooSlow;
+                return Err(Fault { side: Side::Downstream, stage: Stage::Send, kind, sent: Sent::Partly });
+            }
             // The end of the stream inside a request: the client left.
             BodyEvent::Filled(Ok(0) | Err(_)) => return Err(Fault::client_left(Stage::Send, Sent::Partly)),
             BodyEvent::Filled(Ok(_)) => return Ok(None),
@@ -322,6 +364,7 @@ async fn more_body(
 
 enum BodyEvent {
     Filled(std::io::Result<usize>),
+    Expired,
     Head(AnswerHead),
 }
 

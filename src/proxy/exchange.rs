@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use super::action::{forward, respond};
 use super::downstream::{Arrival, Client, End};
+use super::hold::{self, Held};
+use super::pace::Pace;
 use super::relay;
 use super::reply;
 use super::state::{LanePlan, LaneState, RequestId};
@@ -32,6 +34,10 @@ pub(super) struct Exchange {
     pub(super) body_max: u64,
     /// When the cluster's `total` runs out.
     pub(super) deadline: Option<Instant>,
+    /// The body, where the route depended on it.
+    pub(super) held: Option<Held>,
+    /// How long the client kept us waiting for its body.
+    pub(super) pace: Pace,
     /// What the client's bytes broke, if they did.
     pub(super) broken: Option<CodecError>,
     pub(super) tally: Tally,
@@ -56,6 +62,8 @@ pub(super) async fn run(
         plan: lane.plan(),
         body_max: 0,
         deadline: None,
+        held: None,
+        pace: Pace::default(),
         broken: None,
         tally: Tally::new(arrival),
         ended: Ended::Well,
@@ -68,9 +76,13 @@ pub(super) async fn run(
 }
 
 async fn steps(exchange: &mut Exchange, client: &mut Client, lane: &Rc<LaneState>) -> End {
-    let route = match find_route(exchange) {
+    let route = match find_route(exchange, client).await {
         Ok(route) => route,
-        Err(refusal) => return respond::refuse(refusal, exchange, client, lane).await,
+        Err(Stop::Refuse(refusal)) => return respond::refuse(*refusal, exchange, client, lane).await,
+        Err(Stop::ClientLeft) => {
+            exchange.ended = Ended::ClientLeft;
+            return End::Close;
+        }
     };
     let plan = Rc::clone(&exchange.plan);
     match &plan.plan.routes[route].action {
@@ -82,32 +94,50 @@ async fn steps(exchange: &mut Exchange, client: &mut Client, lane: &Rc<LaneState
     }
 }
 
-/// What the head alone decides: the route, or why there is none.
-fn find_route(exchange: &mut Exchange) -> Result<RouteId, ErrorReply> {
+/// Why there is no route for a request.
+pub(super) enum Stop {
+    /// The client is told.
+    Refuse(Box<ErrorReply>),
+    /// Nobody is left to be told.
+    ClientLeft,
+}
+
+impl From<ErrorReply> for Stop {
+    fn from(refusal: ErrorReply) -> Self {
+        Self::Refuse(Box::new(refusal))
+    }
+}
+
+/// The route: what the head alone decides, or head and body together.
+async fn find_route(exchange: &mut Exchange, client: &mut Client) -> Result<RouteId, Stop> {
     let head = &exchange.head;
     if matches!(head.method(), Method::Connect | Method::Trace) {
-        return Err(reply::method_not_implemented());
+        return Err(reply::method_not_implemented().into());
     }
     // An expectation in HTTP/1.0 is ignored (RFC 9110 §10.1.1).
     if head.head().version() == Version::Http11
         && head.head().values(FieldName::Expect).any(|value| !value.eq_ignore_ascii_case(b"100-continue"))
     {
-        return Err(reply::expectation());
+        return Err(reply::expectation().into());
     }
     let route = match exchange.plan.plan.table.find(head) {
         Lookup::Route(route) => route,
-        Lookup::NotFound => return Err(reply::no_route()),
-        Lookup::OtherMethods(methods) => return Err(reply::other_methods(&methods)),
-        Lookup::BadPath => return Err(reply::bad_path()),
+        Lookup::NeedBody(rules) => hold::decide(exchange, client, rules).await?,
+        Lookup::NotFound => return Err(reply::no_route().into()),
+        Lookup::OtherMethods(methods) => return Err(reply::other_methods(&methods).into()),
+        Lookup::BadPath => return Err(reply::bad_path().into()),
     };
     exchange.tally.route = Some(route);
     exchange.plan.recorder.borrow_mut().routes[route].started += 1;
     exchange.body_max = exchange.plan.plan.routes[route].body_max;
-    match head.framing() {
-        Framing::Length(length) if length > exchange.body_max => {
-            Err(reply::body_too_large(exchange.body_max))
-        }
-        Framing::Length(_) | Framing::Empty | Framing::Chunked | Framing::UntilClose => Ok(route),
+    let length = match exchange.head.framing() {
+        Framing::Length(length) => length,
+        // What was held is known; what was not is counted as it passes.
+        Framing::Empty | Framing::Chunked | Framing::UntilClose => exchange.tally.bytes_in,
+    };
+    match length > exchange.body_max {
+        true => Err(reply::body_too_large(exchange.body_max).into()),
+        false => Ok(route),
     }
 }
 

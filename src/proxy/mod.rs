@@ -4,6 +4,7 @@
 //! |---|---|
 //! | read until a head is complete | `downstream` |
 //! | take the plan, find the route, run its action, record the end | `exchange` |
+//! | read and hold a body that the route depends on | `hold` |
 //! | ask `cluster::dispatch` whom to try | `action/forward` |
 //! | take a pooled connection or connect; send head and body; wait for the response head | `attempt`, `upstream` |
 //! | relay the body, watch token boundaries | `relay` |
@@ -17,6 +18,8 @@ mod attempt;
 pub mod downstream;
 mod ear;
 mod exchange;
+mod hold;
+mod pace;
 mod relay;
 mod reply;
 pub mod state;

@@ -1,12 +1,25 @@
 //! Fault to answer: status, code and words of everything the gateway refuses, in one table.
 
+use std::time::Duration;
+
 use crate::base::fault::{Fault, FaultKind, Sent, Stage};
+use crate::base::limits::BODY_NESTING_MAX;
 use crate::codec::error::CodecError;
+use crate::codec::json::JsonFault;
 use crate::codec::reply::ErrorReply;
 
 fn error(status: u16, code: &'static str, message: impl Into<String>) -> ErrorReply {
     let should_retry = (status == 408 || status == 429 || status >= 500).then_some(false);
-    ErrorReply { status, code, message: message.into(), proxy_status: None, should_retry, allow: None }
+    ErrorReply {
+        status,
+        code,
+        message: message.into(),
+        proxy_status: None,
+        should_retry,
+        allow: None,
+        param: None,
+        retry_after: None,
+    }
 }
 
 /// The answer to a client whose message breaks HTTP/1.1 or a limit.
@@ -53,6 +66,56 @@ pub(super) fn expectation() -> ErrorReply {
         "expectation_failed",
         "The only expectation this gateway meets is 100-continue; leave the Expect field out.",
     )
+}
+
+/// The answer to a body that is no JSON object, or none at all, where a route needs one.
+pub(super) fn no_body() -> ErrorReply {
+    error(
+        400,
+        "invalid_body",
+        "The route depends on the body, which must be a JSON object or a form; send one.",
+    )
+}
+
+/// The answer to a compressed body that would have to be read.
+pub(super) fn encoded_body() -> ErrorReply {
+    error(
+        415,
+        "unsupported_encoding",
+        "The route depends on the body, which is compressed; send it without Content-Encoding.",
+    )
+}
+
+/// The answer to a model that no route serves.
+pub(super) fn no_model() -> ErrorReply {
+    let message = "No route serves this model; ask /v1/models which there are.";
+    ErrorReply { param: Some("model".to_owned()), ..error(404, "model_not_found", message) }
+}
+
+/// The answer to a body that cannot be understood.
+pub(super) fn of_json(fault: JsonFault) -> ErrorReply {
+    let message = match fault {
+        JsonFault::Malformed { at } => {
+            format!("The request body is malformed at byte {at}; send well-formed JSON.")
+        }
+        JsonFault::Doubled => {
+            "A member of the request body that the route depends on stands twice; send it once.".to_owned()
+        }
+        JsonFault::TooDeep => {
+            format!("The request body nests deeper than {BODY_NESTING_MAX} levels; send a flatter one.")
+        }
+        JsonFault::Incomplete => "The request body ends too early; send well-formed JSON.".to_owned(),
+    };
+    error(400, "invalid_body", message)
+}
+
+/// The answer where no body can be held any more.
+pub(super) fn buffers_full() -> ErrorReply {
+    ErrorReply {
+        should_retry: Some(true),
+        retry_after: Some(Duration::from_secs(1)),
+        ..error(503, "buffers_full", "The gateway holds as many request bodies as it may; try again.")
+    }
 }
 
 /// The answer to a body longer than the route allows.
@@ -128,6 +191,7 @@ pub(super) fn of_fault(fault: &Fault) -> Option<ErrorReply> {
         }
         (FaultKind::Draining, _) => ErrorReply {
             should_retry: Some(true),
+            retry_after: Some(Duration::from_secs(1)),
             ..error(503, "draining", "The gateway is shutting down; try again.")
         },
     })

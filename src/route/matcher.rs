@@ -1,7 +1,9 @@
-//! Host, path, method and header conditions of one route, and how specific they are.
+//! Host, path, method, header and body conditions of one row of the table, and how specific they are.
 
 use super::glob::{Case, Glob};
+use super::pattern::Pattern;
 use crate::codec::head::{Method, RequestHead};
+use crate::codec::json::Member;
 
 /// What a path must look like.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,15 +103,26 @@ impl MethodRule {
 }
 
 /// A field that must be there with a value that fits.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct HeaderRule {
     /// The name, in any case.
     pub name: String,
     /// What one of its values must look like.
-    pub value: Glob,
+    pub value: Pattern,
 }
 
-/// All conditions of one route. Absent ones fit everything.
+/// A member of the body that must be there with a value that fits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BodyRule {
+    /// Its position among the wanted members of the table.
+    pub member: usize,
+    /// Its path.
+    pub path: String,
+    /// What its value must look like.
+    pub value: Pattern,
+}
+
+/// All conditions of one row. Absent ones fit everything.
 #[derive(Debug, Clone, Default)]
 pub struct Matcher {
     /// The host, without port.
@@ -120,10 +133,12 @@ pub struct Matcher {
     pub method: Option<MethodRule>,
     /// Fields.
     pub headers: Vec<HeaderRule>,
+    /// Members of the body.
+    pub body: Vec<BodyRule>,
 }
 
 /// Orders matchers: the greater one is tried first.
-pub type Specificity = ((u8, usize), (u8, usize), bool, usize, usize);
+pub type Specificity = ((u8, usize), (u8, usize), bool, usize, (usize, usize));
 
 impl Matcher {
     pub(super) fn has_place(&self, host: &[u8], path: &[u8]) -> bool {
@@ -136,8 +151,16 @@ impl Matcher {
     }
 
     pub(super) fn has_headers(&self, head: &RequestHead) -> bool {
-        self.headers.iter().all(|rule| {
-            head.head().values_of(rule.name.as_bytes()).any(|value| rule.value.fits(value, Case::Sensitive))
+        self.headers
+            .iter()
+            .all(|rule| head.head().values_of(rule.name.as_bytes()).any(|value| rule.value.fits(value)))
+    }
+
+    /// Whether the members that were found in the body fit.
+    pub(super) fn has_members(&self, members: &[Member]) -> bool {
+        self.body.iter().all(|rule| match members.get(rule.member) {
+            Some(Member::Scalar(value)) => rule.value.fits(value),
+            Some(Member::Absent | Member::Other) | None => false,
         })
     }
 
@@ -150,8 +173,10 @@ impl Matcher {
             let (kind, length) = rule.rank();
             (kind + 1, length)
         });
-        let exact = self.headers.iter().filter(|rule| rule.value.is_exact()).count();
-        (host, path, self.method.is_some(), self.headers.len(), exact)
+        let values =
+            || self.headers.iter().map(|rule| &rule.value).chain(self.body.iter().map(|rule| &rule.value));
+        let with = |rank| values().filter(|value| value.rank() == rank).count();
+        (host, path, self.method.is_some(), values().count(), (with(2), with(1)))
     }
 
     /// Whether everything that fits `other` fits this one too, as far as can be told without looking inside patterns:
@@ -160,6 +185,9 @@ impl Matcher {
         let host = self.host.is_none() || self.host == other.host;
         let path = self.path.is_none() || self.path == other.path;
         let method = self.method.is_none() || self.method == other.method;
-        host && path && method && self.headers.iter().all(|rule| other.headers.contains(rule))
+        host && path
+            && method
+            && self.headers.iter().all(|rule| other.headers.contains(rule))
+            && self.body.iter().all(|rule| other.body.contains(rule))
     }
 }

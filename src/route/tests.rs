@@ -2,11 +2,14 @@
 
 use bytes::Bytes;
 
+use super::body::{BodyScanner, BodySeen, Decision};
 use super::glob::Glob;
-use super::matcher::{HeaderRule, Matcher, MethodRule, PathRule};
+use super::matcher::{BodyRule, HeaderRule, Matcher, MethodRule, PathRule};
+use super::pattern::Pattern;
 use super::{Lookup, RouteTable};
 use crate::base::ids::{Id, RouteId};
 use crate::codec::head::{FieldTable, RequestHead, split_request};
+use crate::codec::json::{JsonFault, Wanted};
 
 fn head(method: &str, target: &str, fields: &str) -> RequestHead {
     let text = format!("{method} {target} HTTP/1.1\r\nhost: api.local:8080\r\n{fields}\r\n");
@@ -19,27 +22,39 @@ struct Row<'a> {
     path: &'a str,
     method: &'a str,
     headers: &'a [(&'a str, &'a str)],
+    body: &'a [(&'a str, &'a str)],
 }
 
 fn table(rows: &[Row<'_>]) -> RouteTable {
     let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    let matcher = |row: &Row<'_>| Matcher {
+    let mut wanted = Wanted::default();
+    let mut matcher = |row: &Row<'_>| Matcher {
         host: given(row.host).map(|host| Glob::new(&host)),
         path: given(row.path).map(|path| PathRule::new(&path)),
         method: given(row.method).map(|method| MethodRule::new(&method)),
         headers: row
             .headers
             .iter()
-            .map(|(name, value)| HeaderRule { name: (*name).to_owned(), value: Glob::new(value) })
+            .map(|(name, value)| HeaderRule { name: (*name).to_owned(), value: Pattern::new(value).unwrap() })
+            .collect(),
+        body: row
+            .body
+            .iter()
+            .map(|(path, value)| BodyRule {
+                member: wanted.add(path).unwrap(),
+                path: (*path).to_owned(),
+                value: Pattern::new(value).unwrap(),
+            })
             .collect(),
     };
-    RouteTable::new(rows.iter().enumerate().map(|(at, row)| (matcher(row), RouteId::at(at))).collect())
+    let rows = rows.iter().enumerate().map(|(at, row)| (matcher(row), RouteId::at(at))).collect();
+    RouteTable::new(rows, wanted)
 }
 
 fn found(table: &RouteTable, head: &RequestHead) -> Option<usize> {
     match table.find(head) {
         Lookup::Route(id) => Some(id.position()),
-        Lookup::NotFound | Lookup::OtherMethods(_) | Lookup::BadPath => None,
+        Lookup::NeedBody(_) | Lookup::NotFound | Lookup::OtherMethods(_) | Lookup::BadPath => None,
     }
 }
 
@@ -59,7 +74,8 @@ fn the_most_specific_route_wins_wherever_it_stands() {
     ]);
     let ask = |method, target, fields| found(&table, &head(method, target, fields));
     assert_eq!(ask("GET", "/v1/models", ""), Some(8), "a host outweighs any path");
-    let table = RouteTable { rows: table.rows.into_iter().filter(|(row, _)| row.host.is_none()).collect() };
+    let table =
+        RouteTable { rows: table.rows.into_iter().filter(|(row, _)| row.host.is_none()).collect(), ..table };
     let ask = |method, target, fields| found(&table, &head(method, target, fields));
     assert_eq!(ask("GET", "/", ""), Some(0));
     assert_eq!(ask("GET", "/v1/a/b", ""), Some(1));
@@ -97,4 +113,76 @@ fn parameters_take_one_segment() {
     for target in ["/v2/models//infer", "/v2/models/a/b/infer", "/v2/models/m/infer/", "/v2/models/m"] {
         assert_eq!(found(&table, &head("GET", target, "")), None, "{target}");
     }
+}
+
+/// Looks up a POST of `body`: the route's position, or what else was decided.
+fn decide(table: &RouteTable, fields: &str, body: &str) -> Result<Result<usize, Decision>, JsonFault> {
+    let fields = format!("{fields}content-length: {}\r\n", body.len());
+    let head = head("POST", "/v1/chat", &fields);
+    let rules = match table.find(&head) {
+        Lookup::Route(route) => return Ok(Ok(route.position())),
+        Lookup::NeedBody(rules) => rules,
+        other => panic!("{other:?}"),
+    };
+    let mut scanner = BodyScanner::new(&head, table.wanted());
+    scanner.feed(body.as_bytes())?;
+    Ok(match table.decide(rules, &head, scanner.finish()?) {
+        Decision::Route(route) => Ok(route.position()),
+        other => Err(other),
+    })
+}
+
+#[test]
+fn bodies_decide_between_the_rows_that_fit_the_head() {
+    let table = table(&[
+        Row { body: &[("model", "llama-*")], ..Row::default() },
+        Row { body: &[("model", "llama-3")], ..Row::default() },
+        Row { body: &[("model", "~^llama")], ..Row::default() },
+        Row { body: &[("model", "llama-3"), ("metadata.tier", "gold")], ..Row::default() },
+        Row { headers: &[("x-team", "a")], body: &[("stream", "true")], ..Row::default() },
+        Row { headers: &[("x-team", "a")], ..Row::default() },
+    ]);
+    let route = |fields, body| decide(&table, fields, body).unwrap();
+    assert_eq!(route("", r#"{"model":"llama-9"}"#), Ok(0));
+    assert_eq!(route("", r#"{"model":"llama-3"}"#), Ok(1));
+    assert_eq!(route("", r#"{"model":"llama"}"#), Ok(2));
+    assert_eq!(route("", r#"{"metadata":{"tier":"gold"},"model":"llama-3"}"#), Ok(3));
+    assert_eq!(route("x-team: a\r\n", r#"{"stream":true,"model":"llama-3"}"#), Ok(4));
+    assert_eq!(route("x-team: a\r\n", r#"{"stream":false,"model":"qwen"}"#), Ok(5));
+    assert_eq!(route("x-team: a\r\n", "no JSON"), Ok(5), "a route without body conditions is left");
+    for (body, decision) in [
+        (r#"{"model":"qwen"}"#, Decision::NoModel),
+        (r#"{"model":3}"#, Decision::NoModel),
+        (r#"{"model":{"name":"llama-3"}}"#, Decision::NoModel),
+        ("{}", Decision::NoModel),
+        ("[]", Decision::NoBody),
+        ("llama-3", Decision::NoBody),
+        (" \n ", Decision::NoBody),
+    ] {
+        assert_eq!(route("", body), Err(decision), "{body}");
+    }
+    let refused = |body| decide(&table, "", body).unwrap_err();
+    assert_eq!(refused(r#"{"model":"llama-3","model":"x"}"#), JsonFault::Doubled);
+    assert_eq!(refused(r#" {"model":"llama-3""#), JsonFault::Incomplete);
+    assert!(matches!(refused(r#"{"model":"llama-3"}}"#), JsonFault::Malformed { at: 19 }));
+}
+
+#[test]
+fn forms_decide_like_objects() {
+    let table = table(&[Row { body: &[("model", "whisper-*")], ..Row::default() }]);
+    let form = "--b\r\ncontent-disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n--b--\r\n";
+    let route = |fields, body| decide(&table, fields, body).unwrap();
+    assert_eq!(route("content-type: multipart/form-data; boundary=b\r\n", form), Ok(0));
+    assert_eq!(route("content-type: multipart/mixed; boundary=b\r\n", form), Err(Decision::NoBody));
+    let other = form.replace("whisper", "other");
+    assert_eq!(route("content-type: multipart/form-data; boundary=b\r\n", &other), Err(Decision::NoModel));
+}
+
+#[test]
+fn only_routes_without_other_conditions_are_not_found_otherwise() {
+    let table = table(&[Row { body: &[("metadata.tier", "gold")], ..Row::default() }]);
+    assert_eq!(decide(&table, "", r#"{"metadata":{}}"#), Ok(Err(Decision::NoRoute)));
+    let none = head("GET", "/", "");
+    let Lookup::NeedBody(rules) = table.find(&none) else { panic!("the body is asked for") };
+    assert_eq!(table.decide(rules, &none, BodySeen::Nothing), Decision::NoBody);
 }

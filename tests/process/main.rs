@@ -8,5 +8,6 @@ mod leaving;
 mod pooling;
 mod refusing;
 mod restarting;
+mod routing;
 mod streaming;
 mod support;

@@ -276,6 +276,32 @@ impl Peer {
         Some(self.read_message())
     }
 
+    /// A request with its body as it was framed, or none at the end of the stream.
+    pub fn try_message(&mut self) -> Option<String> {
+        while !self.buffer.windows(4).any(|window| window == b"\r\n\r\n") {
+            let mut bytes = [0; 65536];
+            match self.stream.read(&mut bytes) {
+                Ok(0) | Err(_) => return None,
+                Ok(count) => self.buffer.extend_from_slice(&bytes[..count]),
+            }
+        }
+        let head = self.read_until("\r\n\r\n");
+        if !head.to_ascii_lowercase().contains("\r\ntransfer-encoding: chunked\r\n") {
+            self.buffer.splice(0..0, head.into_bytes());
+            return Some(self.read_message());
+        }
+        let mut message = head;
+        loop {
+            let line = self.read_until("\r\n");
+            let size = usize::from_str_radix(line.trim(), 16).unwrap();
+            let data = String::from_utf8(self.read_exactly(size + 2)).unwrap();
+            if size == 0 {
+                return Some(message);
+            }
+            message.push_str(data.strip_suffix("\r\n").unwrap());
+        }
+    }
+
     /// Reads to the end of the stream, which must not be a reset.
     pub fn read_to_end(&mut self) -> String {
         let mut bytes = std::mem::take(&mut self.buffer);

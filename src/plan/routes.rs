@@ -1,0 +1,131 @@
+//! Routes to the rows of the table: a list of values in a condition makes one row for each.
+
+use crate::base::ids::RouteId;
+use crate::base::limits::ROUTE_ROWS_MAX;
+use crate::base::problem::Problem;
+use crate::codec::json::Wanted;
+use crate::config::RouteConfig;
+use crate::route::RouteTable;
+use crate::route::glob::Glob;
+use crate::route::matcher::{BodyRule, HeaderRule, Matcher, MethodRule, PathRule};
+use crate::route::pattern::Pattern;
+
+/// The rows so far, each with the route it belongs to.
+#[derive(Default)]
+pub(super) struct Rows<'c> {
+    rows: Vec<(Matcher, RouteId, &'c RouteConfig)>,
+    wanted: Wanted,
+}
+
+impl<'c> Rows<'c> {
+    /// Adds the rows of `route`.
+    pub(super) fn add(&mut self, route: &'c RouteConfig, id: RouteId, problems: &mut Vec<Problem>) {
+        let matching = &route.matching;
+        let mut rows = vec![Matcher {
+            host: matching.host.as_deref().map(Glob::new),
+            path: matching.path.as_deref().map(PathRule::new),
+            method: matching.method.as_deref().map(MethodRule::new),
+            headers: Vec::new(),
+            body: Vec::new(),
+        }];
+        for (name, values) in &matching.header {
+            rows = each(rows, values, |row, value| {
+                row.headers.push(HeaderRule { name: name.clone(), value: value.clone() });
+            });
+        }
+        for (path, values) in &matching.body {
+            let Some(member) = self.wanted.add(&path.value) else {
+                problems.push(path.problem(
+                    "too many different members of bodies are asked for",
+                    "each body would be searched for all of them",
+                    "use fewer",
+                ));
+                return;
+            };
+            rows = each(rows, values, |row, value| {
+                row.body.push(BodyRule { member, path: path.value.clone(), value: value.clone() });
+            });
+        }
+        if rows.len() > ROUTE_ROWS_MAX {
+            problems.push(route.name.problem(
+                format!(
+                    "the lists in route \"{}\" have more than {ROUTE_ROWS_MAX} combinations",
+                    route.name.value
+                ),
+                "each request would be compared with all of them",
+                "use a glob or an expression instead of a list",
+            ));
+            return;
+        }
+        self.rows.extend(rows.into_iter().map(|row| (row, id, route)));
+    }
+
+    /// A route that can never win is a mistake: everything it fits is taken by rows that are tried before its own.
+    pub(super) fn find_shadows(&self, problems: &mut Vec<Problem>) {
+        let shadow = |position: usize| {
+            let (row, id, _) = &self.rows[position];
+            let before = self.rows.iter().enumerate().find(|(other, (before, owner, _))| {
+                let is_first = (before.specificity(), std::cmp::Reverse(*other))
+                    > (row.specificity(), std::cmp::Reverse(position));
+                owner != id && is_first && before.covers(row)
+            });
+            before.map(|(_, (_, _, route))| *route)
+        };
+        let mut at = 0;
+        while let Some((_, id, route)) = self.rows.get(at) {
+            let end = at + self.rows[at..].iter().take_while(|(_, owner, _)| owner == id).count();
+            let shadows: Option<Vec<&RouteConfig>> = (at..end).map(shadow).collect();
+            if let Some([before, ..]) = shadows.as_deref() {
+                problems.push(route.name.problem(
+                    format!("route \"{}\" can never win", route.name.value),
+                    format!("route \"{}\" takes all its requests before it", before.name.value),
+                    "remove one of them, or give this one another condition",
+                ));
+            }
+            at = end;
+        }
+    }
+
+    /// The table.
+    pub(super) fn into_table(self) -> RouteTable {
+        RouteTable::new(self.rows.into_iter().map(|(row, id, _)| (row, id)).collect(), self.wanted)
+    }
+}
+
+/// Each of `rows` once for each of `values`; past the bound nothing more is made.
+fn each(rows: Vec<Matcher>, values: &[Pattern], put: impl Fn(&mut Matcher, &Pattern)) -> Vec<Matcher> {
+    let pairs = rows.iter().flat_map(|row| values.iter().map(move |value| (row, value)));
+    pairs
+        .take(ROUTE_ROWS_MAX + 1)
+        .map(|(row, value)| {
+            let mut row = row.clone();
+            put(&mut row, value);
+            row
+        })
+        .collect()
+}
+
+/// What cannot be seen from a condition alone.
+pub(super) fn check(route: &RouteConfig, body_max: u64, buffered: u64, problems: &mut Vec<Problem>) {
+    if !route.matching.body.is_empty() && body_max > buffered {
+        problems.push(route.name.problem(
+            format!(
+                "route \"{}\" looks into bodies that are larger than `limits.buffered`",
+                route.name.value
+            ),
+            "a body that is looked into is held, and its largest ones would have no room",
+            format!("write body = \"{buffered}B\" in the route, or raise limits.buffered"),
+        ));
+    }
+    if let (Some(rewrite), Some(path)) = (&route.rewrite, &route.matching.path) {
+        let strip = &rewrite.value.strip;
+        let rest = path.strip_prefix(strip.as_str());
+        if !rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
+            problems.push(rewrite.problem(
+                format!("`strip` takes \"{strip}\" off paths that do not begin with it"),
+                format!("the route's own path is \"{path}\""),
+                "write a beginning of that path, in whole segments",
+            ));
+        }
+    }
+}
