@@ -23,6 +23,10 @@ pub const CHUNK_LINE_BYTES_MAX: usize = 4 * KIB;
 pub const CHUNK_OVERHEAD_BYTES_MAX: u64 = 64 * KIB as u64;
 /// Longest trailer section; it is read, checked and dropped.
 pub const TRAILER_BYTES_MAX: usize = 16 * KIB;
+/// What may follow the fixed part of a PROXY header of version 2: addresses and a few facts of TLS.
+pub const PROXY_HEADER_BYTES_MAX: usize = 2 * KIB;
+/// Longest x-request-id that is taken over from a trusted sender; ids in the field have 16 to 64 bytes.
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
 /// Most interim (1xx) answers before a final one; a server that sends more is broken or hostile.
 pub const INTERIM_ANSWERS_MAX: usize = 16;
 

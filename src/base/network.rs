@@ -1,5 +1,6 @@
 //! Networks of addresses, as operators write them.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -37,6 +38,15 @@ impl Network {
             (Self::Ip(network), Some(address)) => network.contains(&address.to_canonical()),
             (Self::Unix, None) => true,
             (Self::Ip(_), None) | (Self::Unix, Some(_)) => false,
+        }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(network) => network.fmt(f),
+            Self::Unix => f.write_str("unix:"),
         }
     }
 }

@@ -3,8 +3,10 @@
 use bytes::{BufMut, BytesMut};
 
 use super::field::FieldName;
+use super::forwarded::{Sender, is_forwarding, write_forwarding};
 use super::framing::Framing;
 use super::head::{RequestHead, ResponseHead, Reuse};
+use super::trace::TraceContext;
 
 /// What the gateway itself says in a request it sends upstream.
 #[derive(Debug)]
@@ -17,10 +19,10 @@ pub struct UpstreamHead<'a> {
     pub expects: bool,
     /// The Host sent.
     pub host: &'a [u8],
-    /// Who asks: the client's address in text form.
-    pub client: &'a str,
-    /// `http` or `https`, as the client came.
-    pub proto: &'a str,
+    /// Who asks.
+    pub sender: &'a Sender,
+    /// The trace it belongs to.
+    pub trace: &'a TraceContext,
     /// The id of this exchange.
     pub request_id: &'a str,
 }
@@ -28,7 +30,8 @@ pub struct UpstreamHead<'a> {
 /// Appends the head of the request that goes upstream: start line, Host, framing, forwarding fields, and every
 /// end-to-end field of the client in its order.
 ///
-/// The body keeps its framing. `x-forwarded-*`, `x-request-id` are replaced; `via` is added to (RFC 9110 §7.6.3).
+/// The body keeps its framing. `via` is added to (RFC 9110 §7.6.3); what a sender says of others is believed only from
+/// one who is trusted.
 pub fn write_request(out: &mut BytesMut, request: &RequestHead, upstream: &UpstreamHead<'_>) {
     out.put_slice(request.method_bytes());
     out.put_u8(b' ');
@@ -42,30 +45,19 @@ pub fn write_request(out: &mut BytesMut, request: &RequestHead, upstream: &Upstr
     let head = request.head();
     for field in head.fields() {
         match field.name {
-            FieldName::Host
-            | FieldName::ContentLength
-            | FieldName::XForwardedFor
-            | FieldName::XForwardedHost
-            | FieldName::XForwardedProto
-            | FieldName::XRequestId => {}
+            FieldName::Host | FieldName::ContentLength | FieldName::XRequestId | FieldName::Traceparent => {}
+            // A state belongs to its trace (W3C Trace Context §3.3).
+            FieldName::Tracestate if !upstream.trace.is_continued => {}
+            name if is_forwarding(name) => {}
             FieldName::Expect if !upstream.expects => {}
             _ if head.passes(&field) => write_field(out, field.raw, field.value),
             _ => {}
         }
     }
     write_framing(out, request.framing(), request_says_length(request));
-    for (name, value) in [
-        (&b"x-forwarded-for: "[..], upstream.client.as_bytes()),
-        (b"x-forwarded-proto: ", upstream.proto.as_bytes()),
-        (b"x-forwarded-host: ", request.authority()),
-        (b"x-request-id: ", upstream.request_id.as_bytes()),
-    ] {
-        if !value.is_empty() {
-            out.put_slice(name);
-            out.put_slice(value);
-            out.put_slice(b"\r\n");
-        }
-    }
+    write_forwarding(out, request, upstream.sender);
+    write_field(out, b"x-request-id", upstream.request_id.as_bytes());
+    write_field(out, b"traceparent", upstream.trace.as_bytes());
     out.put_slice(b"via: 1.1 corelane\r\n\r\n");
 }
 

@@ -13,6 +13,8 @@ pub enum FieldName {
     ContentType,
     /// `expect` (RFC 9110 §10.1.1).
     Expect,
+    /// `forwarded` (RFC 7239 §4).
+    Forwarded,
     /// `host` (RFC 9110 §7.2).
     Host,
     /// `http2-settings` (RFC 7540 §3.2.1): belongs to an upgrade that is never passed on.
@@ -25,6 +27,10 @@ pub enum FieldName {
     Te,
     /// `trailer` (RFC 9110 §6.6.2): trailers are dropped, so the announcement is too.
     Trailer,
+    /// `traceparent` (W3C Trace Context §3.2).
+    Traceparent,
+    /// `tracestate` (W3C Trace Context §3.3).
+    Tracestate,
     /// `transfer-encoding` (RFC 9112 §6.1).
     TransferEncoding,
     /// `upgrade` (RFC 9110 §7.8).
@@ -37,6 +43,8 @@ pub enum FieldName {
     XForwardedHost,
     /// `x-forwarded-proto`.
     XForwardedProto,
+    /// Any other `x-forwarded-…`.
+    XForwardedOther,
     /// `x-request-id`.
     XRequestId,
     /// Any other name.
@@ -54,8 +62,11 @@ impl FieldName {
             6 if is(b"expect") => Self::Expect,
             7 if is(b"upgrade") => Self::Upgrade,
             7 if is(b"trailer") => Self::Trailer,
+            9 if is(b"forwarded") => Self::Forwarded,
+            10 if is(b"tracestate") => Self::Tracestate,
             10 if is(b"connection") => Self::Connection,
             10 if is(b"keep-alive") => Self::KeepAlive,
+            11 if is(b"traceparent") => Self::Traceparent,
             12 if is(b"content-type") => Self::ContentType,
             12 if is(b"x-request-id") => Self::XRequestId,
             14 if is(b"content-length") => Self::ContentLength,
@@ -66,6 +77,7 @@ impl FieldName {
             16 if is(b"x-forwarded-host") => Self::XForwardedHost,
             17 if is(b"transfer-encoding") => Self::TransferEncoding,
             17 if is(b"x-forwarded-proto") => Self::XForwardedProto,
+            13.. if name[..12].eq_ignore_ascii_case(b"x-forwarded-") => Self::XForwardedOther,
             _ => Self::Other,
         }
     }
@@ -86,10 +98,14 @@ impl FieldName {
             | Self::ContentLength
             | Self::ContentType
             | Self::Expect
+            | Self::Forwarded
             | Self::Host
+            | Self::Traceparent
+            | Self::Tracestate
             | Self::Via
             | Self::XForwardedFor
             | Self::XForwardedHost
+            | Self::XForwardedOther
             | Self::XForwardedProto
             | Self::XRequestId
             | Self::Other => false,

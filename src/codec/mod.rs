@@ -23,15 +23,18 @@ pub mod chunked;
 pub mod encode;
 pub mod error;
 pub mod field;
+pub mod forwarded;
 pub mod framing;
 pub mod head;
 pub mod json;
 pub mod multipart;
+pub mod proxy_protocol;
 pub mod reply;
 pub mod request;
 pub mod response;
 pub mod sse;
 mod target;
+pub mod trace;
 
 /// What a reader says after looking at its input.
 #[derive(Debug)]

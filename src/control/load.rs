@@ -190,8 +190,10 @@ pub(super) fn fixed_parts(old: &Plan, new: &Plan) -> Vec<Problem> {
     if !same_lanes || old.server.io != new.server.io || old.server.admin != new.server.admin {
         changed("`cores`, `lanes`, `io` or `admin` of [server]");
     }
-    if old.listeners != new.listeners {
-        changed("[[listener]]");
+    let addresses =
+        |plan: &Plan| plan.listeners.iter().map(|listener| listener.address.clone()).collect::<Vec<_>>();
+    if addresses(old) != addresses(new) {
+        changed("the addresses of [[listener]]");
     }
     problems
 }

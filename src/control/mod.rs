@@ -141,12 +141,12 @@ impl Opened {
         let count = plan.lanes;
         let mut sockets: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
         let mut listening = Vec::new();
-        for listener in &plan.listeners {
+        for (id, listener) in plan.listeners.pairs() {
             let opened =
                 listen(&listener.address, count).map_err(|error| cannot_listen(&listener.address, error))?;
             listening.extend(opened.first().map(|socket| socket.address().clone()));
             for (lane, socket) in sockets.iter_mut().zip(opened) {
-                lane.push((socket, listener.on_half_close));
+                lane.push((socket, id));
             }
         }
         let admin = match &plan.server.admin {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::Control;
 use crate::balance::BalancerKind;
-use crate::base::choice::{HalfClose, HostRule};
+use crate::base::choice::{HalfClose, HostRule, ProxyProtocol};
 use crate::plan::{Action, ClusterPlan, Plan, RoutePlan};
 use crate::pool::IdleLimit;
 
@@ -28,7 +28,17 @@ fn understood(plan: &Plan) -> Value {
                 HalfClose::Cancel => "cancel",
                 HalfClose::Finish => "finish",
             };
-            json!({ "address": listener.address.to_string(), "on_half_close": on_half_close })
+            let proxy_protocol = match listener.proxy_protocol {
+                ProxyProtocol::Off => "off",
+                ProxyProtocol::V1 => "v1",
+                ProxyProtocol::V2 => "v2",
+            };
+            json!({
+                "address": listener.address.to_string(),
+                "trusted": listener.trusted.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "proxy_protocol": proxy_protocol,
+                "on_half_close": on_half_close,
+            })
         })
         .collect();
     let clusters: Map<_, _> =
@@ -46,6 +56,8 @@ fn understood(plan: &Plan) -> Value {
         "limits": {
             "connections": plan.limits.connections,
             "head": plan.limits.head_bytes,
+            "buffered": plan.limits.buffered,
+            "body_rate": plan.limits.body_rate,
             "head_timeout": duration(plan.limits.head_timeout),
             "idle_timeout": duration(plan.limits.idle_timeout),
         },
@@ -101,7 +113,8 @@ fn route(plan: &Plan, route: &RoutePlan) -> Value {
         }
         Action::Respond(reply) => json!({ "respond": { "status": reply.status } }),
     };
-    json!({ "name": route.name, "body": route.body_max, "action": action })
+    let rewrite = json!({ "strip": route.rewrite.strip, "add": route.rewrite.add });
+    json!({ "name": route.name, "body": route.body_max, "rewrite": rewrite, "action": action })
 }
 
 fn duration(value: Option<Duration>) -> String {

@@ -8,28 +8,27 @@ use std::task::Poll;
 
 use super::Lane;
 use super::inbox::Command;
-use crate::base::ids::Id;
+use crate::base::ids::{Id, ListenerId};
 use crate::base::limits::{ACCEPT_BURST_MAX, TICK};
 use crate::net::listen::{Listener, Peer};
 use crate::net::stream::Socket;
-use crate::plan::HalfClose;
 
 /// Accepts on one listener until the lane closes it; then empties its queue, so that no client that was told
 /// "connected" is reset.
-pub(super) async fn run(listener: Listener, on_half_close: HalfClose, lane: Rc<Lane>) {
+pub(super) async fn run(listener: Listener, id: ListenerId, lane: Rc<Lane>) {
     while !lane.closing.is_set() {
         if lane.is_full() {
             // Further clients wait in the backlog; a place freed on any lane is seen within a tick.
             pause(&lane).await;
             continue;
         }
-        if ready(&listener, &lane).await.is_err() || accept_some(&listener, on_half_close, &lane).is_err() {
+        if ready(&listener, &lane).await.is_err() || accept_some(&listener, id, &lane).is_err() {
             // Out of descriptors or memory: clients wait in the backlog until some are given back.
             pause(&lane).await;
         }
     }
     // Who waited in the queue was told "connected" already: here no limit counts.
-    while let Ok(true) = accept_one(&listener, on_half_close, &lane, usize::MAX) {}
+    while let Ok(true) = accept_one(&listener, id, &lane, usize::MAX) {}
 }
 
 /// Waits for a connection or for the end of accepting.
@@ -52,10 +51,10 @@ async fn pause(lane: &Lane) {
     .await;
 }
 
-fn accept_some(listener: &Listener, on_half_close: HalfClose, lane: &Rc<Lane>) -> io::Result<()> {
+fn accept_some(listener: &Listener, id: ListenerId, lane: &Rc<Lane>) -> io::Result<()> {
     let max = lane.connections_max();
     for _ in 0..ACCEPT_BURST_MAX {
-        if !accept_one(listener, on_half_close, lane, max)? {
+        if !accept_one(listener, id, lane, max)? {
             break;
         }
     }
@@ -63,18 +62,13 @@ fn accept_some(listener: &Listener, on_half_close: HalfClose, lane: &Rc<Lane>) -
 }
 
 /// Accepts one connection if there is one and a place for it.
-fn accept_one(
-    listener: &Listener,
-    on_half_close: HalfClose,
-    lane: &Rc<Lane>,
-    max: usize,
-) -> io::Result<bool> {
+fn accept_one(listener: &Listener, id: ListenerId, lane: &Rc<Lane>, max: usize) -> io::Result<bool> {
     if !lane.loads.reserve(max) {
         return Ok(false);
     }
     match listener.accept() {
         Ok(Some((socket, peer))) => {
-            place(socket, peer, on_half_close, lane);
+            place(socket, peer, id, lane);
             Ok(true)
         }
         nothing => {
@@ -89,18 +83,18 @@ fn accept_one(
     }
 }
 
-fn place(socket: Socket, peer: Peer, on_half_close: HalfClose, lane: &Rc<Lane>) {
+fn place(socket: Socket, peer: Peer, id: ListenerId, lane: &Rc<Lane>) {
     let own = lane.state.lane;
     let chosen = lane.loads.place(own);
     lane.state.plan().recorder.borrow_mut().lane.accepted += 1;
     if chosen == own {
-        return lane.welcome(socket, peer, on_half_close);
+        return lane.welcome(socket, peer, id);
     }
-    match lane.lanes[chosen.position()].tell(Command::Take(socket, peer, on_half_close)) {
+    match lane.lanes[chosen.position()].tell(Command::Take(socket, peer, id)) {
         Ok(()) => lane.state.plan().recorder.borrow_mut().lane.handed_over += 1,
-        Err(Command::Take(socket, peer, on_half_close)) => {
+        Err(Command::Take(socket, peer, id)) => {
             lane.loads.shift(chosen, own);
-            lane.welcome(socket, peer, on_half_close);
+            lane.welcome(socket, peer, id);
         }
         Err(Command::Adopt(_) | Command::Collect(_) | Command::Drain | Command::Stop) => {
             unreachable!("a full inbox gives back the command it was given")

@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
-use crate::base::ids::LaneId;
+use crate::base::ids::{LaneId, ListenerId};
 use crate::base::limits::{INBOX_MAX, REPORTS_MAX};
 use crate::metrics::recorder::Recorder;
 use crate::net::doorbell::{BellSocket, Doorbell, doorbell};
 use crate::net::listen::Peer;
 use crate::net::stream::Socket;
-use crate::plan::{HalfClose, Plan};
+use crate::plan::Plan;
 
 /// What a lane is told.
 pub enum Command {
     /// A connection is handed over; it is counted on the lane already.
-    Take(Socket, Peer, HalfClose),
+    Take(Socket, Peer, ListenerId),
     /// A new plan is in force.
     Adopt(Arc<Plan>),
     /// Report the recorder and go on with this empty one.

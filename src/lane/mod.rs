@@ -21,7 +21,7 @@ use std::time::Instant;
 use flag::Flag;
 use inbox::{Command, Gauges, Inbox, LaneHandle, Report, Reporter};
 
-use crate::base::ids::{EndpointId, Id, LaneId};
+use crate::base::ids::{EndpointId, Id, LaneId, ListenerId};
 use crate::base::limits::DRAIN_IDLE_GRACE;
 use crate::base::rng::Rng;
 use crate::board::lanes::LaneLoads;
@@ -29,7 +29,7 @@ use crate::metrics::recorder::Recorder;
 use crate::net::doorbell::Bell;
 use crate::net::listen::{ListenSocket, Listener, Peer};
 use crate::net::stream::{Socket, Stream};
-use crate::plan::{HalfClose, Plan};
+use crate::plan::Plan;
 use crate::proxy::downstream::serve;
 use crate::proxy::state::{LanePlan, LaneState};
 
@@ -39,8 +39,8 @@ pub struct LaneSetup {
     pub lane: LaneId,
     /// The first plan.
     pub plan: Arc<Plan>,
-    /// Its listening sockets, each with what its clients mean by closing their side.
-    pub listeners: Vec<(ListenSocket, HalfClose)>,
+    /// Its listening sockets, each with the listener it belongs to.
+    pub listeners: Vec<(ListenSocket, ListenerId)>,
     /// What other threads send here.
     pub inbox: Inbox,
     /// All lanes, this one too, for handing connections over.
@@ -80,9 +80,9 @@ pub async fn run(setup: LaneSetup) -> std::io::Result<()> {
     });
     let (commands, bell_socket, bell) = inbox.open();
     let mut hearing = Bell::adopt(bell_socket)?;
-    for (socket, on_half_close) in listeners {
+    for (socket, id) in listeners {
         let listener = Listener::adopt(socket)?;
-        monoio::spawn(accept::run(listener, on_half_close, Rc::clone(&running)));
+        monoio::spawn(accept::run(listener, id, Rc::clone(&running)));
     }
     monoio::spawn(tick::run(Rc::clone(&running)));
     monoio::spawn(evict(Rc::clone(&running.state)));
@@ -92,7 +92,7 @@ pub async fn run(setup: LaneSetup) -> std::io::Result<()> {
         bell.heard();
         for command in commands.try_iter() {
             match command {
-                Command::Take(socket, peer, on_half_close) => running.welcome(socket, peer, on_half_close),
+                Command::Take(socket, peer, id) => running.welcome(socket, peer, id),
                 Command::Adopt(plan) => running.adopt(plan),
                 Command::Collect(spare) => running.collect(*spare),
                 Command::Drain => running.drain(),
@@ -128,14 +128,14 @@ impl Drop for Counted {
 
 impl Lane {
     /// Starts serving a connection that is already counted on this lane.
-    fn welcome(self: &Rc<Self>, socket: Socket, peer: Peer, on_half_close: HalfClose) {
+    fn welcome(self: &Rc<Self>, socket: Socket, peer: Peer, id: ListenerId) {
         let counted = Counted { loads: Arc::clone(&self.loads), lane: self.state.lane };
         // A socket that cannot be adopted was reset in the meantime; dropping it is all there is to do.
         let Ok(stream) = Stream::adopt(socket) else { return };
         let state = Rc::clone(&self.state);
         monoio::spawn(async move {
             let _counted = counted;
-            if caught(serve(stream, peer, on_half_close, Rc::clone(&state))).await.is_err() {
+            if caught(serve(stream, peer, id, Rc::clone(&state))).await.is_err() {
                 state.plan().recorder.borrow_mut().lane.panics += 1;
             }
         });

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::balance::BalancerKind;
 use crate::base::address::Address;
-use crate::base::ids::{ClusterId, EndpointId, Id, IdVec, RouteId};
+use crate::base::ids::{ClusterId, EndpointId, Id, IdVec, ListenerId, RouteId};
 use crate::base::limits as bound;
 use crate::base::problem::{Placed, Problem};
 use crate::board::buffered::Budget;
@@ -127,14 +127,15 @@ fn local(port: u16) -> Address {
     Address::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
 }
 
-fn listeners(config: &Config) -> Vec<ListenerPlan> {
+fn listeners(config: &Config) -> IdVec<ListenerId, ListenerPlan> {
     if config.listeners.is_empty() {
-        return vec![ListenerPlan {
+        let listener = ListenerPlan {
             address: local(8080),
             trusted: Vec::new(),
             proxy_protocol: ProxyProtocol::Off,
             on_half_close: HalfClose::Cancel,
-        }];
+        };
+        return std::iter::once(listener).collect();
     }
     let listener = |listener: &crate::config::ListenerConfig| ListenerPlan {
         address: listener.address.value.clone(),
@@ -294,7 +295,7 @@ mod tests {
         let plan = plan(TWO, None).unwrap();
         assert_eq!(plan.limits.connections, 10_000);
         assert_eq!(plan.limits.head_timeout, Some(Duration::from_secs(10)));
-        assert_eq!(plan.listeners[0].address.to_string(), "127.0.0.1:8080");
+        assert_eq!(plan.listeners[ListenerId::at(0)].address.to_string(), "127.0.0.1:8080");
         assert_eq!(plan.server.admin, Some(local(9901)));
         assert_eq!(plan.routes[RouteId::at(0)].body_max, 64 << 20);
         let cluster = &plan.clusters[ClusterId::at(0)];

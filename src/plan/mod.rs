@@ -13,7 +13,7 @@ use crate::balance::BalancerKind;
 use crate::base::address::Address;
 use crate::base::choice::IoDriver;
 pub use crate::base::choice::{HalfClose, HostRule, ProxyProtocol};
-use crate::base::ids::{ClusterId, EndpointId, IdVec, RouteId};
+use crate::base::ids::{ClusterId, EndpointId, IdVec, ListenerId, RouteId};
 use crate::base::network::Network;
 use crate::board::buffered::Budget;
 use crate::board::loads::EndpointLoad;
@@ -36,7 +36,7 @@ pub struct Plan {
     /// What cannot change while running.
     pub server: ServerPlan,
     /// Where clients are accepted.
-    pub listeners: Vec<ListenerPlan>,
+    pub listeners: IdVec<ListenerId, ListenerPlan>,
     /// Bounds on clients.
     pub limits: LimitsPlan,
     /// All clusters.

@@ -181,8 +181,8 @@ fn write_head(exchange: &Exchange, client: &Client, upstream: &mut Upstream, id:
         // Where we hold the body, we have said 100 ourselves.
         expects: exchange.held.is_none(),
         host,
-        client: &client.address,
-        proto: "http",
+        sender: &client.sender,
+        trace: &exchange.trace,
         request_id: exchange.request_id.as_str(),
     };
     upstream.out.clear();

@@ -1,6 +1,8 @@
 //! One client connection: exchanges in turn until close, drain or fault.
 
+use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use bytes::BytesMut;
@@ -11,16 +13,18 @@ use super::exchange;
 use super::reply;
 use super::state::LaneState;
 use super::watchdog::Phase;
+use crate::base::ids::ListenerId;
 use crate::base::limits::{COOL_AFTER, DRAIN_IDLE_GRACE, LINGER_BYTES_MAX, LINGER_TIME, WRITE_BYTES_KEPT};
 use crate::base::time::{deadline, earlier};
 use crate::codec::Progress;
 use crate::codec::encode::Connection;
+use crate::codec::forwarded::Sender;
 use crate::codec::head::RequestHead;
+use crate::codec::proxy_protocol::{self, Claimed, NoHeader};
 use crate::codec::reply::{ErrorReply, SendBody, write_reply};
 use crate::codec::request::{RequestEvent, RequestReader};
 use crate::net::listen::Peer;
 use crate::net::stream::{Stream, Writer};
-use crate::plan::HalfClose;
 
 /// A client connection.
 pub(super) struct Client {
@@ -28,8 +32,10 @@ pub(super) struct Client {
     writer: Writer,
     /// What is about to be written.
     pub(super) out: BytesMut,
-    /// Its address, as it is forwarded; empty over Unix sockets.
-    pub(super) address: String,
+    /// Who sends its requests.
+    pub(super) sender: Sender,
+    /// Where it was accepted.
+    pub(super) listener: ListenerId,
 }
 
 /// What becomes of a connection after an exchange.
@@ -47,21 +53,25 @@ pub(super) enum End {
 }
 
 /// Serves one client until its connection ends.
-pub async fn serve(stream: Stream, peer: Peer, on_half_close: HalfClose, lane: Rc<LaneState>) {
+pub async fn serve(stream: Stream, peer: Peer, listener: ListenerId, lane: Rc<LaneState>) {
     let Stream { reader, writer } = stream;
+    let plan = Arc::clone(&lane.plan().plan);
     let ear = Ear {
         reader,
-        requests: RequestReader::new(lane.plan().plan.limits.head_bytes),
+        requests: RequestReader::new(plan.limits.head_bytes),
         watchdog: lane.watchdogs.watch(),
-        on_half_close,
+        on_half_close: plan.listeners[listener].on_half_close,
         half_closed: false,
         arrived: false,
     };
     let address = match peer {
-        Peer::Remote(address) => address.ip().to_canonical().to_string(),
-        Peer::Local => String::new(),
+        Peer::Remote(address) => Some(address.ip()),
+        Peer::Local => None,
     };
-    let mut client = Client { ear, writer, out: BytesMut::new(), address };
+    let mut client = Client { ear, writer, out: BytesMut::new(), sender: Sender::default(), listener };
+    if client.introduce(address, &lane).await.is_err() {
+        return;
+    }
     let end = loop {
         let end = match client.next_head(&lane).await {
             Next::Head(head, arrival) => {
@@ -104,6 +114,28 @@ enum Next {
 }
 
 impl Client {
+    /// Learns who sends its requests: who connected, or who the load balancer in front says did.
+    async fn introduce(&mut self, connected: Option<IpAddr>, lane: &LaneState) -> Result<(), NoHeader> {
+        let plan = lane.plan();
+        let listener = &plan.plan.listeners[self.listener];
+        self.ear.wait_until(deadline(Instant::now(), plan.plan.limits.head_timeout));
+        let claimed = loop {
+            match proxy_protocol::take(self.ear.reader.unread(), listener.proxy_protocol)? {
+                Progress::Ready(claimed) => break claimed,
+                Progress::NeedMore => match self.ear.fill().await {
+                    Ok(Ok(1..)) => {}
+                    Ok(Ok(0) | Err(_)) | Err(_) => return Err(NoHeader),
+                },
+            }
+        };
+        let address = match claimed {
+            Claimed::Address(address) => Some(address),
+            Claimed::Nobody => connected,
+        };
+        self.sender = Sender::new(address, &listener.trusted);
+        Ok(())
+    }
+
     /// Waits for the next request head.
     async fn next_head(&mut self, lane: &LaneState) -> Next {
         let mut waiting_since = Instant::now();
@@ -165,7 +197,7 @@ impl Client {
 
     /// Answers what is not even a request, then closes.
     async fn refuse(&mut self, refusal: ErrorReply, lane: &LaneState) -> End {
-        let id = lane.request_id();
+        let id = lane.request_id(None);
         let reply = refusal.into_reply(id.as_str());
         let date = httpdate::fmt_http_date(SystemTime::now());
         write_reply(&mut self.out, &reply, Connection::Close, SendBody::Whole, id.as_str(), &date);

@@ -21,6 +21,7 @@ use crate::codec::framing::Framing;
 use crate::codec::head::{Method, RequestHead, Version};
 use crate::codec::reply::ErrorReply;
 use crate::codec::request::RequestEvent;
+use crate::codec::trace::TraceContext;
 use crate::plan::Action;
 use crate::route::Lookup;
 
@@ -28,6 +29,7 @@ use crate::route::Lookup;
 pub(super) struct Exchange {
     pub(super) head: RequestHead,
     pub(super) request_id: RequestId,
+    pub(super) trace: TraceContext,
     /// The plan it started with; it never sees half of a reload.
     pub(super) plan: Rc<LanePlan>,
     /// Longest request body on its route.
@@ -56,9 +58,11 @@ pub(super) async fn run(
         let end = client.ear.requests.next(client.ear.reader.unread());
         debug_assert!(matches!(end, Ok(Progress::Ready(RequestEvent::End))));
     }
+    let is_trusted = client.sender.is_trusted;
     let mut exchange = Exchange {
+        request_id: lane.request_id(head.head().value(FieldName::XRequestId).filter(|_| is_trusted)),
+        trace: lane.trace(head.head(), is_trusted),
         head,
-        request_id: lane.request_id(),
         plan: lane.plan(),
         body_max: 0,
         deadline: None,

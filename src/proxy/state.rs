@@ -9,9 +9,12 @@ use std::time::Instant;
 use super::upstream::Upstream;
 use super::watchdog::Watchdogs;
 use crate::base::ids::{ClusterId, EndpointId, IdVec, LaneId};
+use crate::base::limits::REQUEST_ID_BYTES_MAX;
 use crate::base::rng::Rng;
 use crate::board::loads::EndpointLoad;
 use crate::cluster::Cluster;
+use crate::codec::head::Head;
+use crate::codec::trace::TraceContext;
 use crate::metrics::recorder::Recorder;
 use crate::plan::Plan;
 use crate::pool::Pool;
@@ -100,10 +103,18 @@ impl LaneState {
         }
     }
 
-    /// A fresh id for an exchange: 128 bits in lower-case hex.
-    pub fn request_id(&self) -> RequestId {
+    /// The id of an exchange: what a trusted sender gave it, else 128 bits in lower-case hex.
+    pub fn request_id(&self, given: Option<&[u8]>) -> RequestId {
+        given.and_then(RequestId::given).unwrap_or_else(|| {
+            let mut rng = self.rng.borrow_mut();
+            RequestId::new(rng.next_u64(), rng.next_u64())
+        })
+    }
+
+    /// The trace that a request belongs to.
+    pub fn trace(&self, head: &Head, is_trusted: bool) -> TraceContext {
         let mut rng = self.rng.borrow_mut();
-        RequestId::new(rng.next_u64(), rng.next_u64())
+        TraceContext::of(head, is_trusted, [rng.next_u64(), rng.next_u64()], rng.next_u64())
     }
 }
 
@@ -122,21 +133,35 @@ impl EndpointOnLane {
 
 /// The id of one exchange.
 #[derive(Debug, Clone, Copy)]
-pub struct RequestId([u8; 32]);
+pub struct RequestId {
+    text: [u8; REQUEST_ID_BYTES_MAX],
+    length: u8,
+}
+
+const _: () = assert!(REQUEST_ID_BYTES_MAX <= u8::MAX as usize, "a length fits one byte");
 
 impl RequestId {
     fn new(high: u64, low: u64) -> Self {
-        let mut text = [0; 32];
-        for (position, digit) in text.iter_mut().enumerate() {
+        let mut text = [0; REQUEST_ID_BYTES_MAX];
+        for (position, digit) in text[..32].iter_mut().enumerate() {
             let half = if position < 16 { high } else { low };
             *digit = b"0123456789abcdef"[(half >> (60 - 4 * (position % 16)) & 15) as usize];
         }
-        Self(text)
+        Self { text, length: 32 }
+    }
+
+    /// An id that somebody else made, if it is short and plain.
+    fn given(id: &[u8]) -> Option<Self> {
+        let is_plain = !id.is_empty() && id.iter().all(u8::is_ascii_graphic);
+        let mut text = [0; REQUEST_ID_BYTES_MAX];
+        text.get_mut(..id.len()).filter(|_| is_plain)?.copy_from_slice(id);
+        Some(Self { text, length: id.len() as u8 })
     }
 
     /// Its text.
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).expect("hex digits are ASCII")
+        std::str::from_utf8(&self.text[..usize::from(self.length)])
+            .expect("both ways to make one take ASCII only")
     }
 }
 

@@ -1,0 +1,170 @@
+//! Who asks, as it is told upstream: forwarding fields, kept from trusted senders and replaced from others.
+
+use std::net::IpAddr;
+
+use bytes::{BufMut, BytesMut};
+
+use super::encode::write_field;
+use super::field::{FieldName, list};
+use super::head::{Head, RequestHead};
+use crate::base::network::Network;
+
+/// The sender of a connection's requests.
+#[derive(Debug, Clone, Default)]
+pub struct Sender {
+    /// Its address; none over a Unix socket.
+    pub address: Option<IpAddr>,
+    /// The address as text, empty over a Unix socket.
+    pub text: String,
+    /// Whether what it says of others is believed.
+    pub is_trusted: bool,
+}
+
+impl Sender {
+    /// A sender at `address`, believed if it is in one of `trusted`.
+    pub fn new(address: Option<IpAddr>, trusted: &[Network]) -> Self {
+        let address = address.map(|address| address.to_canonical());
+        Self {
+            address,
+            text: address.map(|address| address.to_string()).unwrap_or_default(),
+            is_trusted: trusted.iter().any(|network| network.contains(address)),
+        }
+    }
+
+    /// The client's address: the rightmost of x-forwarded-for that is not trusted, else the sender's own.
+    ///
+    /// An entry that is no address ends the search: what stands left of it was said by nobody we know.
+    pub fn client(&self, head: &Head, trusted: &[Network]) -> Option<IpAddr> {
+        if !self.is_trusted {
+            return self.address;
+        }
+        let mut client = self.address;
+        let values: Vec<&[u8]> = head.values(FieldName::XForwardedFor).flat_map(list).collect();
+        for value in values.into_iter().rev() {
+            let Some(address) = address_in(value) else { break };
+            client = Some(address);
+            if !trusted.iter().any(|network| network.contains(Some(address))) {
+                break;
+            }
+        }
+        client
+    }
+}
+
+/// An address, in brackets or with a port as some senders write it.
+fn address_in(value: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(value).ok()?.trim_matches('"');
+    let address = text.parse::<IpAddr>().ok();
+    let address = address.or_else(|| text.parse::<std::net::SocketAddr>().ok().map(|socket| socket.ip()));
+    let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    address.or_else(bracketed).map(|address: IpAddr| address.to_canonical())
+}
+
+/// Whether the client's own field is passed on to be added to, replaced, or dropped from one who is not trusted.
+pub fn is_forwarding(name: FieldName) -> bool {
+    matches!(
+        name,
+        FieldName::Forwarded
+            | FieldName::XForwardedFor
+            | FieldName::XForwardedHost
+            | FieldName::XForwardedProto
+            | FieldName::XForwardedOther
+    )
+}
+
+/// Appends the forwarding fields of a request that goes upstream.
+pub fn write_forwarding(out: &mut BytesMut, request: &RequestHead, sender: &Sender) {
+    let head = request.head();
+    let said = |name| head.value(name).filter(|value| sender.is_trusted && !value.is_empty());
+    out.put_slice(b"x-forwarded-for: ");
+    let before = out.len();
+    if sender.is_trusted {
+        for (count, entry) in head.values(FieldName::XForwardedFor).flat_map(list).enumerate() {
+            out.put_slice(if count == 0 { b"" } else { b", " });
+            out.put_slice(entry);
+        }
+    }
+    if out.len() > before && !sender.text.is_empty() {
+        out.put_slice(b", ");
+    }
+    out.put_slice(sender.text.as_bytes());
+    if out.len() == before {
+        out.truncate(before - b"x-forwarded-for: ".len());
+    } else {
+        out.put_slice(b"\r\n");
+    }
+    let proto = said(FieldName::XForwardedProto).unwrap_or(b"http");
+    write_field(out, b"x-forwarded-proto", proto);
+    let host = said(FieldName::XForwardedHost).unwrap_or(request.authority());
+    if !host.is_empty() {
+        write_field(out, b"x-forwarded-host", host);
+    }
+    if sender.is_trusted {
+        for field in head.fields() {
+            let passes = matches!(field.name, FieldName::Forwarded | FieldName::XForwardedOther);
+            if passes && head.passes(&field) {
+                write_field(out, field.raw, field.value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::head::{FieldTable, split_request};
+
+    fn request(fields: &str) -> RequestHead {
+        let text = format!("GET / HTTP/1.1\r\nhost: h\r\n{fields}\r\n");
+        split_request(text.into(), FieldTable::default()).unwrap()
+    }
+
+    fn trusted() -> [Network; 2] {
+        ["10.0.0.0/8", "unix:"].map(|text| Network::parse(text).unwrap())
+    }
+
+    fn written(sender: &str, fields: &str) -> String {
+        let mut out = BytesMut::new();
+        write_forwarding(&mut out, &request(fields), &Sender::new(sender.parse().ok(), &trusted()));
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn what_others_say_is_replaced() {
+        let lies = "x-forwarded-for: 1.1.1.1\r\nx-forwarded-proto: https\r\nx-forwarded-host: evil\r\nx-forwarded-port: 1\r\nforwarded: for=1.1.1.1\r\n";
+        let plain = "x-forwarded-for: 192.0.2.1\r\nx-forwarded-proto: http\r\nx-forwarded-host: h\r\n";
+        assert_eq!(written("192.0.2.1", lies), plain);
+        assert_eq!(written("::ffff:192.0.2.1", ""), plain);
+    }
+
+    #[test]
+    fn what_trusted_senders_say_is_added_to() {
+        let said = "X-Forwarded-For: 1.1.1.1,\r\nx-forwarded-for: 2.2.2.2\r\nx-forwarded-proto: https\r\nx-forwarded-host: api\r\nX-Forwarded-Port: 1\r\n";
+        assert_eq!(
+            written("10.0.0.1", said),
+            "x-forwarded-for: 1.1.1.1, 2.2.2.2, 10.0.0.1\r\nx-forwarded-proto: https\r\nx-forwarded-host: api\r\nX-Forwarded-Port: 1\r\n"
+        );
+        assert_eq!(
+            written("unix", "x-forwarded-for: 1.1.1.1\r\n"),
+            "x-forwarded-for: 1.1.1.1\r\nx-forwarded-proto: http\r\nx-forwarded-host: h\r\n"
+        );
+        assert_eq!(written("unix", ""), "x-forwarded-proto: http\r\nx-forwarded-host: h\r\n");
+    }
+
+    #[test]
+    fn the_client_is_the_rightmost_that_is_not_trusted() {
+        for (sender, chain, client) in [
+            ("10.0.0.1", "1.1.1.1, 2.2.2.2, 10.0.0.9", "2.2.2.2"),
+            ("10.0.0.1", "10.0.0.7, 10.0.0.9", "10.0.0.7"),
+            ("10.0.0.1", "1.1.1.1, junk, 10.0.0.9", "10.0.0.9"),
+            ("10.0.0.1", "[2001:db8::1]:5000", "2001:db8::1"),
+            ("10.0.0.1", "", "10.0.0.1"),
+            ("192.0.2.1", "1.1.1.1", "192.0.2.1"),
+            ("unix", "1.1.1.1:80", "1.1.1.1"),
+        ] {
+            let request = request(&format!("x-forwarded-for: {chain}\r\n"));
+            let sender = Sender::new(sender.parse().ok(), &trusted());
+            assert_eq!(sender.client(request.head(), &trusted()), client.parse().ok(), "{chain}");
+        }
+    }
+}
