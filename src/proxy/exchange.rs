@@ -80,7 +80,7 @@ pub(super) async fn run(
 }
 
 async fn steps(exchange: &mut Exchange, client: &mut Client, lane: &Rc<LaneState>) -> End {
-    let route = match find_route(exchange, client).await {
+    let route = match find_route(exchange, client, lane).await {
         Ok(route) => route,
         Err(Stop::Refuse(refusal)) => return respond::refuse(*refusal, exchange, client, lane).await,
         Err(Stop::ClientLeft) => {
@@ -113,7 +113,7 @@ impl From<ErrorReply> for Stop {
 }
 
 /// The route: what the head alone decides, or head and body together.
-async fn find_route(exchange: &mut Exchange, client: &mut Client) -> Result<RouteId, Stop> {
+async fn find_route(exchange: &mut Exchange, client: &mut Client, lane: &LaneState) -> Result<RouteId, Stop> {
     let head = &exchange.head;
     if matches!(head.method(), Method::Connect | Method::Trace) {
         return Err(reply::method_not_implemented().into());
@@ -126,7 +126,7 @@ async fn find_route(exchange: &mut Exchange, client: &mut Client) -> Result<Rout
     }
     let route = match exchange.plan.plan.table.find(head) {
         Lookup::Route(route) => route,
-        Lookup::NeedBody(rules) => hold::decide(exchange, client, rules).await?,
+        Lookup::NeedBody(rules) => hold::decide(exchange, client, lane, rules).await?,
         Lookup::NotFound => return Err(reply::no_route().into()),
         Lookup::OtherMethods(methods) => return Err(reply::other_methods(&methods).into()),
         Lookup::BadPath => return Err(reply::bad_path().into()),

@@ -9,6 +9,7 @@ use super::downstream::Client;
 use super::ear::Interrupt;
 use super::exchange::{Exchange, Stop};
 use super::reply;
+use super::state::LaneState;
 use crate::base::ids::RouteId;
 use crate::base::limits::{BUFFERED_STEP_BYTES, BUFFERED_WAIT, HELD_PIECE_BYTES};
 use crate::board::buffered::Reservation;
@@ -68,6 +69,7 @@ impl Held {
 pub(super) async fn decide(
     exchange: &mut Exchange,
     client: &mut Client,
+    lane: &LaneState,
     rules: BodyRules,
 ) -> Result<RouteId, Stop> {
     let plan = Rc::clone(&exchange.plan);
@@ -92,6 +94,7 @@ pub(super) async fn decide(
     if exchange.head.expects_continue() && client.ear.reader.unread().is_empty() {
         // Nobody else can: no endpoint is chosen yet (RFC 9110 §10.1.1).
         client.out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        client.bound_answer(lane);
         client.flush().await.map_err(|_| Stop::ClientLeft)?;
     }
     let mut held = Held { pieces: Vec::new(), open: BytesMut::new(), length: 0, sent: 0, room };

@@ -15,13 +15,6 @@ const GROWTH_KIB: u64 = 6144;
 /// Descriptors of a gateway that serves nobody, with some for the connection that asks for its statistics.
 const QUIET_DESCRIPTORS: usize = 48;
 
-/// Resident memory of a process, KiB.
-fn resident(gateway: &Gateway) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.process.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
 /// Open descriptors of a process.
 fn descriptors(gateway: &Gateway) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", gateway.process.id())).unwrap().count()
@@ -90,7 +83,7 @@ fn a_thousand_clients_that_leave_in_each_phase_leave_nothing_behind() {
                 descriptors(&gateway)
             );
         }
-        let memory = resident(&gateway);
+        let memory = gateway.resident_bytes() >> 10;
         match settled {
             Some((before, _)) if round > WARM_ROUNDS => {
                 assert!(memory < before + GROWTH_KIB, "round {round}: {before} KiB became {memory} KiB");

@@ -3,8 +3,10 @@
 mod admin;
 mod crowd;
 mod forwarding;
+mod headers;
 mod lanes;
 mod leaving;
+mod limits;
 mod pooling;
 mod refusing;
 mod restarting;
