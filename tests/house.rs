@@ -39,16 +39,20 @@ const CLOSED: [(&str, &[&str], &str); 7] = [
 ];
 
 /// Where each outside package may be named.
-const DOORS: [(&str, &[&str]); 12] = [
+const DOORS: [(&str, &[&str]); 16] = [
     ("monoio", &["net", "proxy", "lane", "control", "sim", "cli"]),
     ("io_uring", &["net/driver.rs"]),
     ("httparse", &["codec/head.rs"]),
-    ("crossbeam_channel", &["lane/inbox.rs"]),
+    ("crossbeam_channel", &["lane/inbox.rs", "proxy/state.rs", "control/access_log.rs"]),
     ("socket2", &["net"]),
     ("core_affinity", &["lane/spawn.rs"]),
     ("hdrhistogram", &["metrics"]),
     ("memchr", &["codec", "route"]),
     ("toml", &["config/reader.rs", "config/text.rs"]),
+    ("regex", &["route/pattern.rs"]),
+    ("wide", &["codec/json/text.rs"]),
+    ("ipnet", &["base/network.rs"]),
+    ("humantime", &["metrics/access.rs"]),
     ("strsim", &["config/reader.rs"]),
     ("signal_hook", &["control/signal.rs"]),
     ("clap", &["cli"]),

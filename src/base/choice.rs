@@ -1,5 +1,7 @@
 //! Choices that an operator makes by name and that mean the same in configuration and plan.
 
+use std::path::PathBuf;
+
 /// What a client means that closes its sending side after a complete request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HalfClose {
@@ -27,6 +29,17 @@ pub enum ProxyProtocol {
     V1,
     /// A binary header.
     V2,
+}
+
+/// Where log lines go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogTarget {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// The end of a file.
+    File(PathBuf),
 }
 
 /// What moves bytes between the kernel and an event loop.

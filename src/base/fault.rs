@@ -70,6 +70,41 @@ pub enum FaultKind {
     Draining,
 }
 
+impl Stage {
+    /// Its name in logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Head => "head",
+            Self::Route => "route",
+            Self::Pick => "pick",
+            Self::Connect => "connect",
+            Self::Send => "send",
+            Self::Wait => "wait",
+            Self::Relay => "relay",
+        }
+    }
+}
+
+impl FaultKind {
+    /// Its name in logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ClientLeft => "client_left",
+            Self::BadMessage => "bad_message",
+            Self::TooSlow => "too_slow",
+            Self::BodyTooLarge => "body_too_large",
+            Self::NoRoute => "no_route",
+            Self::NoEndpoint => "no_endpoint",
+            Self::Refused => "refused",
+            Self::Reset => "reset",
+            Self::Truncated => "truncated",
+            Self::Invalid => "invalid",
+            Self::Timeout => "timeout",
+            Self::Draining => "draining",
+        }
+    }
+}
+
 /// One fault. Status, metric label, log line and retry permission are all functions of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fault {

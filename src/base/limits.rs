@@ -90,6 +90,10 @@ pub const ACCEPT_BURST_MAX: usize = 64;
 pub const INBOX_MAX: usize = 1024;
 /// Reports waiting for the control thread.
 pub const REPORTS_MAX: usize = 1024;
+/// Lines of the access log on their way to the writer; past them a line is dropped and counted.
+pub const LOG_LINES_MAX: usize = 16 * 1024;
+/// How often the writer looks for lines.
+pub const LOG_PAUSE: Duration = Duration::from_millis(50);
 /// Most lanes that `auto` chooses: a sidecar shares its machine with the engine.
 pub const LANES_AUTO_MAX: usize = 4;
 

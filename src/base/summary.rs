@@ -13,6 +13,17 @@ pub enum Ended {
     Badly,
 }
 
+impl Ended {
+    /// Its name in logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Well => "well",
+            Self::ClientLeft => "client_left",
+            Self::Badly => "badly",
+        }
+    }
+}
+
 /// One finished exchange. Times are microseconds.
 #[derive(Debug, Clone)]
 pub struct Summary {
@@ -24,7 +35,7 @@ pub struct Summary {
     pub ended: Ended,
     /// Whether the endpoint is to blame.
     pub upstream_fault: bool,
-    /// Status sent downstream; 499 where the client left before one.
+    /// Status sent downstream; 499 where the client left early.
     pub status: u16,
     /// T: first byte of the request head to last byte of the response.
     pub total_us: u64,

@@ -1,5 +1,7 @@
 //! Heads to bytes. What leaves is always written from parsed parts; no received line is passed on as it came.
 
+use std::time::Duration;
+
 use bytes::{BufMut, BytesMut};
 
 use super::field::FieldName;
@@ -96,6 +98,19 @@ pub struct DownstreamHead<'a> {
     pub connection: Connection,
     /// The id of this exchange.
     pub request_id: &'a str,
+    /// Where its time went so far, if that is to be said.
+    pub timing: Option<Timing>,
+}
+
+/// Where the time of an exchange went until the head of its answer leaves.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Timing {
+    /// Waiting in the gateway's queue.
+    pub queue: Duration,
+    /// The gateway's own share.
+    pub gateway: Duration,
+    /// Waiting for the upstream.
+    pub upstream: Duration,
 }
 
 /// The Connection field of a response.
@@ -140,6 +155,14 @@ pub fn write_response(out: &mut BytesMut, response: &ResponseHead, downstream: &
     write_connection(out, downstream.connection);
     out.put_slice(b"x-request-id: ");
     out.put_slice(downstream.request_id.as_bytes());
+    if let Some(timing) = downstream.timing {
+        // Milliseconds with three decimals (Server Timing §2).
+        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        let (queue, gateway, upstream) = (ms(timing.queue), ms(timing.gateway), ms(timing.upstream));
+        let value = format!("queue;dur={queue:.3}, gw;dur={gateway:.3}, up;dur={upstream:.3}");
+        out.put_slice(b"\r\nserver-timing: ");
+        out.put_slice(value.as_bytes());
+    }
     out.put_slice(b"\r\nvia: 1.1 corelane\r\n\r\n");
 }
 

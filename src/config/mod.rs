@@ -2,6 +2,7 @@
 //!
 //! Reading reports all problems of a file at once and fills no default: that is compilation's part.
 
+mod observe;
 mod reader;
 mod routes;
 pub mod sections;
@@ -13,9 +14,10 @@ use std::time::Duration;
 
 use crate::balance::BalancerKind;
 use crate::base::address::Address;
-use crate::base::choice::{HalfClose, HostRule, IoDriver, ProxyProtocol};
+use crate::base::choice::{HalfClose, HostRule, IoDriver, LogTarget, ProxyProtocol};
 use crate::base::network::Network;
 pub use crate::base::problem::Placed;
+use crate::metrics::access::Format;
 use crate::route::pattern::Pattern;
 use crate::route::rewrite::Rewrite;
 use url::EndpointUrl;
@@ -33,6 +35,28 @@ pub struct Config {
     pub clusters: Vec<ClusterConfig>,
     /// `[[route]]`, in the order written.
     pub routes: Vec<RouteConfig>,
+    /// `[observe]`.
+    pub observe: ObserveConfig,
+}
+
+/// `[observe]`.
+#[derive(Debug, Default)]
+pub struct ObserveConfig {
+    /// The access log; an inner none is `off`.
+    pub access_log: Option<Option<AccessLogConfig>>,
+    /// Whether answers say where their time went.
+    pub server_timing: Option<bool>,
+}
+
+/// `access_log`.
+#[derive(Debug, Clone)]
+pub struct AccessLogConfig {
+    /// Where lines go.
+    pub to: LogTarget,
+    /// How they look.
+    pub format: Format,
+    /// The share of exchanges that are logged, from 0 to 1.
+    pub sample: f64,
 }
 
 /// `[server]`.

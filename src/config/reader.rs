@@ -81,6 +81,20 @@ impl<'s, 't> Value<'s, 't> {
         }
     }
 
+    /// `true` or `false`.
+    pub(super) fn truth(&self) -> Option<bool> {
+        let truth = self.value.get_ref().as_bool();
+        if truth.is_none() {
+            self.wrong_type(&format!("write {} = true or false", self.name));
+        }
+        truth
+    }
+
+    /// A share from 0 to 1, written in percent.
+    pub(super) fn share(&self) -> Option<f64> {
+        self.parsed(units::share)
+    }
+
     /// Whether it is a list.
     pub(super) fn is_array(&self) -> bool {
         self.value.get_ref().is_array()

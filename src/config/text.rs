@@ -4,7 +4,7 @@ use toml::de::DeTable;
 
 use super::Config;
 use super::reader::{Source, Table};
-use super::{routes, sections};
+use super::{observe, routes, sections};
 use crate::base::problem::{Placed, Problem};
 
 /// Reads the text of `file`.
@@ -31,6 +31,7 @@ pub fn read(file: &str, text: &str) -> Result<Config, Vec<Problem>> {
         config.limits = root.take("limits").map(sections::limits).unwrap_or_default();
         config.clusters = root.take("cluster").map(sections::clusters).unwrap_or_default();
         config.routes = root.take("route").map(routes::routes).unwrap_or_default();
+        config.observe = root.take("observe").map(observe::observe).unwrap_or_default();
         root.finish();
     }
     let problems = source.into_problems();

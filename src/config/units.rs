@@ -25,6 +25,15 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Reads `"10%"` or `"0.5%"`, as a share from 0 to 1.
+pub fn share(text: &str) -> Result<f64, String> {
+    let percent = text.strip_suffix('%').and_then(|number| number.parse::<f64>().ok());
+    match percent {
+        Some(percent) if (0.0..=100.0).contains(&percent) => Ok(percent / 100.0),
+        _ => Err("write a share in percent, such as \"10%\" or \"0.5%\"".into()),
+    }
+}
+
 /// Reads `"512B"`, `"64KiB"`, `"16MiB"`, `"1GiB"`, `"1TiB"`, in bytes.
 pub fn size(text: &str) -> Result<u64, String> {
     let (number, unit) = split(text);

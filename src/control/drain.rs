@@ -13,9 +13,10 @@ const LOOK: Duration = Duration::from_millis(10);
 impl Control {
     /// Serves until SIGTERM or SIGINT, then drains. A second signal ends the drain at once.
     pub(super) async fn run_until_told(self: &Rc<Self>, signals: Signals) -> Result<(), RunError> {
-        let (stop, reload) = signals.split();
+        let [stop, reload, reopen] = signals.split();
         monoio::spawn(Rc::clone(self).reload_on(reload));
         monoio::spawn(Rc::clone(self).count_stops(stop));
+        monoio::spawn(Rc::clone(self).reopen_on(reopen));
         while self.stops.get() == 0 {
             self.fail_if_broken()?;
             self.changed.wait().await;
@@ -35,6 +36,12 @@ impl Control {
     async fn reload_on(self: Rc<Self>, mut signals: Bytes) {
         while signals.next().await.is_ok() {
             Rc::clone(&self).reload_by_signal().await;
+        }
+    }
+
+    async fn reopen_on(self: Rc<Self>, mut signals: Bytes) {
+        while signals.next().await.is_ok() {
+            self.log.borrow().reopen();
         }
     }
 

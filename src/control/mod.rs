@@ -1,6 +1,7 @@
 //! The control thread: starts lanes, supervises them, answers the admin API, reloads, drains; knows nothing of what
 //! happens inside an exchange.
 
+mod access_log;
 mod admin;
 mod collect;
 mod drain;
@@ -21,7 +22,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use crate::base::address::Address;
-use crate::base::choice::IoDriver;
+use crate::base::choice::{IoDriver, LogTarget};
 use crate::base::ids::{Id, LaneId};
 use crate::base::problem::Problem;
 use crate::base::rng::Rng;
@@ -34,6 +35,7 @@ use crate::net::doorbell::Bell;
 use crate::net::driver;
 use crate::net::listen::{ListenSocket, Listener, listen, unlink};
 use crate::plan::Plan;
+use access_log::AccessLog;
 use collect::Collected;
 use load::Origin;
 
@@ -81,6 +83,7 @@ struct Control {
     /// A lane that cannot run, and why.
     broken: RefCell<Option<String>>,
     changed: Flag,
+    log: RefCell<AccessLog>,
     draining: Cell<bool>,
     /// Signals to stop so far.
     stops: Cell<u32>,
@@ -134,6 +137,12 @@ struct Opened {
     loads: Arc<LaneLoads>,
     reports: Reports,
     threads: Vec<JoinHandle<()>>,
+    log: AccessLog,
+}
+
+/// Where the plan's access log goes.
+fn log_target(plan: &Plan) -> Option<&LogTarget> {
+    plan.observe.access_log.as_ref().map(|log| &log.to)
 }
 
 impl Opened {
@@ -162,6 +171,10 @@ impl Opened {
         let ends = (0..count).map(|_| inbox()).collect::<io::Result<Vec<_>>>().map_err(wiring)?;
         let (lanes, inboxes): (Vec<LaneHandle>, Vec<Inbox>) = ends.into_iter().unzip();
         let loads = Arc::new(LaneLoads::new(count));
+        let (mut log, log_sender) = AccessLog::new();
+        log.aim(log_target(&plan)).map_err(|error| {
+            failed("the access log cannot be written", error, "raise the limit of threads")
+        })?;
         let mut seeds = Rng::new(entropy());
         let mut threads = Vec::new();
         for (position, (inbox, listeners)) in inboxes.into_iter().zip(sockets).enumerate() {
@@ -173,6 +186,7 @@ impl Opened {
                 lanes: lanes.clone(),
                 loads: Arc::clone(&loads),
                 reports: reporter.clone(),
+                log: log_sender.clone(),
                 seed: seeds.next_u64(),
             };
             let core = plan.server.cores.get(position).copied();
@@ -180,7 +194,7 @@ impl Opened {
                 failed("a lane's thread cannot be started", error, "raise the limit of threads")
             })?);
         }
-        Ok(Self { plan, driver, listening, admin, lanes, loads, reports, threads })
+        Ok(Self { plan, driver, listening, admin, lanes, loads, reports, threads, log })
     }
 }
 
@@ -199,7 +213,7 @@ fn entropy() -> u64 {
 }
 
 async fn supervise(origin: Origin, opened: Opened, started: impl FnOnce(&Started)) -> Result<(), RunError> {
-    let Opened { plan, driver, listening, admin, lanes, loads, reports, threads } = opened;
+    let Opened { plan, driver, listening, admin, lanes, loads, reports, threads, log } = opened;
     let signals = signal::Signals::listen()
         .map_err(|error| failed("signals cannot be received", error, "raise the limit of open files"))?;
     let said = Started {
@@ -222,6 +236,7 @@ async fn supervise(origin: Origin, opened: Opened, started: impl FnOnce(&Started
         ready: Cell::new(0),
         broken: RefCell::default(),
         changed: Flag::default(),
+        log: RefCell::new(log),
         draining: Cell::new(false),
         stops: Cell::new(0),
     });
@@ -242,6 +257,7 @@ async fn supervise(origin: Origin, opened: Opened, started: impl FnOnce(&Started
     for thread in threads {
         let _ = thread.join();
     }
+    control.log.borrow_mut().end();
     said.listening.iter().chain(&said.admin).filter_map(socket_file).for_each(|path| unlink(&path));
     outcome
 }

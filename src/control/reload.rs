@@ -24,6 +24,9 @@ impl Control {
         }
         let plan = Arc::new(plan);
         let generation = plan.generation;
+        if let Err(error) = self.log.borrow_mut().aim(super::log_target(&plan)) {
+            eprintln!("the access log cannot be written\n  why: {error}\n  fix: raise the limit of threads");
+        }
         self.plan.replace(Arc::clone(&plan));
         for lane in &self.lanes {
             let mut command = Command::Adopt(Arc::clone(&plan));

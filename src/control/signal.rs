@@ -4,24 +4,25 @@ use std::io;
 
 use monoio::io::AsyncReadRent;
 use monoio::net::UnixStream;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::low_level::pipe;
 
 /// The signals that mean something to the gateway.
 pub(super) struct Signals {
     stop: UnixStream,
     reload: UnixStream,
+    reopen: UnixStream,
 }
 
 impl Signals {
     /// Takes them over from their default effect.
     pub(super) fn listen() -> io::Result<Self> {
-        Ok(Self { stop: of(&[SIGTERM, SIGINT])?, reload: of(&[SIGHUP])? })
+        Ok(Self { stop: of(&[SIGTERM, SIGINT])?, reload: of(&[SIGHUP])?, reopen: of(&[SIGUSR1])? })
     }
 
-    /// Two streams: one delivers a byte for each request to stop, one for each request to reload.
-    pub(super) fn split(self) -> (Bytes, Bytes) {
-        (Bytes(self.stop), Bytes(self.reload))
+    /// Three streams, each with a byte for each request: to stop, to reload, to open log files anew.
+    pub(super) fn split(self) -> [Bytes; 3] {
+        [self.stop, self.reload, self.reopen].map(Bytes)
     }
 }
 

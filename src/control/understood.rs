@@ -6,8 +6,9 @@ use serde_json::{Map, Value, json};
 
 use super::Control;
 use crate::balance::BalancerKind;
-use crate::base::choice::{HalfClose, HostRule, ProxyProtocol};
-use crate::plan::{Action, ClusterPlan, Plan, RoutePlan};
+use crate::base::choice::{HalfClose, HostRule, LogTarget, ProxyProtocol};
+use crate::metrics::access::Format;
+use crate::plan::{Action, ClusterPlan, ObservePlan, Plan, RoutePlan};
 use crate::pool::IdleLimit;
 
 impl Control {
@@ -61,9 +62,26 @@ fn understood(plan: &Plan) -> Value {
             "head_timeout": duration(plan.limits.head_timeout),
             "idle_timeout": duration(plan.limits.idle_timeout),
         },
+        "observe": observe(&plan.observe),
         "cluster": clusters,
         "route": routes,
     })
+}
+
+fn observe(observe: &ObservePlan) -> Value {
+    let access_log = observe.access_log.as_ref().map_or(json!("off"), |log| {
+        let to = match &log.to {
+            LogTarget::Stdout => "stdout".to_owned(),
+            LogTarget::Stderr => "stderr".to_owned(),
+            LogTarget::File(path) => path.display().to_string(),
+        };
+        let format = match &log.format {
+            Format::Json => "json",
+            Format::Template(_) => "template",
+        };
+        json!({ "to": to, "format": format, "sample": format!("{}%", log.sample * 100.0) })
+    });
+    json!({ "access_log": access_log, "server_timing": observe.server_timing })
 }
 
 fn cluster(plan: &Plan, cluster: &ClusterPlan) -> Value {

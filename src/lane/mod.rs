@@ -31,7 +31,7 @@ use crate::net::listen::{ListenSocket, Listener, Peer};
 use crate::net::stream::{Socket, Stream};
 use crate::plan::Plan;
 use crate::proxy::downstream::serve;
-use crate::proxy::state::{LanePlan, LaneState};
+use crate::proxy::state::{LanePlan, LaneState, LogSender};
 
 /// What a lane is started with.
 pub struct LaneSetup {
@@ -49,6 +49,8 @@ pub struct LaneSetup {
     pub loads: Arc<LaneLoads>,
     /// Where reports go.
     pub reports: Reporter,
+    /// Where lines of the access log go.
+    pub log: LogSender,
     /// Where chance starts.
     pub seed: u64,
 }
@@ -67,11 +69,11 @@ pub(crate) struct Lane {
 
 /// Runs a lane on this thread's event loop until it is told to stop.
 pub async fn run(setup: LaneSetup) -> std::io::Result<()> {
-    let LaneSetup { lane, plan, listeners, inbox, lanes, loads, reports, seed } = setup;
+    let LaneSetup { lane, plan, listeners, inbox, lanes, loads, reports, log, seed } = setup;
     let mut rng = Rng::new(seed);
     let first = adopt::start(plan, &mut rng);
     let running = Rc::new(Lane {
-        state: Rc::new(LaneState::new(lane, first, rng)),
+        state: Rc::new(LaneState::new(lane, first, rng, log)),
         lanes,
         loads,
         reports,

@@ -134,6 +134,8 @@ pub struct LaneCounts {
     pub unrouted: u64,
     /// Panics that cost a connection.
     pub panics: u64,
+    /// Lines of the access log that found its channel full.
+    pub log_dropped: u64,
 }
 
 /// All that one lane counts under one plan.
@@ -267,6 +269,7 @@ impl LaneCounts {
         self.handed_over += other.handed_over;
         self.unrouted += other.unrouted;
         self.panics += other.panics;
+        self.log_dropped += other.log_dropped;
     }
 }
 

@@ -9,8 +9,8 @@ use bytes::Bytes;
 
 use super::routes::{self, Rows};
 use super::{
-    Action, ClusterPlan, EndpointPlan, HalfClose, HostRule, LimitsPlan, ListenerPlan, Plan, ProxyProtocol,
-    RoutePlan, ServerPlan, Timeouts,
+    AccessLogPlan, Action, ClusterPlan, EndpointPlan, HalfClose, HostRule, LimitsPlan, ListenerPlan,
+    ObservePlan, Plan, ProxyProtocol, RoutePlan, ServerPlan, Timeouts,
 };
 use crate::balance::BalancerKind;
 use crate::base::address::Address;
@@ -21,7 +21,9 @@ use crate::board::buffered::Budget;
 use crate::board::loads::EndpointLoad;
 use crate::codec::reply::LocalReply;
 use crate::config::url::EndpointAddress;
-use crate::config::{ActionConfig, ClusterConfig, Config, EndpointConfig, RouteConfig, ServerConfig};
+use crate::config::{
+    ActionConfig, ClusterConfig, Config, EndpointConfig, ObserveConfig, RouteConfig, ServerConfig,
+};
 use crate::discovery::dns::Resolved;
 use crate::pool::IdleLimit;
 
@@ -91,6 +93,7 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         endpoints,
         routes,
         table: rows.into_table(),
+        observe: observe(&config.observe),
         budget: match around.previous {
             Some(plan) if plan.budget.max() == buffered => Arc::clone(&plan.budget),
             _ => Arc::new(Budget::new(buffered)),
@@ -144,6 +147,18 @@ fn listeners(config: &Config) -> IdVec<ListenerId, ListenerPlan> {
         on_half_close: listener.on_half_close.unwrap_or(HalfClose::Cancel),
     };
     config.listeners.iter().map(listener).collect()
+}
+
+fn observe(config: &ObserveConfig) -> ObservePlan {
+    let access_log = config.access_log.clone().flatten();
+    ObservePlan {
+        access_log: access_log.map(|log| AccessLogPlan {
+            to: log.to,
+            format: log.format,
+            sample: log.sample,
+        }),
+        server_timing: config.server_timing.unwrap_or(false),
+    }
 }
 
 fn compile_cluster(

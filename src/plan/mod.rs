@@ -11,13 +11,14 @@ use std::time::{Duration, SystemTime};
 
 use crate::balance::BalancerKind;
 use crate::base::address::Address;
-use crate::base::choice::IoDriver;
 pub use crate::base::choice::{HalfClose, HostRule, ProxyProtocol};
+use crate::base::choice::{IoDriver, LogTarget};
 use crate::base::ids::{ClusterId, EndpointId, IdVec, ListenerId, RouteId};
 use crate::base::network::Network;
 use crate::board::buffered::Budget;
 use crate::board::loads::EndpointLoad;
 use crate::codec::reply::LocalReply;
+use crate::metrics::access::Format;
 use crate::pool::IdleLimit;
 use crate::route::RouteTable;
 use crate::route::rewrite::Rewrite;
@@ -47,8 +48,30 @@ pub struct Plan {
     pub routes: IdVec<RouteId, RoutePlan>,
     /// How routes are found.
     pub table: RouteTable,
+    /// What is told of exchanges besides metrics.
+    pub observe: ObservePlan,
     /// Room for bodies that are held; kept through reloads that do not change its size.
     pub budget: Arc<Budget>,
+}
+
+/// What is told of exchanges besides metrics.
+#[derive(Debug, Clone)]
+pub struct ObservePlan {
+    /// The access log, if there is one.
+    pub access_log: Option<AccessLogPlan>,
+    /// Whether answers say where their time went.
+    pub server_timing: bool,
+}
+
+/// The access log.
+#[derive(Debug, Clone)]
+pub struct AccessLogPlan {
+    /// Where lines go.
+    pub to: LogTarget,
+    /// How they look.
+    pub format: Format,
+    /// The share of exchanges that are logged, from 0 to 1.
+    pub sample: f64,
 }
 
 /// What is fixed for the life of the process.

@@ -61,15 +61,18 @@ pub(super) async fn run(
     let timeouts = cluster.timeouts;
     let in_flight = InFlight::reserve(&endpoint, lane.lane);
     exchange.tally.endpoint = Some(id);
+    exchange.tally.attempts += 1;
 
-    let (mut upstream, on) = match take(exchange, &endpoint, id, wanted) {
-        Some(upstream) => (upstream, Connection::Pooled),
-        None => match connect(exchange, client, id, timeouts).await {
-            Ok(upstream) => (upstream, Connection::Fresh),
+    let begun = Instant::now();
+    let (mut upstream, on, connected) = match take(exchange, &endpoint, id, wanted, begun) {
+        Some(upstream) => (upstream, Connection::Pooled, begun),
+        None => match connect(exchange, client, id, timeouts, begun).await {
+            Ok((upstream, connected)) => (upstream, Connection::Fresh, connected),
             Err(fault) => return Err(Failure { fault, on: Connection::Fresh }),
         },
     };
-    let answered = converse(exchange, client, &mut upstream, id, timeouts).await;
+    exchange.tally.reused = on == Connection::Pooled;
+    let answered = converse(exchange, client, &mut upstream, id, timeouts, connected).await;
     match answered {
         Ok((head, framing, request)) => Ok(Answer { upstream, head, framing, in_flight, request, timeouts }),
         Err(fault) => Err(Failure { fault, on }),
@@ -81,9 +84,10 @@ fn take(
     endpoint: &EndpointOnLane,
     id: EndpointId,
     wanted: Connection,
+    now: Instant,
 ) -> Option<Upstream> {
     let upstream = match wanted {
-        Connection::Pooled => endpoint.checkout(Instant::now()),
+        Connection::Pooled => endpoint.checkout(now),
         Connection::Fresh => None,
     };
     let counts = &mut exchange.plan.recorder.borrow_mut().endpoints[id];
@@ -99,15 +103,17 @@ async fn connect(
     client: &mut Client,
     id: EndpointId,
     timeouts: Timeouts,
-) -> Result<Upstream, Fault> {
+    begun: Instant,
+) -> Result<(Upstream, Instant), Fault> {
     let fault = |kind| Fault::upstream(Stage::Connect, kind, Sent::Nothing);
     let addresses = &exchange.plan.plan.endpoints[id].addresses;
-    let now = Instant::now();
-    client.ear.wait_until(earlier(deadline(now, Some(timeouts.connect)), exchange.deadline));
+    client.ear.wait_until(earlier(deadline(begun, Some(timeouts.connect)), exchange.deadline));
     let connected = client.ear.during(connect_any(addresses)).await;
-    exchange.tally.waited += now.elapsed();
+    let now = Instant::now();
+    exchange.tally.waited += now - begun;
+    exchange.tally.phases.connect += now - begun;
     match connected {
-        Ok(Ok(stream)) => Ok(Upstream::new(stream)),
+        Ok(Ok(stream)) => Ok((Upstream::new(stream), now)),
         Ok(Err(_)) => Err(fault(FaultKind::Refused)),
         Err(Interrupt::Expired) => Err(fault(FaultKind::Timeout)),
         Err(Interrupt::ClientLeft) => Err(Fault::client_left(Stage::Connect, Sent::Nothing)),
@@ -123,6 +129,7 @@ async fn converse(
     upstream: &mut Upstream,
     id: EndpointId,
     timeouts: Timeouts,
+    connected: Instant,
 ) -> Result<Answered, Fault> {
     write_head(exchange, client, upstream, id);
     if let Some(held) = &mut exchange.held {
@@ -146,13 +153,17 @@ async fn converse(
         }
     }
     let sent = Instant::now();
+    exchange.tally.phases.send += sent - connected;
     client.ear.wait_until(earlier(deadline(sent, timeouts.first_byte), exchange.deadline));
     loop {
         let Upstream { reader, responses, .. } = upstream;
         let head = client.ear.during(poll_fn(|cx| poll_head(reader, responses, Sent::Wholly, cx))).await;
         match head {
             Ok(Ok(AnswerHead::Final(head, framing))) => {
-                exchange.tally.waited += sent.elapsed();
+                let now = Instant::now();
+                exchange.tally.waited += now - sent;
+                exchange.tally.phases.wait += now - sent;
+                exchange.tally.answered = Some(now);
                 return Ok((head, framing, Upload::Complete));
             }
             Ok(Ok(AnswerHead::Interim(head))) => relay_interim(exchange, client, &head).await?,

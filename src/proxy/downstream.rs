@@ -10,6 +10,7 @@ use monoio::buf::IoBuf;
 
 use super::ear::{Ear, Interrupt};
 use super::exchange;
+use super::log;
 use super::reply;
 use super::state::LaneState;
 use super::watchdog::Phase;
@@ -198,6 +199,7 @@ impl Client {
     /// Answers what is not even a request, then closes.
     async fn refuse(&mut self, refusal: ErrorReply, lane: &LaneState) -> End {
         let id = lane.request_id(None);
+        log::refused(self, lane, id.as_str(), refusal.status, refusal.code);
         let reply = refusal.into_reply(id.as_str());
         let date = httpdate::fmt_http_date(SystemTime::now());
         write_reply(&mut self.out, &reply, Connection::Close, SendBody::Whole, id.as_str(), &date);

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::action::{forward, respond};
 use super::downstream::{Arrival, Client, End};
 use super::hold::{self, Held};
+use super::log;
 use super::pace::Pace;
 use super::relay;
 use super::reply;
@@ -73,8 +74,10 @@ pub(super) async fn run(
         ended: Ended::Well,
     };
     let end = steps(&mut exchange, client, lane).await;
-    let summary = exchange.tally.summary(exchange.ended, Instant::now());
+    let now = Instant::now();
+    let summary = exchange.tally.summary(exchange.ended, now);
     exchange.plan.recorder.borrow_mut().record(&summary);
+    log::exchange(&exchange, client, lane, &summary, now);
     client.ear.requests.recycle(exchange.head);
     end
 }
@@ -126,7 +129,11 @@ async fn find_route(exchange: &mut Exchange, client: &mut Client, lane: &LaneSta
     }
     let route = match exchange.plan.plan.table.find(head) {
         Lookup::Route(route) => route,
-        Lookup::NeedBody(rules) => hold::decide(exchange, client, lane, rules).await?,
+        Lookup::NeedBody(rules) => {
+            let decided = hold::decide(exchange, client, lane, rules).await;
+            exchange.tally.phases.hold = exchange.tally.arrival.complete.elapsed();
+            decided?
+        }
         Lookup::NotFound => return Err(reply::no_route().into()),
         Lookup::OtherMethods(methods) => return Err(reply::other_methods(&methods).into()),
         Lookup::BadPath => return Err(reply::bad_path().into()),
@@ -146,6 +153,7 @@ async fn find_route(exchange: &mut Exchange, client: &mut Client, lane: &LaneSta
 }
 
 async fn fail(fault: Fault, exchange: &mut Exchange, client: &mut Client, lane: &LaneState) -> End {
+    exchange.tally.fault = Some(fault);
     exchange.tally.upstream_fault = fault.side == crate::base::fault::Side::Upstream;
     let refusal = match (fault.kind, exchange.broken) {
         (FaultKind::BadMessage, Some(broken)) => Some(reply::of_codec(broken)),

@@ -19,6 +19,7 @@ pub mod downstream;
 mod ear;
 mod exchange;
 mod hold;
+mod log;
 mod pace;
 mod relay;
 mod reply;

@@ -10,6 +10,7 @@ use super::downstream::{Client, End};
 use super::ear::Interrupt;
 use super::exchange::Exchange;
 use super::state::LaneState;
+use crate::base::fault::{Fault, FaultKind, Sent, Stage};
 use crate::base::limits::RELAY_BYTES;
 use crate::base::summary::Ended;
 use crate::base::time::{deadline, earlier, micros};
@@ -30,8 +31,12 @@ pub(super) async fn run(
 ) -> End {
     let mut relay = Relay::new(answer, exchange);
     let connection = relay.connection(exchange, client, lane);
-    let said =
-        DownstreamHead { framing: relay.framing, connection, request_id: exchange.request_id.as_str() };
+    let said = DownstreamHead {
+        framing: relay.framing,
+        connection,
+        request_id: exchange.request_id.as_str(),
+        timing: exchange.plan.plan.observe.server_timing.then(|| exchange.tally.timing(Instant::now())),
+    };
     write_response(&mut client.out, &relay.answer.head, &said);
     exchange.tally.status = relay.answer.head.status();
     let delivered = relay.body(exchange, client).await;
@@ -250,6 +255,13 @@ impl Relay {
         let Answer { mut upstream, head, in_flight, request, .. } = self.answer;
         let failed = delivered == Err(Cut::UpstreamBroke) || head.status() >= 500;
         exchange.tally.upstream_fault = failed;
+        exchange.tally.fault = match delivered {
+            Ok(()) => None,
+            Err(Cut::UpstreamBroke) => {
+                Some(Fault::upstream(Stage::Relay, FaultKind::Truncated, Sent::Wholly))
+            }
+            Err(Cut::ClientLeft) => Some(Fault::client_left(Stage::Relay, Sent::Wholly)),
+        };
         exchange.ended = match (delivered, failed) {
             (Err(Cut::ClientLeft), _) => Ended::ClientLeft,
             (_, true) => Ended::Badly,

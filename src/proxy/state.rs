@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Instant;
 
+use crossbeam_channel::Sender;
+
 use super::upstream::Upstream;
 use super::watchdog::Watchdogs;
 use crate::base::ids::{ClusterId, EndpointId, IdVec, LaneId};
@@ -41,6 +43,9 @@ pub struct EndpointOnLane {
     pub retired: Cell<bool>,
 }
 
+/// Where lines of the access log go.
+pub type LogSender = Sender<Vec<u8>>;
+
 /// What a lane lends to its exchanges.
 pub struct LaneState {
     /// Which lane this is.
@@ -51,18 +56,21 @@ pub struct LaneState {
     pub draining: Cell<bool>,
     /// Chance: ids of exchanges, shares of clusters.
     pub rng: RefCell<Rng>,
+    /// Lines of the access log go here.
+    pub log: LogSender,
     current: RefCell<Rc<LanePlan>>,
     evictor: RefCell<Waker>,
 }
 
 impl LaneState {
     /// A lane that runs `plan`.
-    pub fn new(lane: LaneId, plan: LanePlan, rng: Rng) -> Self {
+    pub fn new(lane: LaneId, plan: LanePlan, rng: Rng, log: LogSender) -> Self {
         Self {
             lane,
             watchdogs: Rc::default(),
             draining: Cell::new(false),
             rng: RefCell::new(rng),
+            log,
             current: RefCell::new(Rc::new(plan)),
             evictor: RefCell::new(Waker::noop().clone()),
         }

@@ -3,9 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::downstream::Arrival;
+use crate::base::fault::Fault;
 use crate::base::ids::{EndpointId, RouteId};
 use crate::base::summary::{Ended, Summary};
 use crate::base::time::micros;
+use crate::codec::encode::Timing;
 
 /// Notes of one exchange.
 #[derive(Debug)]
@@ -23,6 +25,24 @@ pub(super) struct Tally {
     /// Time spent waiting for the upstream.
     pub(super) waited: Duration,
     pub(super) first_token: Option<Instant>,
+    /// Attempts made, and whether the last one found a pooled connection.
+    pub(super) attempts: u32,
+    pub(super) reused: bool,
+    pub(super) phases: Phases,
+    /// When the head of the answer was read.
+    pub(super) answered: Option<Instant>,
+    /// What went wrong, and the code of an answer of our own.
+    pub(super) fault: Option<Fault>,
+    pub(super) code: Option<&'static str>,
+}
+
+/// How long each phase before the answer took, over all attempts.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Phases {
+    pub(super) hold: Duration,
+    pub(super) connect: Duration,
+    pub(super) send: Duration,
+    pub(super) wait: Duration,
 }
 
 impl Tally {
@@ -38,7 +58,19 @@ impl Tally {
             tokens: 0,
             waited: Duration::ZERO,
             first_token: None,
+            attempts: 0,
+            reused: false,
+            phases: Phases::default(),
+            answered: None,
+            fault: None,
+            code: None,
         }
+    }
+
+    /// Where the time went until `now`, when the head of the answer leaves. There is no queue to wait in.
+    pub(super) fn timing(&self, now: Instant) -> Timing {
+        let total = now.saturating_duration_since(self.arrival.began);
+        Timing { queue: Duration::ZERO, gateway: total.saturating_sub(self.waited), upstream: self.waited }
     }
 
     pub(super) fn summary(&self, ended: Ended, now: Instant) -> Summary {
@@ -49,7 +81,8 @@ impl Tally {
             endpoint: self.endpoint,
             ended,
             upstream_fault: self.upstream_fault,
-            status: if self.status == 0 { 499 } else { self.status },
+            // Whatever had been sent: a client that left is counted as that, apart from failures.
+            status: if ended == Ended::ClientLeft || self.status == 0 { 499 } else { self.status },
             total_us,
             overhead_us: total_us.saturating_sub(waited_us),
             ttft_us: self.first_token.map(|at| micros(self.arrival.complete, at)),

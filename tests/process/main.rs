@@ -7,6 +7,7 @@ mod headers;
 mod lanes;
 mod leaving;
 mod limits;
+mod logging;
 mod pooling;
 mod refusing;
 mod restarting;

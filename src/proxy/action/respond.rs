@@ -20,6 +20,7 @@ pub(in crate::proxy) async fn refuse(
     client: &mut Client,
     lane: &LaneState,
 ) -> End {
+    exchange.tally.code = Some(refusal.code);
     let reply = refusal.into_reply(exchange.request_id.as_str());
     answer(&reply, exchange, client, lane).await
 }

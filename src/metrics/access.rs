@@ -1,0 +1,297 @@
+//! One line of the access log: what is known of an exchange, as JSON or by a template.
+
+use std::io::Write;
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+/// What a line can tell. Times are microseconds.
+#[derive(Debug, Clone, Default)]
+pub struct Line<'a> {
+    /// When the exchange ended.
+    pub time: Option<SystemTime>,
+    /// Its id.
+    pub request_id: &'a str,
+    /// The trace it belongs to.
+    pub trace_id: &'a str,
+    /// The client's address.
+    pub client: Option<IpAddr>,
+    /// The method as sent.
+    pub method: &'a [u8],
+    /// Host and port that the client named.
+    pub host: &'a [u8],
+    /// The path as sent, without its query: queries carry secrets.
+    pub path: &'a [u8],
+    /// Status sent; 499 where the client left early.
+    pub status: u16,
+    /// The code of an answer of our own.
+    pub code: Option<&'a str>,
+    /// The route.
+    pub route: Option<&'a str>,
+    /// The cluster.
+    pub cluster: Option<&'a str>,
+    /// The endpoint that answered, or was tried last.
+    pub endpoint: Option<&'a str>,
+    /// Attempts made.
+    pub attempts: u64,
+    /// Whether the last one found a pooled connection.
+    pub reused: bool,
+    /// Request body bytes.
+    pub bytes_in: u64,
+    /// Response body bytes.
+    pub bytes_out: u64,
+    /// Token-bearing events.
+    pub tokens: u64,
+    /// T: first byte of the head to last byte of the answer.
+    pub total_us: u64,
+    /// Reading the head.
+    pub head_us: u64,
+    /// Holding the body until the route was known.
+    pub hold_us: u64,
+    /// Connecting, over all attempts.
+    pub connect_us: u64,
+    /// Sending the request, waiting for the client's body included.
+    pub send_us: u64,
+    /// From the last byte sent to the head of the answer.
+    pub wait_us: u64,
+    /// From the head of the answer to its last byte.
+    pub relay_us: u64,
+    /// Head complete to first token.
+    pub ttft_us: Option<u64>,
+    /// What went wrong.
+    pub fault: Option<&'a str>,
+    /// Where.
+    pub stage: Option<&'a str>,
+    /// `well`, `badly` or `client_left`.
+    pub ended: &'a str,
+}
+
+enum Value<'a> {
+    Time(Option<SystemTime>),
+    Address(Option<IpAddr>),
+    Text(Option<&'a [u8]>),
+    Number(Option<u64>),
+    Truth(bool),
+}
+
+macro_rules! fields {
+    ($($name:ident $value:expr;)*) => {
+        /// The names of all fields, in the order of a JSON line.
+        pub const FIELDS: &[&str] = &[$(stringify!($name)),*];
+
+        impl Line<'_> {
+            /// The values of all fields, in the same order.
+            fn value(&self, field: usize) -> Value<'_> {
+                let read: &[fn(&Self) -> Value<'_>] = &[$($value),*];
+                read[field](self)
+            }
+        }
+    };
+}
+
+fn some(bytes: &[u8]) -> Value<'_> {
+    Value::Text((!bytes.is_empty()).then_some(bytes))
+}
+
+fn text(text: Option<&str>) -> Value<'_> {
+    Value::Text(text.map(str::as_bytes))
+}
+
+fn number(number: u64) -> Value<'static> {
+    Value::Number(Some(number))
+}
+
+fields! {
+    time |line| Value::Time(line.time);
+    request_id |line| some(line.request_id.as_bytes());
+    trace_id |line| some(line.trace_id.as_bytes());
+    client |line| Value::Address(line.client);
+    method |line| some(line.method);
+    host |line| some(line.host);
+    path |line| some(line.path);
+    status |line| number(line.status.into());
+    code |line| text(line.code);
+    route |line| text(line.route);
+    cluster |line| text(line.cluster);
+    endpoint |line| text(line.endpoint);
+    attempts |line| number(line.attempts);
+    reused |line| Value::Truth(line.reused);
+    bytes_in |line| number(line.bytes_in);
+    bytes_out |line| number(line.bytes_out);
+    tokens |line| number(line.tokens);
+    T_us |line| number(line.total_us);
+    head_us |line| number(line.head_us);
+    hold_us |line| number(line.hold_us);
+    connect_us |line| number(line.connect_us);
+    send_us |line| number(line.send_us);
+    wait_us |line| number(line.wait_us);
+    relay_us |line| number(line.relay_us);
+    ttft_us |line| Value::Number(line.ttft_us);
+    fault |line| text(line.fault);
+    stage |line| text(line.stage);
+    ended |line| some(line.ended.as_bytes());
+}
+
+/// How a line looks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON object with all fields.
+    Json,
+    /// Text with fields in it.
+    Template(Vec<Piece>),
+}
+
+/// A piece of a template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// As it is.
+    Text(String),
+    /// A field by its position.
+    Field(usize),
+}
+
+impl Format {
+    /// Reads `json`, or a template with fields in braces: `{client} {method} {path} {status}`. The error says what is
+    /// wrong with it and what would be right.
+    pub fn parse(written: &str) -> Result<Self, String> {
+        if written == "json" {
+            return Ok(Self::Json);
+        }
+        let mut pieces = Vec::new();
+        let mut rest = written;
+        while let Some((text, behind)) = rest.split_once('{') {
+            let (name, behind) = behind.split_once('}').ok_or("close the brace, as in \"{status}\"")?;
+            let field = FIELDS.iter().position(|field| *field == name);
+            let field = field.ok_or_else(|| format!("use fields there are: {}", FIELDS.join(", ")))?;
+            if !text.is_empty() {
+                pieces.push(Piece::Text(text.to_owned()));
+            }
+            pieces.push(Piece::Field(field));
+            rest = behind;
+        }
+        if pieces.is_empty() || written.bytes().any(|byte| byte.is_ascii_control()) {
+            return Err(
+                "write \"json\", or one line with fields, such as \"{client} {method} {path} {status}\""
+                    .into(),
+            );
+        }
+        if !rest.is_empty() {
+            pieces.push(Piece::Text(rest.to_owned()));
+        }
+        Ok(Self::Template(pieces))
+    }
+
+    /// Appends the line with its line end.
+    pub fn write(&self, line: &Line<'_>, out: &mut Vec<u8>) {
+        match self {
+            Self::Json => {
+                for (field, name) in FIELDS.iter().enumerate() {
+                    out.extend_from_slice(if field == 0 { b"{\"" } else { b",\"" });
+                    out.extend_from_slice(name.as_bytes());
+                    out.extend_from_slice(b"\":");
+                    write_json(&line.value(field), out);
+                }
+                out.extend_from_slice(b"}\n");
+            }
+            Self::Template(pieces) => {
+                for piece in pieces {
+                    match piece {
+                        Piece::Text(text) => out.extend_from_slice(text.as_bytes()),
+                        Piece::Field(field) => write_plain(&line.value(*field), out),
+                    }
+                }
+                out.push(b'\n');
+            }
+        }
+    }
+}
+
+// Writing into a vector cannot fail, so the results below are nothing to look at.
+
+fn write_json(value: &Value<'_>, out: &mut Vec<u8>) {
+    match value {
+        Value::Text(Some(text)) => {
+            let _ = serde_json::to_writer(out, &String::from_utf8_lossy(text));
+        }
+        Value::Number(Some(_)) | Value::Truth(_) => write_plain(value, out),
+        Value::Time(Some(_)) | Value::Address(Some(_)) => {
+            out.push(b'"');
+            write_plain(value, out);
+            out.push(b'"');
+        }
+        Value::Text(None) | Value::Number(None) | Value::Time(None) | Value::Address(None) => {
+            out.extend_from_slice(b"null");
+        }
+    }
+}
+
+/// As text; what is absent is `-`. Control characters, quotes, backslashes and bytes that are not ASCII are written as
+/// `\xNN`, so that no client can forge a line.
+fn write_plain(value: &Value<'_>, out: &mut Vec<u8>) {
+    let _ = match value {
+        Value::Time(Some(time)) => write!(out, "{}", humantime::format_rfc3339_millis(*time)),
+        Value::Address(Some(address)) => write!(out, "{address}"),
+        Value::Number(Some(number)) => write!(out, "{number}"),
+        Value::Truth(truth) => write!(out, "{truth}"),
+        Value::Text(Some(text)) => {
+            for &byte in *text {
+                match byte {
+                    b'"' | b'\\' | 0..0x20 | 0x7f.. => {
+                        let _ = write!(out, "\\x{byte:02x}");
+                    }
+                    _ => out.push(byte),
+                }
+            }
+            Ok(())
+        }
+        Value::Text(None) | Value::Number(None) | Value::Time(None) | Value::Address(None) => {
+            out.write_all(b"-")
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line() -> Line<'static> {
+        Line {
+            time: Some(SystemTime::UNIX_EPOCH),
+            client: "203.0.113.7".parse().ok(),
+            method: b"POST",
+            path: b"/a\"\n\xff\\",
+            status: 200,
+            route: Some("chat"),
+            total_us: 1234,
+            ended: "well",
+            ..Line::default()
+        }
+    }
+
+    fn written(format: &str) -> String {
+        let mut out = Vec::new();
+        Format::parse(format).unwrap().write(&line(), &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_json_line_is_one_object_with_every_field() {
+        let text = written("json");
+        let object: serde_json::Value = serde_json::from_str(text.strip_suffix('\n').unwrap()).unwrap();
+        assert_eq!(object.as_object().unwrap().len(), FIELDS.len());
+        assert_eq!(object["time"], "1970-01-01T00:00:00.000Z");
+        assert_eq!((&object["T_us"], &object["client"]), (&1234.into(), &"203.0.113.7".into()));
+        assert_eq!(object["path"], "/a\"\n\u{fffd}\\");
+        assert!(object["cluster"].is_null() && object["ttft_us"].is_null() && object["reused"] == false);
+    }
+
+    #[test]
+    fn a_template_says_what_it_names_and_cannot_be_forged() {
+        assert_eq!(
+            written("{client} \"{method} {path}\" {status} {cluster} in {T_us} us"),
+            "203.0.113.7 \"POST /a\\x22\\x0a\\xff\\x5c\" 200 - in 1234 us\n"
+        );
+        for wrong in ["", "plain", "{client", "{colour}", "{client}\n", "{}"] {
+            assert!(Format::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The access log: a line for each exchange, and nothing waits for it.
+
+use std::path::Path;
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::support::{Gateway, OK, PATIENCE, Upstream, fresh_path};
+
+fn gateway(log: &str, endpoints: &[&str]) -> Gateway {
+    Gateway::start(&format!(
+        "[observe]\naccess_log = {log}\n[cluster.up]\nendpoints = {endpoints:?}\ntimeout = {{ first_byte = \"200ms\" }}\n[[route]]\nname = \"all\"\nto = \"up\"\n[[route]]\nname = \"ping\"\nmatch = {{ path = \"/ping\" }}\nrespond = {{ status = 200 }}\n"
+    ))
+}
+
+/// The lines of a file, once there are this many.
+fn lines(file: &Path, count: usize) -> Vec<String> {
+    let begun = Instant::now();
+    loop {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        if lines.len() >= count && text.ends_with('\n') {
+            assert_eq!(lines.len(), count, "{text}");
+            return lines;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{count} lines never came: {text}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn each_exchange_is_one_json_line() {
+    let file = fresh_path("access.log");
+    let upstream = Upstream::start();
+    let gateway = gateway(&format!("{{ to = {file:?} }}"), &[&upstream.url()]);
+    let mut client = gateway.connect();
+    client.send("POST /v1/chat?key=secret HTTP/1.1\r\nhost: api.local\r\ncontent-length: 5\r\n\r\nhello");
+    let mut server = upstream.accept();
+    server.read_until("hello");
+    server.send(OK);
+    let answer = client.read_message();
+    client.send("GET /ping HTTP/1.1\r\nhost: x\r\n\r\n");
+    client.read_message();
+    client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+    server.read_until("\r\n\r\n");
+    // The clock runs out: 504.
+    assert!(client.read_message().starts_with("HTTP/1.1 504 "));
+    assert!(
+        gateway.exchange("GET /a/../b HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").contains(" 400 ")
+    );
+    assert!(gateway.exchange("GET / HTTP/1.1\r\n\r\n").contains(" 400 "));
+    let mut leaving = gateway.connect();
+    leaving.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+    let mut waiting = upstream.accept();
+    waiting.read_until("\r\n\r\n");
+    drop(leaving);
+
+    let parsed: Vec<Value> = lines(&file, 6).iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [chat, ping, late, bad_path, bad, left] = &parsed[..] else { panic!("{parsed:?}") };
+    for (name, value) in [
+        ("client", "127.0.0.1".into()),
+        ("method", "POST".into()),
+        ("host", "api.local".into()),
+        ("path", "/v1/chat".into()),
+        ("status", 200.into()),
+        ("route", "all".into()),
+        ("cluster", "up".into()),
+        ("endpoint", upstream.url().into()),
+        ("attempts", 1.into()),
+        ("reused", false.into()),
+        ("bytes_in", 5.into()),
+        ("bytes_out", 2.into()),
+        ("fault", Value::Null),
+        ("code", Value::Null),
+        ("ended", "well".into()),
+    ] {
+        assert_eq!(chat[name], value, "{name} in {chat}");
+    }
+    assert!(answer.contains(&format!("x-request-id: {}\r\n", chat["request_id"].as_str().unwrap())));
+    assert_eq!(chat["trace_id"].as_str().unwrap().len(), 32);
+    let phases = ["head_us", "hold_us", "connect_us", "send_us", "wait_us", "relay_us"];
+    let sum: u64 = phases.iter().map(|phase| chat[phase].as_u64().unwrap()).sum();
+    assert!(sum <= chat["T_us"].as_u64().unwrap() && chat["connect_us"].as_u64() > Some(0), "{chat}");
+    assert!(!chat.to_string().contains("secret"), "queries carry secrets");
+
+    assert_eq!(
+        (&ping["route"], &ping["endpoint"], &ping["attempts"]),
+        (&"ping".into(), &Value::Null, &0.into())
+    );
+    assert_eq!((&late["status"], &late["code"]), (&504.into(), &"upstream_timeout".into()));
+    assert_eq!(
+        (&late["fault"], &late["stage"], &late["reused"]),
+        (&"timeout".into(), &"wait".into(), &true.into())
+    );
+    assert!(late["wait_us"].as_u64() >= Some(200_000) || late["T_us"].as_u64() >= Some(200_000), "{late}");
+    assert_eq!((&bad_path["code"], &bad_path["path"]), (&"bad_request".into(), &"/a/../b".into()));
+    assert_eq!((&bad["status"], &bad["method"]), (&400.into(), &Value::Null));
+    assert_eq!((&left["status"], &left["ended"]), (&499.into(), &"client_left".into()));
+    let _ = std::fs::remove_file(file);
+}
+
+#[test]
+fn a_template_makes_the_line_and_a_share_thins_it_out() {
+    let file = fresh_path("access.log");
+    let log = format!(
+        "{{ to = {file:?}, format = \"{{method}} {{path}} {{status}} {{route}}\", sample = \"0%\" }}"
+    );
+    let gateway = gateway(&log, &["http://127.0.0.1:9"]);
+    let ask = || gateway.exchange("GET /ping HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    (0..20).for_each(|_| assert!(ask().contains(" 200 ")));
+    let config = std::fs::read_to_string(&gateway.config).unwrap().replace("\"0%\"", "\"100%\"");
+    std::fs::write(&gateway.config, config).unwrap();
+    assert_eq!(gateway.admin("POST", "/reload").0, 200);
+    ask();
+    assert_eq!(lines(&file, 1), ["GET /ping 200 ping"]);
+    let _ = std::fs::remove_file(file);
+}
+
+#[test]
+fn a_file_that_was_moved_away_is_opened_anew() {
+    let (file, moved) = (fresh_path("access.log"), fresh_path("moved.log"));
+    let gateway = gateway(&format!("{{ to = {file:?}, format = \"{{path}}\" }}"), &["http://127.0.0.1:9"]);
+    let ask = || gateway.exchange("GET /ping HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    ask();
+    lines(&file, 1);
+    std::fs::rename(&file, &moved).unwrap();
+    gateway.signal("USR1");
+    let begun = Instant::now();
+    while !file.exists() {
+        assert!(begun.elapsed() < PATIENCE, "the file is not made anew");
+        std::thread::yield_now();
+    }
+    ask();
+    assert_eq!((lines(&file, 1), lines(&moved, 1)), (vec!["/ping".to_owned()], vec!["/ping".to_owned()]));
+    let _ = (std::fs::remove_file(file), std::fs::remove_file(moved));
+}
+
+#[test]
+fn a_log_that_takes_nothing_holds_up_nobody() {
+    // Opening a pipe that nobody reads waits for ever: the channel fills up.
+    let pipe = fresh_path("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut gateway = gateway(&format!("{{ to = {pipe:?} }}"), &["http://127.0.0.1:9"]);
+    let mut client = gateway.connect();
+    let batch = "GET /ping HTTP/1.1\r\nhost: x\r\n\r\n".repeat(100);
+    for _ in 0..170 {
+        client.send(&batch);
+        (0..100).for_each(|_| assert!(client.read_message().contains(" 200 ")));
+    }
+    let metrics = gateway.admin("GET", "/metrics").1;
+    let dropped =
+        metrics.lines().find_map(|line| line.strip_prefix("corelane_access_log_dropped_total ")).unwrap();
+    assert_eq!(dropped, (17_000 - 16 * 1024).to_string());
+    drop(client);
+    gateway.signal("TERM");
+    assert!(gateway.process.wait().unwrap().success());
+    let _ = std::fs::remove_file(pipe);
+}
+
+#[test]
+fn lines_of_the_last_exchanges_are_written_before_the_end() {
+    let file = fresh_path("access.log");
+    let mut gateway =
+        gateway(&format!("{{ to = {file:?}, format = \"{{path}}\" }}"), &["http://127.0.0.1:9"]);
+    for _ in 0..50 {
+        gateway.exchange("GET /ping HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    }
+    gateway.signal("TERM");
+    assert!(gateway.process.wait().unwrap().success());
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "/ping\n".repeat(50));
+    let _ = std::fs::remove_file(file);
+}
+
+#[test]
+fn answers_say_where_their_time_went_if_asked_to() {
+    let upstream = Upstream::start().serve(OK);
+    let gateway = Gateway::start(&format!(
+        "[observe]\nserver_timing = true\n[cluster.up]\nendpoints = [\"{upstream}\"]\n[[route]]\nto = \"up\"\n"
+    ));
+    let answer = gateway.exchange("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    let timing = answer.lines().find_map(|line| line.strip_prefix("server-timing: ")).unwrap();
+    let parts: Vec<_> = timing.split(", ").map(|part| part.split_once(";dur=").unwrap()).collect();
+    assert_eq!(parts.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["queue", "gw", "up"]);
+    for (_, number) in parts {
+        assert!(number.split_once('.').is_some_and(|(_, decimals)| decimals.len() == 3), "{timing}");
+    }
+}
