@@ -59,6 +59,29 @@ fn head_end(input: &[u8], scanned: &mut usize) -> Option<usize> {
     }
 }
 
+/// The end of the head at the start of `input`, none while it is incomplete; searches on from `scanned`.
+///
+/// Refuses a head longer than `max`, and a lone LF that comes before either end: whichever stands first is the fault,
+/// however the bytes were split.
+fn head_end_within(
+    input: &[u8],
+    scanned: &mut usize,
+    max: usize,
+) -> Result<Option<usize>, error::CodecError> {
+    let searched_from = *scanned;
+    let end = head_end(input, scanned);
+    if end.is_some_and(|end| end <= max) {
+        return Ok(end);
+    }
+    if let Some(offset) = bare_line_feed(&input[..input.len().min(max + 1)], searched_from) {
+        return Err(error::CodecError::at(error::Rule::LineEnd, offset));
+    }
+    if input.len() > max {
+        return Err(error::CodecError::at(error::Rule::HeadMax, max));
+    }
+    Ok(None)
+}
+
 /// The first LF in `input[from..]` that no CR precedes. Without this check a client that ends lines with LF alone
 /// would wait for the head timeout instead of being told.
 fn bare_line_feed(input: &[u8], from: usize) -> Option<usize> {
