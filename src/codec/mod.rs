@@ -16,6 +16,7 @@
 //! | RFC 9112 §7.1.1 | unknown chunk extensions are ignored | ignored up to a limit, never forwarded |
 //! | RFC 9112 §7.1.2 | trailers may be merged or forwarded | read, checked and dropped |
 //! | RFC 9110 §7.8, §9.3.6 | Upgrade and CONNECT may be offered | upgrades are removed; CONNECT and TRACE are answered 501 |
+//! | RFC 9110 §4.1 | a host may hold a comma or be an IPvFuture literal | refused: others split a list of hosts at it; nobody has such an address |
 //! | RFC 9112 §9.3.2 | clients may pipeline | answered in order, one at a time; reading stops while busy |
 
 pub mod body;

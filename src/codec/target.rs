@@ -43,7 +43,10 @@ pub(super) fn split_target(
     let span = |from: usize, to: usize| ((start + from) as u32, (start + to) as u32);
     let whole = Target { authority: None, path: span(0, target.len()) };
     match (method, target.first()) {
-        (Method::Connect, _) if is_authority(target) => Ok(whole),
+        // The port must be there (RFC 9110 §9.3.6).
+        (Method::Connect, _) if split_authority(target).is_some_and(|(_, port)| !port.is_empty()) => {
+            Ok(whole)
+        }
         (Method::Options, Some(b'*')) if target.len() == 1 => Ok(whole),
         (_, Some(b'/')) if method != Method::Connect => Ok(whole),
         _ if method != Method::Connect => {
@@ -68,32 +71,46 @@ fn scheme_length(target: &[u8]) -> Option<usize> {
         .map(<[u8]>::len)
 }
 
-/// Whether `value` is `host [":" port]` (RFC 3986 §3.2, without user information).
+/// Whether `value` is `host [":" port]`.
 pub(super) fn is_authority(value: &[u8]) -> bool {
-    let (host, port) = match value {
-        [b'[', rest @ ..] => match memchr::memchr(b']', rest) {
-            Some(close)
-                if rest[..close].iter().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.')) =>
-            {
-                (&rest[..close], &rest[close + 1..])
-            }
-            _ => return false,
-        },
+    split_authority(value).is_some()
+}
+
+/// Host and port of `host [":" port]`, without user information (RFC 3986 §3.2); an absent port is empty.
+///
+/// Refuses, beyond the grammar: ports that no socket has, IPv6 literals that are no address, literals of a future
+/// version, and commas, at which others split a list of hosts.
+fn split_authority(value: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (host, rest) = match value {
+        [b'[', rest @ ..] => {
+            let close = memchr::memchr(b']', rest)?;
+            let literal = std::str::from_utf8(&rest[..close]).ok()?;
+            literal.parse::<std::net::Ipv6Addr>().ok()?;
+            value.split_at(close + 2)
+        }
         _ => {
-            let colon = memchr::memchr(b':', value).unwrap_or(value.len());
-            let host = &value[..colon];
-            if !host.iter().all(|b| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(b)) {
-                return false;
-            }
-            (host, &value[colon..])
+            let (name, rest) = value.split_at(memchr::memchr(b':', value).unwrap_or(value.len()));
+            (is_name(name).then_some(name)?, rest)
         }
     };
-    let port_is_good = match port {
-        [] => true,
-        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
-        _ => false,
+    let port = match rest {
+        [b':', digits @ ..] if digits.iter().all(u8::is_ascii_digit) => digits,
+        [] => rest,
+        _ => return None,
     };
-    !host.is_empty() && port_is_good
+    let is_port =
+        port.is_empty() || std::str::from_utf8(port).is_ok_and(|digits| digits.parse::<u16>().is_ok());
+    (!host.is_empty() && is_port).then_some((host, port))
+}
+
+/// Whether `name` is a registered name or an IPv4 address (RFC 3986 §3.2.2), without commas.
+fn is_name(name: &[u8]) -> bool {
+    let is_escape =
+        |at: usize| name.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
+    name.iter().enumerate().all(|(at, b)| match b {
+        b'%' => is_escape(at),
+        _ => b.is_ascii_alphanumeric() || b"-._~!$&'()*+;=".contains(b),
+    })
 }
 
 #[cfg(test)]
@@ -140,7 +157,21 @@ mod tests {
         for good in ["h", "h:1", "127.0.0.1:80", "[::1]:80", "[::1]", "a_b.c", "h:"] {
             assert!(is_authority(good.as_bytes()), "{good}");
         }
-        for bad in ["", ":1", "h:x", "h:123456", "[::1", "[g]", "a b", "u@h", "h/x", "h:1:2"] {
+        for bad in [
+            "",
+            ":1",
+            "h:x",
+            "h:65536",
+            "[::1",
+            "[g]",
+            "a b",
+            "u@h",
+            "h/x",
+            "h:1:2",
+            "a,b",
+            "a%2",
+            "[1::2::3]",
+        ] {
             assert!(!is_authority(bad.as_bytes()), "{bad}");
         }
     }
