@@ -9,13 +9,15 @@ use crate::base::limits::TARGET_BYTES_MAX;
 pub(super) struct Target {
     authority: Option<(u32, u32)>,
     path: (u32, u32),
+    /// What stands for an empty path.
+    root: &'static [u8],
 }
 
 impl Target {
-    /// Path and query; an absolute target without a path asks for `/` (RFC 9112 §3.2.2).
+    /// Path and query; an absolute target without a path asks for `/`, and OPTIONS for `*` (RFC 9112 §3.2.4).
     pub(super) fn path_and_query<'h>(&self, bytes: &'h [u8]) -> &'h [u8] {
         let path = &bytes[self.path.0 as usize..self.path.1 as usize];
-        if path.is_empty() { b"/" } else { path }
+        if path.is_empty() { self.root } else { path }
     }
 
     /// The authority of an absolute target.
@@ -41,7 +43,8 @@ pub(super) fn split_target(
         return Err(CodecError::at(Rule::Target, start + bad));
     }
     let span = |from: usize, to: usize| ((start + from) as u32, (start + to) as u32);
-    let whole = Target { authority: None, path: span(0, target.len()) };
+    let root: &[u8] = if method == Method::Options { b"*" } else { b"/" };
+    let whole = Target { authority: None, path: span(0, target.len()), root };
     match (method, target.first()) {
         // The port must be there (RFC 9110 §9.3.6).
         (Method::Connect, _) if split_authority(target).is_some_and(|(_, port)| !port.is_empty()) => {
@@ -58,7 +61,7 @@ pub(super) fn split_target(
                 return Err(CodecError::at(Rule::Target, start + scheme));
             }
             let slash = scheme + length;
-            Ok(Target { authority: Some(span(scheme, slash)), path: span(slash, target.len()) })
+            Ok(Target { authority: Some(span(scheme, slash)), path: span(slash, target.len()), root })
         }
         _ => Err(CodecError::at(Rule::Target, start)),
     }
@@ -130,6 +133,7 @@ mod tests {
         assert_eq!(split(Method::Get, "/a?b"), Some((None, "/a?b".into())));
         assert_eq!(split(Method::Get, "http://h:1/a?b"), Some((host("h:1"), "/a?b".into())));
         assert_eq!(split(Method::Get, "HTTP://h"), Some((host("h"), "/".into())));
+        assert_eq!(split(Method::Options, "http://h"), Some((host("h"), "*".into())));
         assert_eq!(split(Method::Options, "*"), Some((None, "*".into())));
         assert_eq!(split(Method::Connect, "h:443"), Some((None, "h:443".into())));
     }
