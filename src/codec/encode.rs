@@ -4,7 +4,7 @@ use bytes::{BufMut, BytesMut};
 
 use super::field::FieldName;
 use super::framing::Framing;
-use super::head::{RequestHead, ResponseHead, Reuse};
+use super::head::{RequestHead, ResponseHead, Reuse, Version};
 
 /// What the gateway itself says in a request it sends upstream.
 #[derive(Debug)]
@@ -45,6 +45,8 @@ pub fn write_request(out: &mut BytesMut, request: &RequestHead, upstream: &Upstr
             | FieldName::XForwardedHost
             | FieldName::XForwardedProto
             | FieldName::XRequestId => {}
+            // Ignored in HTTP/1.0 (RFC 9110 §10.1.1), and what goes out is HTTP/1.1, where it would count.
+            FieldName::Expect if head.version() == Version::Http10 => {}
             _ if head.passes(&field) => write_field(out, field.raw, field.value),
             _ => {}
         }
