@@ -149,12 +149,16 @@ pub fn write_response(out: &mut BytesMut, response: &ResponseHead, downstream: &
     out.put_slice(b"\r\nvia: 1.1 corelane\r\n\r\n");
 }
 
-/// Appends an interim response (1xx) that is relayed.
+/// Appends an interim response (1xx) that is relayed. It has no body and must not say a length (RFC 9110 §8.6); its
+/// exchange is named by the final one.
 pub fn write_interim(out: &mut BytesMut, response: &ResponseHead) {
     write_status_line(out, response.status(), response.reason());
     let head = response.head();
     for field in head.fields().filter(|field| head.passes(field)) {
-        write_field(out, field.raw, field.value);
+        match field.name {
+            FieldName::ContentLength | FieldName::XRequestId => {}
+            _ => write_field(out, field.raw, field.value),
+        }
     }
     out.put_slice(b"\r\n");
 }
