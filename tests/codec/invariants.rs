@@ -1,0 +1,222 @@
+//! The invariants of a reader as functions of a trace, so that rows and mutants are held to the same.
+
+use bytes::BytesMut;
+use corelane::base::limits::{HEAD_BYTES_MAX, TRAILER_BYTES_MAX};
+use corelane::codec::encode::{UpstreamHead, write_request};
+use corelane::codec::framing::Framing;
+use corelane::codec::head::{FieldTable, RequestHead, ResponseHead, Reuse, split_request};
+use corelane::codec::request::RequestReader;
+use corelane::codec::response::ResponseReader;
+
+use crate::trace::{Event, Sender, Trace, passing_upstream, request_event, response_event, trace};
+
+/// Every input byte is in an event, counted as framing, or still in the input: a head is the bytes it was read from, a
+/// body is what a decoder that shares nothing with ours makes of the bytes between two heads, and the rest is left.
+pub fn conserving(trace: &Trace) {
+    let (mut framing, mut body, mut start) = (Framing::Empty, Vec::new(), 0);
+    let mut at = 0;
+    for step in &trace.steps {
+        assert_eq!(step.took.start, at, "a byte was skipped or given twice");
+        at = step.took.end;
+        let took = &trace.bytes[step.took.clone()];
+        match &step.event {
+            Event::Request(head) => framing = head.framing(),
+            Event::Interim(_) => framing = Framing::Empty,
+            Event::Response(_, found) => framing = *found,
+            Event::Data(data) => {
+                assert!(took.ends_with(data) && !data.is_empty(), "data that was not sent");
+                body.extend_from_slice(data);
+                continue;
+            }
+            Event::End => {
+                let sent = &trace.bytes[start..at];
+                match framing {
+                    Framing::Chunked => {
+                        assert_eq!(dechunked(sent), Some((std::mem::take(&mut body), sent.len())))
+                    }
+                    _ => assert_eq!(std::mem::take(&mut body), sent),
+                }
+                start = at;
+                continue;
+            }
+            Event::NeedMore => continue,
+        }
+        assert!(took.ends_with(b"\r\n\r\n"), "a head ends with an empty line");
+        start = at;
+    }
+    if trace.error.is_none() {
+        assert_eq!(trace.bytes[at..], trace.left, "what is left is the end of the input, as it was");
+    }
+}
+
+/// The plainest decoder of chunked coding: body and bytes read, none where it is incomplete.
+fn dechunked(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let (mut body, mut at) = (Vec::new(), 0);
+    let line = |at: &mut usize| {
+        let length = bytes[*at..].windows(2).position(|pair| pair == b"\r\n")?;
+        let line = &bytes[*at..*at + length];
+        *at += length + 2;
+        Some(line)
+    };
+    loop {
+        let text = String::from_utf8_lossy(line(&mut at)?).into_owned();
+        let size = usize::from_str_radix(text.split(';').next()?.trim_end(), 16).ok()?;
+        if size == 0 {
+            while !line(&mut at)?.is_empty() {}
+            return Some((body, at));
+        }
+        body.extend_from_slice(bytes.get(at..at + size)?);
+        at += size;
+        assert_eq!(line(&mut at)?, b"");
+    }
+}
+
+/// What waits for more bytes is never longer than the limit of the part it belongs to.
+pub fn bounded(trace: &Trace) {
+    let mut max = HEAD_BYTES_MAX;
+    let mut is_over = false;
+    for step in &trace.steps {
+        match &step.event {
+            Event::Request(head) => max = body_max(head.framing()),
+            Event::Response(_, framing) => max = body_max(*framing),
+            Event::End => (max, is_over) = (HEAD_BYTES_MAX, trace.reuse.is_some()),
+            Event::Interim(_) | Event::Data(_) => {}
+            Event::NeedMore => assert!(is_over || step.left <= max, "{} bytes are kept", step.left),
+        }
+    }
+}
+
+fn body_max(framing: Framing) -> usize {
+    match framing {
+        Framing::Chunked => TRAILER_BYTES_MAX,
+        Framing::Empty | Framing::Length(_) | Framing::UntilClose => 0,
+    }
+}
+
+/// The division of `bytes` by `pieces` does not show.
+pub fn split_blind(sender: Sender, whole: &Trace, pieces: &[&[u8]]) {
+    let split = trace(sender, pieces);
+    if split.lines() != whole.lines() {
+        let lengths: Vec<_> = pieces.iter().map(|piece| piece.len()).collect();
+        assert_eq!(split.lines(), whole.lines(), "split into {lengths:?}");
+    }
+}
+
+/// After an error every call gives the same error, and the connection is not used again.
+pub fn last(sender: Sender, bytes: &[u8]) {
+    let mut input = BytesMut::from(bytes);
+    let mut fresh = BytesMut::from("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    match sender {
+        Sender::Client => {
+            let mut reader = RequestReader::new(HEAD_BYTES_MAX);
+            let Some(error) = first_error(|| request_event(&mut reader, &mut input)) else { return };
+            assert_eq!(reader.next(&mut input).unwrap_err(), error);
+            assert_eq!(reader.next(&mut fresh).unwrap_err(), error);
+            assert_eq!(reader.finish(&[]), Err(error));
+            assert!(!reader.is_between());
+        }
+        Sender::Upstream { asked, .. } => {
+            let mut reader = ResponseReader::new();
+            reader.expect(asked);
+            let Some(error) = first_error(|| response_event(&mut reader, &mut input)) else { return };
+            assert_eq!(reader.next(&mut input).unwrap_err(), error);
+            assert_eq!(reader.next(&mut fresh).unwrap_err(), error);
+            assert_eq!(reader.finish(), Err(error));
+            assert_eq!(reader.reuse(), Reuse::Close);
+        }
+    }
+}
+
+fn first_error<E>(mut next: impl FnMut() -> Result<Event, E>) -> Option<E> {
+    loop {
+        match next() {
+            Ok(Event::NeedMore) => return None,
+            Ok(_) => {}
+            Err(error) => return Some(error),
+        }
+    }
+}
+
+/// Whatever is accepted, httparse accepts and reads the same.
+pub fn like_httparse(trace: &Trace) {
+    for (head, bytes) in trace.requests() {
+        let mut fields = [httparse::EMPTY_HEADER; 256];
+        let mut witness = httparse::Request::new(&mut fields);
+        assert_eq!(witness.parse(bytes), Ok(httparse::Status::Complete(bytes.len())));
+        assert_eq!(witness.method.unwrap().as_bytes(), head.method_bytes());
+        let (path, ours) = (witness.path.unwrap().as_bytes(), head.path_and_query());
+        assert!(path.ends_with(ours) || path.starts_with(b"http") && matches!(ours, b"/" | b"*"));
+        same_fields(witness.headers, head.head());
+    }
+    for (head, bytes) in trace.responses() {
+        let mut fields = [httparse::EMPTY_HEADER; 256];
+        let mut witness = httparse::Response::new(&mut fields);
+        assert_eq!(witness.parse(bytes), Ok(httparse::Status::Complete(bytes.len())));
+        assert_eq!(witness.code.unwrap(), head.status());
+        let reason = witness.reason.unwrap().as_bytes();
+        assert!(reason == head.reason() || reason.is_empty() && !head.reason().is_ascii());
+        same_fields(witness.headers, head.head());
+    }
+}
+
+fn same_fields(witness: &[httparse::Header<'_>], head: &corelane::codec::head::Head) {
+    let ours: Vec<_> = head.fields().map(|field| (field.raw, field.value)).collect();
+    let theirs: Vec<_> = witness.iter().map(|field| (field.name.as_bytes(), field.value)).collect();
+    assert_eq!(ours, theirs);
+}
+
+/// What is written for an accepted request reads back as the same request.
+pub fn round_trip(trace: &Trace) {
+    for (head, _) in trace.requests() {
+        let again = written(head);
+        assert_eq!(again.method_bytes(), head.method_bytes());
+        assert_eq!(again.path_and_query(), head.path_and_query());
+        assert_eq!(again.framing(), head.framing());
+        let mut fields = passing_upstream(again.head());
+        assert_eq!(fields.pop().unwrap(), b"via: 1.1 corelane");
+        assert_eq!(fields, passing_upstream(head.head()));
+        assert_eq!(again.authority(), b"up");
+        assert_eq!(again.head().reuse(), Reuse::KeepAlive);
+    }
+}
+
+fn written(head: &RequestHead) -> RequestHead {
+    let mut out = BytesMut::new();
+    let said = UpstreamHead { base: "", host: b"up", client: "1.2.3.4", proto: "http", request_id: "id" };
+    write_request(&mut out, head, &said);
+    split_request(out.freeze(), FieldTable::default()).expect("what we write is well-formed")
+}
+
+/// A relayed head is never one that a client could misread: what is written for it reads back as itself.
+pub fn relayed_heads_read_back(trace: &Trace) {
+    use corelane::codec::encode::{Connection, DownstreamHead, write_interim, write_response};
+    use corelane::codec::head::split_response;
+    for step in &trace.steps {
+        let mut out = BytesMut::new();
+        let same = |head: &ResponseHead, out: BytesMut| {
+            let again =
+                split_response(out.freeze(), FieldTable::default()).expect("what we write is well-formed");
+            assert_eq!((again.status(), again.reason()), (head.status(), head.reason()));
+            again
+        };
+        match &step.event {
+            Event::Interim(head) => {
+                write_interim(&mut out, head);
+                let again = same(head, out);
+                assert_eq!(
+                    again.head().values_of(b"content-length").count(),
+                    0,
+                    "an interim answer has no length"
+                );
+            }
+            Event::Response(head, framing) => {
+                let said =
+                    DownstreamHead { framing: *framing, connection: Connection::Implied, request_id: "id" };
+                write_response(&mut out, head, &said);
+                let lengths = same(head, out).head().values_of(b"content-length").count();
+                assert!(lengths <= 1);
+            }
+            Event::Request(_) | Event::Data(_) | Event::End | Event::NeedMore => {}
+        }
+    }
+}
