@@ -45,11 +45,17 @@ pub fn write_request(out: &mut BytesMut, request: &RequestHead, upstream: &Upstr
             | FieldName::XForwardedHost
             | FieldName::XForwardedProto
             | FieldName::XRequestId => {}
+            FieldName::MaxForwards if request.forwards_left().is_some() => {}
             // Ignored in HTTP/1.0 (RFC 9110 §10.1.1), and what goes out is HTTP/1.1, where it would count.
             FieldName::Expect if head.version() == Version::Http10 => {}
             _ if head.passes(&field) => write_field(out, field.raw, field.value),
             _ => {}
         }
+    }
+    if let Some(left) = request.forwards_left() {
+        out.put_slice(b"max-forwards: ");
+        write_decimal(out, left.saturating_sub(1));
+        out.put_slice(b"\r\n");
     }
     write_framing(out, request.framing(), request_says_length(request));
     for (name, value) in [

@@ -17,6 +17,8 @@ pub enum FieldName {
     Http2Settings,
     /// `keep-alive` (RFC 2068 §19.7.1.1).
     KeepAlive,
+    /// `max-forwards` (RFC 9110 §7.6.2).
+    MaxForwards,
     /// `proxy-connection` (RFC 9110 §7.6.1).
     ProxyConnection,
     /// `te` (RFC 9110 §10.1.4).
@@ -55,6 +57,7 @@ impl FieldName {
             10 if is(b"connection") => Self::Connection,
             10 if is(b"keep-alive") => Self::KeepAlive,
             12 if is(b"content-type") => Self::ContentType,
+            12 if is(b"max-forwards") => Self::MaxForwards,
             12 if is(b"x-request-id") => Self::XRequestId,
             14 if is(b"content-length") => Self::ContentLength,
             14 if is(b"http2-settings") => Self::Http2Settings,
@@ -83,6 +86,7 @@ impl FieldName {
             | Self::ContentType
             | Self::Expect
             | Self::Host
+            | Self::MaxForwards
             | Self::Via
             | Self::XForwardedFor
             | Self::XForwardedHost

@@ -93,7 +93,7 @@ fn lengths(head: &Head) -> Result<Lengths, CodecError> {
 }
 
 /// A number of at most 18 digits and nothing else: no sign, no list, no white space; cannot overflow.
-fn plain_number(value: &[u8]) -> Option<u64> {
+pub(super) fn plain_number(value: &[u8]) -> Option<u64> {
     if value.is_empty() || value.len() > 18 {
         return None;
     }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::bare_line_feed;
 use super::error::{CodecError, Rule};
 use super::field::{FieldName, list};
-use super::framing::{Framing, request_framing};
+use super::framing::{Framing, plain_number, request_framing};
 use super::target::{Target, split_target};
 use crate::base::limits::FIELDS_MAX;
 
@@ -240,6 +240,14 @@ impl RequestHead {
     pub fn expects_continue(&self) -> bool {
         self.head.version == Version::Http11
             && self.head.values(FieldName::Expect).any(|value| value.eq_ignore_ascii_case(b"100-continue"))
+    }
+    /// How many times it may still be forwarded, where it says so and its method knows of that (RFC 9110 §7.6.2; the
+    /// other such method, TRACE, is never forwarded).
+    pub fn forwards_left(&self) -> Option<u64> {
+        match self.method {
+            Method::Options => self.head.value(FieldName::MaxForwards).and_then(plain_number),
+            _ => None,
+        }
     }
     /// Gives the field table back for the next head.
     pub fn into_table(self) -> FieldTable {

@@ -1,8 +1,10 @@
 //! Fault to answer: status, code and words of everything the gateway refuses, in one table.
 
+use bytes::Bytes;
+
 use crate::base::fault::{Fault, FaultKind, Sent, Stage};
 use crate::codec::error::CodecError;
-use crate::codec::reply::ErrorReply;
+use crate::codec::reply::{ErrorReply, LocalReply};
 
 fn error(status: u16, code: &'static str, message: impl Into<String>) -> ErrorReply {
     let should_retry = (status == 408 || status == 429 || status >= 500).then_some(false);
@@ -44,6 +46,11 @@ pub(super) fn other_methods(methods: &[String]) -> ErrorReply {
 /// The answer to CONNECT and TRACE.
 pub(super) fn method_not_implemented() -> ErrorReply {
     error(501, "not_implemented", "CONNECT and TRACE are not implemented by this gateway.")
+}
+
+/// The answer to OPTIONS that may be forwarded no further: we are its recipient (RFC 9110 §7.6.2).
+pub(super) fn last_stop() -> LocalReply {
+    LocalReply { status: 204, content_type: Bytes::new(), fields: Vec::new(), body: Bytes::new() }
 }
 
 /// The answer to any expectation but `100-continue`.

@@ -5,10 +5,15 @@ use std::ops::Range;
 use bytes::{Bytes, BytesMut};
 use corelane::base::limits::HEAD_BYTES_MAX;
 use corelane::codec::Progress;
+use corelane::codec::encode::{
+    Connection, DownstreamHead, UpstreamHead, write_interim, write_request, write_response,
+};
 use corelane::codec::error::CodecError;
 use corelane::codec::field::FieldName;
 use corelane::codec::framing::Framing;
-use corelane::codec::head::{Head, Method, RequestHead, ResponseHead, Reuse, Version};
+use corelane::codec::head::{
+    FieldTable, Head, Method, RequestHead, ResponseHead, Reuse, split_request, split_response,
+};
 use corelane::codec::request::{RequestEvent, RequestReader};
 use corelane::codec::response::{ResponseEvent, ResponseReader};
 
@@ -143,26 +148,43 @@ pub fn line(raw: &[u8], value: &[u8]) -> Vec<u8> {
     [raw, b": ", value].concat()
 }
 
-/// The fields that pass upstream, without those that the gateway writes itself.
-pub fn passing_upstream(head: &Head) -> Vec<Vec<u8>> {
-    head.fields()
-        .filter(|field| head.passes(field))
+/// The head that goes upstream.
+pub fn written(head: &RequestHead) -> RequestHead {
+    let mut out = BytesMut::new();
+    let said = UpstreamHead { base: "", host: b"up", client: "1.2.3.4", proto: "http", request_id: "id" };
+    write_request(&mut out, head, &said);
+    split_request(out.freeze(), FieldTable::default()).expect("what we write is well-formed")
+}
+
+/// The head that goes to the client.
+pub fn written_answer(head: &ResponseHead, framing: Framing) -> ResponseHead {
+    let mut out = BytesMut::new();
+    let said = DownstreamHead { framing, connection: Connection::Implied, request_id: "id" };
+    write_response(&mut out, head, &said);
+    split_response(out.freeze(), FieldTable::default()).expect("what we write is well-formed")
+}
+
+/// The interim head that goes to the client.
+pub fn written_interim(head: &ResponseHead) -> ResponseHead {
+    let mut out = BytesMut::new();
+    write_interim(&mut out, head);
+    split_response(out.freeze(), FieldTable::default()).expect("what we write is well-formed")
+}
+
+/// The fields of a written head, without those that the gateway writes itself.
+pub fn passing(written: &Head) -> Vec<Vec<u8>> {
+    let mut fields: Vec<_> = written
+        .fields()
         .filter(|field| match field.name {
-            FieldName::Host | FieldName::ContentLength | FieldName::XRequestId => false,
+            FieldName::Host | FieldName::ContentLength | FieldName::TransferEncoding => false,
             FieldName::XForwardedFor | FieldName::XForwardedHost | FieldName::XForwardedProto => false,
-            FieldName::Expect => head.version() == Version::Http11,
+            FieldName::XRequestId => false,
             _ => true,
         })
         .map(|field| line(field.raw, field.value))
-        .collect()
-}
-
-fn passing_downstream(head: &Head) -> Vec<Vec<u8>> {
-    head.fields()
-        .filter(|field| head.passes(field))
-        .filter(|field| !matches!(field.name, FieldName::ContentLength | FieldName::XRequestId))
-        .map(|field| line(field.raw, field.value))
-        .collect()
+        .collect();
+    fields.retain(|field| field != b"via: 1.1 corelane");
+    fields
 }
 
 /// The name of a framing in the table.
@@ -201,17 +223,19 @@ impl Trace {
                         framing_name(head.framing()),
                         head.head().reuse(),
                     ));
-                    lines.extend(passing_upstream(head.head()).iter().map(|field| shown(field)));
+                    lines.extend(passing(written(head).head()).iter().map(|field| shown(field)));
                 }
                 Event::Interim(head) => {
-                    let fields = passing_downstream(head.head());
+                    let fields = passing(written_interim(head).head());
                     let fields: String = fields.iter().map(|field| format!("; {}", shown(field))).collect();
                     lines.push(format!("interim {}{fields}", head.status()));
                 }
                 Event::Response(head, framing) => {
                     let reason = shown(head.reason());
                     lines.push(format!("{} {reason:?} {}", head.status(), framing_name(*framing)));
-                    lines.extend(passing_downstream(head.head()).iter().map(|field| shown(field)));
+                    lines.extend(
+                        passing(written_answer(head, *framing).head()).iter().map(|field| shown(field)),
+                    );
                 }
                 Event::Data(data) => body.extend_from_slice(data),
                 Event::End => {
