@@ -108,6 +108,8 @@ pub struct DownstreamHead<'a> {
     pub connection: Connection,
     /// The id of this exchange.
     pub request_id: &'a str,
+    /// When the answer came, where it does not say so itself (RFC 9110 §6.6.1).
+    pub date: Option<&'a str>,
 }
 
 /// The Connection field of a response.
@@ -150,6 +152,9 @@ pub fn write_response(out: &mut BytesMut, response: &ResponseHead, downstream: &
     }
     write_framing(out, downstream.framing, Announce::Nothing);
     write_connection(out, downstream.connection);
+    if let Some(date) = downstream.date {
+        write_field(out, b"date", date.as_bytes());
+    }
     out.put_slice(b"x-request-id: ");
     out.put_slice(downstream.request_id.as_bytes());
     out.put_slice(b"\r\nvia: 1.1 corelane\r\n\r\n");

@@ -9,6 +9,8 @@ pub enum FieldName {
     ContentLength,
     /// `content-type` (RFC 9110 §8.3).
     ContentType,
+    /// `date` (RFC 9110 §6.6.1).
+    Date,
     /// `expect` (RFC 9110 §10.1.1).
     Expect,
     /// `host` (RFC 9110 §7.2).
@@ -50,6 +52,7 @@ impl FieldName {
         match name.len() {
             2 if is(b"te") => Self::Te,
             3 if is(b"via") => Self::Via,
+            4 if is(b"date") => Self::Date,
             4 if is(b"host") => Self::Host,
             6 if is(b"expect") => Self::Expect,
             7 if is(b"upgrade") => Self::Upgrade,
@@ -84,6 +87,7 @@ impl FieldName {
             | Self::Upgrade => true,
             Self::ContentLength
             | Self::ContentType
+            | Self::Date
             | Self::Expect
             | Self::Host
             | Self::MaxForwards

@@ -276,6 +276,10 @@ impl ResponseHead {
     pub fn reason(&self) -> &[u8] {
         self.reason.of(&self.head.bytes)
     }
+    /// Whether it says when it was made.
+    pub fn is_dated(&self) -> bool {
+        self.head.value(FieldName::Date).is_some()
+    }
     /// Whether the body is a stream of server-sent events.
     pub fn is_event_stream(&self) -> bool {
         self.head.value(FieldName::ContentType).is_some_and(|value| {

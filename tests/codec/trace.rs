@@ -159,7 +159,7 @@ pub fn written(head: &RequestHead) -> RequestHead {
 /// The head that goes to the client.
 pub fn written_answer(head: &ResponseHead, framing: Framing) -> ResponseHead {
     let mut out = BytesMut::new();
-    let said = DownstreamHead { framing, connection: Connection::Implied, request_id: "id" };
+    let said = DownstreamHead { framing, connection: Connection::Implied, request_id: "id", date: None };
     write_response(&mut out, head, &said);
     split_response(out.freeze(), FieldTable::default()).expect("what we write is well-formed")
 }
@@ -171,16 +171,22 @@ pub fn written_interim(head: &ResponseHead) -> ResponseHead {
     split_response(out.freeze(), FieldTable::default()).expect("what we write is well-formed")
 }
 
+/// What the gateway writes into heads by itself, besides Via.
+const ADDED: [FieldName; 7] = [
+    FieldName::Host,
+    FieldName::ContentLength,
+    FieldName::TransferEncoding,
+    FieldName::XForwardedFor,
+    FieldName::XForwardedHost,
+    FieldName::XForwardedProto,
+    FieldName::XRequestId,
+];
+
 /// The fields of a written head, without those that the gateway writes itself.
 pub fn passing(written: &Head) -> Vec<Vec<u8>> {
     let mut fields: Vec<_> = written
         .fields()
-        .filter(|field| match field.name {
-            FieldName::Host | FieldName::ContentLength | FieldName::TransferEncoding => false,
-            FieldName::XForwardedFor | FieldName::XForwardedHost | FieldName::XForwardedProto => false,
-            FieldName::XRequestId => false,
-            _ => true,
-        })
+        .filter(|field| !ADDED.contains(&field.name))
         .map(|field| line(field.raw, field.value))
         .collect();
     fields.retain(|field| field != b"via: 1.1 corelane");
