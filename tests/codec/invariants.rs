@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use corelane::base::limits::{HEAD_BYTES_MAX, TRAILER_BYTES_MAX};
 use corelane::codec::framing::Framing;
-use corelane::codec::head::{Field, RequestHead, ResponseHead, Reuse};
+use corelane::codec::head::{Field, Method, RequestHead, ResponseHead, Reuse};
 use corelane::codec::request::RequestReader;
 use corelane::codec::response::ResponseReader;
 
@@ -146,8 +146,11 @@ pub fn like_httparse(trace: &Trace) {
         let mut witness = httparse::Request::new(&mut fields);
         assert_eq!(witness.parse(bytes), Ok(httparse::Status::Complete(bytes.len())));
         assert_eq!(witness.method.unwrap().as_bytes(), head.method_bytes());
-        let (path, ours) = (witness.path.unwrap().as_bytes(), head.path_and_query());
-        assert!(path.ends_with(ours) || path.starts_with(b"http") && matches!(ours, b"/" | b"*"));
+        let (authority, path) = split_target(witness.path.unwrap());
+        let root = if head.method() == Method::Options { "*" } else { "/" };
+        let path = if path.is_empty() { root } else { path };
+        assert_eq!(path.as_bytes(), head.path_and_query());
+        assert!(authority.is_none_or(|authority| authority.as_bytes() == head.authority()));
         same_fields(witness.headers, head.head());
     }
     for (head, bytes) in trace.responses() {
@@ -158,6 +161,17 @@ pub fn like_httparse(trace: &Trace) {
         let reason = witness.reason.unwrap().as_bytes();
         assert!(reason == head.reason() || reason.is_empty() && !head.reason().is_ascii());
         same_fields(witness.headers, head.head());
+    }
+}
+
+/// Authority and path of an absolute target; any other is all path.
+fn split_target(target: &str) -> (Option<&str>, &str) {
+    match target.split_once("://") {
+        Some((scheme, rest)) if scheme.bytes().all(|b| b.is_ascii_alphabetic()) => {
+            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            (Some(authority), path)
+        }
+        _ => (None, target),
     }
 }
 
