@@ -253,6 +253,8 @@ impl Trace {
         }
         flush(&mut body, &mut lines);
         match (&self.error, self.left.is_empty()) {
+            // Only clients are told a status; what an upstream broke is a rule.
+            (Some(error), _) if self.reuse.is_some() => lines.push(format!("{:?}", error.rule)),
             (Some(error), _) => lines.push(format!("{} {:?}", error.status(), error.rule)),
             (None, false) => lines.push(format!("left {}", shown(&self.left))),
             (None, true) => {}
