@@ -7,7 +7,7 @@ use bytes::{BufMut, BytesMut};
 use super::field::FieldName;
 use super::forwarded::{Sender, is_forwarding, write_forwarding};
 use super::framing::Framing;
-use super::head::{RequestHead, ResponseHead, Reuse};
+use super::head::{RequestHead, ResponseHead, Reuse, Version};
 use super::trace::TraceContext;
 
 /// What the gateway itself says in a request it sends upstream.
@@ -52,9 +52,17 @@ pub fn write_request(out: &mut BytesMut, request: &RequestHead, upstream: &Upstr
             FieldName::Tracestate if !upstream.trace.is_continued => {}
             name if is_forwarding(name) => {}
             FieldName::Expect if !upstream.expects => {}
+            FieldName::MaxForwards if request.forwards_left().is_some() => {}
+            // Ignored in HTTP/1.0 (RFC 9110 §10.1.1), and what goes out is HTTP/1.1, where it would count.
+            FieldName::Expect if head.version() == Version::Http10 => {}
             _ if head.passes(&field) => write_field(out, field.raw, field.value),
             _ => {}
         }
+    }
+    if let Some(left) = request.forwards_left() {
+        out.put_slice(b"max-forwards: ");
+        write_decimal(out, left.saturating_sub(1));
+        out.put_slice(b"\r\n");
     }
     write_framing(out, request.framing(), request_says_length(request));
     write_forwarding(out, request, upstream.sender);
@@ -98,6 +106,8 @@ pub struct DownstreamHead<'a> {
     pub connection: Connection,
     /// The id of this exchange.
     pub request_id: &'a str,
+    /// When the answer came, where it does not say so itself (RFC 9110 §6.6.1).
+    pub date: Option<&'a str>,
     /// Where its time went so far, if that is to be said.
     pub timing: Option<Timing>,
 }
@@ -153,6 +163,9 @@ pub fn write_response(out: &mut BytesMut, response: &ResponseHead, downstream: &
     }
     write_framing(out, downstream.framing, Announce::Nothing);
     write_connection(out, downstream.connection);
+    if let Some(date) = downstream.date {
+        write_field(out, b"date", date.as_bytes());
+    }
     out.put_slice(b"x-request-id: ");
     out.put_slice(downstream.request_id.as_bytes());
     if let Some(timing) = downstream.timing {
@@ -166,12 +179,16 @@ pub fn write_response(out: &mut BytesMut, response: &ResponseHead, downstream: &
     out.put_slice(b"\r\nvia: 1.1 corelane\r\n\r\n");
 }
 
-/// Appends an interim response (1xx) that is relayed.
+/// Appends an interim response (1xx) that is relayed. It has no body and must not say a length (RFC 9110 §8.6); its
+/// exchange is named by the final one.
 pub fn write_interim(out: &mut BytesMut, response: &ResponseHead) {
     write_status_line(out, response.status(), response.reason());
     let head = response.head();
     for field in head.fields().filter(|field| head.passes(field)) {
-        write_field(out, field.raw, field.value);
+        match field.name {
+            FieldName::ContentLength | FieldName::XRequestId => {}
+            _ => write_field(out, field.raw, field.value),
+        }
     }
     out.put_slice(b"\r\n");
 }

@@ -11,6 +11,8 @@ pub enum FieldName {
     ContentLength,
     /// `content-type` (RFC 9110 §8.3).
     ContentType,
+    /// `date` (RFC 9110 §6.6.1).
+    Date,
     /// `expect` (RFC 9110 §10.1.1).
     Expect,
     /// `forwarded` (RFC 7239 §4).
@@ -21,6 +23,8 @@ pub enum FieldName {
     Http2Settings,
     /// `keep-alive` (RFC 2068 §19.7.1.1).
     KeepAlive,
+    /// `max-forwards` (RFC 9110 §7.6.2).
+    MaxForwards,
     /// `proxy-connection` (RFC 9110 §7.6.1).
     ProxyConnection,
     /// `te` (RFC 9110 §10.1.4).
@@ -58,6 +62,7 @@ impl FieldName {
         match name.len() {
             2 if is(b"te") => Self::Te,
             3 if is(b"via") => Self::Via,
+            4 if is(b"date") => Self::Date,
             4 if is(b"host") => Self::Host,
             6 if is(b"expect") => Self::Expect,
             7 if is(b"upgrade") => Self::Upgrade,
@@ -68,6 +73,7 @@ impl FieldName {
             10 if is(b"keep-alive") => Self::KeepAlive,
             11 if is(b"traceparent") => Self::Traceparent,
             12 if is(b"content-type") => Self::ContentType,
+            12 if is(b"max-forwards") => Self::MaxForwards,
             12 if is(b"x-request-id") => Self::XRequestId,
             14 if is(b"content-length") => Self::ContentLength,
             14 if is(b"http2-settings") => Self::Http2Settings,
@@ -97,9 +103,11 @@ impl FieldName {
             Self::ContentEncoding
             | Self::ContentLength
             | Self::ContentType
+            | Self::Date
             | Self::Expect
             | Self::Forwarded
             | Self::Host
+            | Self::MaxForwards
             | Self::Traceparent
             | Self::Tracestate
             | Self::Via

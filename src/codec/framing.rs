@@ -58,6 +58,7 @@ fn lengths(head: &Head) -> Result<Lengths, CodecError> {
     let mut length = None;
     let mut codings = 0usize;
     let mut chunked = 0usize;
+    let mut ends_chunked = false;
     for field in head.fields() {
         match field.name {
             FieldName::ContentLength => {
@@ -71,7 +72,8 @@ fn lengths(head: &Head) -> Result<Lengths, CodecError> {
                 let mut named = 0;
                 for coding in list(field.value) {
                     named += 1;
-                    chunked += usize::from(coding.eq_ignore_ascii_case(b"chunked"));
+                    ends_chunked = coding.eq_ignore_ascii_case(b"chunked");
+                    chunked += usize::from(ends_chunked);
                 }
                 codings += named.max(1);
             }
@@ -85,13 +87,13 @@ fn lengths(head: &Head) -> Result<Lengths, CodecError> {
         (None, _, _) if head.version() == Version::Http10 => Err(CodecError::at(Rule::Coding, 0)),
         (None, 1, 1) => Ok(Lengths::Chunked),
         (None, all, 0) if all > 0 => Err(CodecError::at(Rule::CodingUnknown, 0)),
-        (None, all, 1) if all > 1 => Err(CodecError::at(Rule::CodingUnknown, 0)),
+        (None, all, 1) if all > 1 && ends_chunked => Err(CodecError::at(Rule::CodingUnknown, 0)),
         (None, _, _) => Err(CodecError::at(Rule::Coding, 0)),
     }
 }
 
 /// A number of at most 18 digits and nothing else: no sign, no list, no white space; cannot overflow.
-fn plain_number(value: &[u8]) -> Option<u64> {
+pub(super) fn plain_number(value: &[u8]) -> Option<u64> {
     if value.is_empty() || value.len() > 18 {
         return None;
     }

@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 
+use super::bare_line_feed;
 use super::error::{CodecError, Rule};
 use super::field::{FieldName, list};
-use super::framing::{Framing, request_framing};
+use super::framing::{Framing, plain_number, request_framing};
 use super::target::{Target, split_target};
 use crate::base::limits::FIELDS_MAX;
 
@@ -240,6 +241,14 @@ impl RequestHead {
         self.head.version == Version::Http11
             && self.head.values(FieldName::Expect).any(|value| value.eq_ignore_ascii_case(b"100-continue"))
     }
+    /// How many times it may still be forwarded, where it says so and its method knows of that (RFC 9110 §7.6.2; the
+    /// other such method, TRACE, is never forwarded).
+    pub fn forwards_left(&self) -> Option<u64> {
+        match self.method {
+            Method::Options => self.head.value(FieldName::MaxForwards).and_then(plain_number),
+            _ => None,
+        }
+    }
     /// Gives the field table back for the next head.
     pub fn into_table(self) -> FieldTable {
         self.head.into_table()
@@ -267,6 +276,10 @@ impl ResponseHead {
     pub fn reason(&self) -> &[u8] {
         self.reason.of(&self.head.bytes)
     }
+    /// Whether it says when it was made.
+    pub fn is_dated(&self) -> bool {
+        self.head.value(FieldName::Date).is_some()
+    }
     /// Whether the body is a stream of server-sent events.
     pub fn is_event_stream(&self) -> bool {
         self.head.value(FieldName::ContentType).is_some_and(|value| {
@@ -285,9 +298,29 @@ type RawFields<'b> = [std::mem::MaybeUninit<httparse::Header<'b>>; FIELDS_MAX];
 ///
 /// Refuses what httparse tolerates: lone LF, bytes outside visible ASCII in the target, anything between fields.
 pub fn split_request(bytes: Bytes, table: FieldTable) -> Result<RequestHead, CodecError> {
+    let lines = request_lines(&bytes, table).map_err(|error| first_fault(&bytes, error))?;
+    let RequestLines { method_end, target_end, version, fields, options } = lines;
+    let kind = Method::of(&bytes[..method_end]);
+    let target = split_target(kind, &bytes, method_end + 1, target_end)?;
+    let method_raw = Span::new(0, method_end);
+    let head = Head { fields, version, options, bytes };
+    check_host(&head, &target)?;
+    let framing = request_framing(&head)?;
+    Ok(RequestHead { head, method: kind, method_raw, target, framing })
+}
+
+struct RequestLines {
+    method_end: usize,
+    target_end: usize,
+    version: Version,
+    fields: FieldTable,
+    options: ConnectionOptions,
+}
+
+fn request_lines(bytes: &[u8], table: FieldTable) -> Result<RequestLines, CodecError> {
     let mut raw: RawFields<'_> = [const { std::mem::MaybeUninit::uninit() }; FIELDS_MAX];
     let mut parsed = httparse::Request::new(&mut []);
-    match parsed.parse_with_uninit_headers(&bytes, &mut raw) {
+    match parsed.parse_with_uninit_headers(bytes, &mut raw) {
         Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
         Ok(_) => return Err(CodecError::at(Rule::LineEnd, 0)),
         Err(error) => return Err(of_httparse(error)),
@@ -296,28 +329,35 @@ pub fn split_request(bytes: Bytes, table: FieldTable) -> Result<RequestHead, Cod
     let path = parsed.path.unwrap_or_default();
     let version = version_of(parsed.version)?;
     // METHOD SP TARGET SP "HTTP/1.x" CR LF, and nothing else
-    let target_start = method.len() + 1;
-    let target_end = target_start + path.len();
+    let target_end = method.len() + 1 + path.len();
     let line_end = target_end + 1 + 8;
     if !bytes.starts_with(method.as_bytes()) || bytes.get(line_end..line_end + 2) != Some(b"\r\n") {
         return Err(CodecError::at(Rule::LineEnd, line_end));
     }
-    let (fields, options) = fields_of(&bytes, line_end + 2, parsed.headers, table)?;
-    let kind = Method::of(method.as_bytes());
-    let target = split_target(kind, &bytes, target_start, target_end)?;
-    let method_raw = Span::new(0, method.len());
-    let head = Head { fields, version, options, bytes };
-    check_host(&head, &target)?;
-    let framing = request_framing(&head)?;
-    Ok(RequestHead { head, method: kind, method_raw, target, framing })
+    let (fields, options) = fields_of(bytes, line_end + 2, parsed.headers, table)?;
+    Ok(RequestLines { method_end: method.len(), target_end, version, fields, options })
 }
 
 /// Splits a complete response head, ending with its empty line. `table` is cleared and reused.
 pub fn split_response(bytes: Bytes, table: FieldTable) -> Result<ResponseHead, CodecError> {
+    let lines = response_lines(&bytes, table).map_err(|error| first_fault(&bytes, error))?;
+    let ResponseLines { version, status, reason, fields, options } = lines;
+    Ok(ResponseHead { head: Head { fields, version, options, bytes }, status, reason })
+}
+
+struct ResponseLines {
+    version: Version,
+    status: u16,
+    reason: Span,
+    fields: FieldTable,
+    options: ConnectionOptions,
+}
+
+fn response_lines(bytes: &[u8], table: FieldTable) -> Result<ResponseLines, CodecError> {
     let mut raw: RawFields<'_> = [const { std::mem::MaybeUninit::uninit() }; FIELDS_MAX];
     let mut parsed = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
-    match config.parse_response_with_uninit_headers(&mut parsed, &bytes, &mut raw) {
+    match config.parse_response_with_uninit_headers(&mut parsed, bytes, &mut raw) {
         Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
         Ok(_) => return Err(CodecError::at(Rule::LineEnd, 0)),
         Err(error) => return Err(of_httparse(error)),
@@ -328,13 +368,19 @@ pub fn split_response(bytes: Bytes, table: FieldTable) -> Result<ResponseHead, C
     }
     let version = version_of(parsed.version)?;
     // "HTTP/1.x" SP 3DIGIT [ SP reason ] CR LF; the second space is often left out
-    let line_end = match memchr::memchr(b'\n', &bytes) {
+    let line_end = match memchr::memchr(b'\n', bytes) {
         Some(lf) if lf >= 13 && bytes[lf - 1] == b'\r' => lf + 1,
         _ => return Err(CodecError::at(Rule::LineEnd, 0)),
     };
     let reason = Span::new((line_end - 2).min(13), line_end - 2);
-    let (fields, options) = fields_of(&bytes, line_end, parsed.headers, table)?;
-    Ok(ResponseHead { head: Head { fields, version, options, bytes }, status, reason })
+    let (fields, options) = fields_of(bytes, line_end, parsed.headers, table)?;
+    Ok(ResponseLines { version, status, reason, fields, options })
+}
+
+/// A head that trickles in is refused at its first lone LF; one that comes whole is refused by the same rule, whatever
+/// else is wrong with it.
+fn first_fault(bytes: &[u8], error: CodecError) -> CodecError {
+    bare_line_feed(bytes, 0).map_or(error, |offset| CodecError::at(Rule::LineEnd, offset))
 }
 
 fn version_of(minor: Option<u8>) -> Result<Version, CodecError> {

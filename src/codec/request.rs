@@ -5,7 +5,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use super::body::{BodyEvent, BodyReader};
 use super::error::{CodecError, Rule};
 use super::head::{FieldTable, RequestHead, split_request};
-use super::{Progress, bare_line_feed, head_end};
+use super::{Progress, head_end_within};
 use crate::base::limits::LEADING_EMPTY_LINES_MAX;
 
 /// What a request consists of.
@@ -75,19 +75,9 @@ impl RequestReader {
     }
 
     fn head(&mut self, input: &mut BytesMut) -> Result<Progress<RequestEvent>, CodecError> {
-        let searched_from = self.scanned;
-        let Some(end) = head_end(input, &mut self.scanned) else {
-            if let Some(offset) = bare_line_feed(input, searched_from) {
-                return Err(CodecError::at(Rule::LineEnd, offset));
-            }
-            if input.len() > self.head_bytes_max {
-                return Err(CodecError::at(Rule::HeadMax, self.head_bytes_max));
-            }
+        let Some(end) = head_end_within(input, &mut self.scanned, self.head_bytes_max)? else {
             return Ok(Progress::NeedMore);
         };
-        if end > self.head_bytes_max {
-            return Err(CodecError::at(Rule::HeadMax, self.head_bytes_max));
-        }
         let head = split_request(input.split_to(end).freeze(), std::mem::take(&mut self.table))?;
         self.state = State::Body(BodyReader::new(head.framing()));
         Ok(Progress::Ready(RequestEvent::Head(head)))

@@ -6,7 +6,7 @@ use super::body::{BodyEvent, BodyReader};
 use super::error::{CodecError, Rule};
 use super::framing::{Framing, response_framing};
 use super::head::{FieldTable, Method, ResponseHead, Reuse, split_response};
-use super::{Progress, bare_line_feed, head_end};
+use super::{Progress, head_end_within};
 use crate::base::limits::{HEAD_BYTES_MAX, INTERIM_ANSWERS_MAX};
 
 /// What a response consists of.
@@ -84,19 +84,9 @@ impl ResponseReader {
         asked: Method,
         interim: usize,
     ) -> Result<Progress<ResponseEvent>, CodecError> {
-        let searched_from = self.scanned;
-        let Some(end) = head_end(input, &mut self.scanned) else {
-            if let Some(offset) = bare_line_feed(input, searched_from) {
-                return Err(CodecError::at(Rule::LineEnd, offset));
-            }
-            if input.len() > HEAD_BYTES_MAX {
-                return Err(CodecError::at(Rule::HeadMax, HEAD_BYTES_MAX));
-            }
+        let Some(end) = head_end_within(input, &mut self.scanned, HEAD_BYTES_MAX)? else {
             return Ok(Progress::NeedMore);
         };
-        if end > HEAD_BYTES_MAX {
-            return Err(CodecError::at(Rule::HeadMax, HEAD_BYTES_MAX));
-        }
         let head = split_response(input.split_to(end).freeze(), std::mem::take(&mut self.table))?;
         match head.status() {
             // Nobody asked for another protocol: Upgrade never passes.

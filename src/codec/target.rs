@@ -9,13 +9,15 @@ use crate::base::limits::TARGET_BYTES_MAX;
 pub(super) struct Target {
     authority: Option<(u32, u32)>,
     path: (u32, u32),
+    /// What stands for an empty path.
+    root: &'static [u8],
 }
 
 impl Target {
-    /// Path and query; an absolute target without a path asks for `/` (RFC 9112 §3.2.2).
+    /// Path and query; an absolute target without a path asks for `/`, and OPTIONS for `*` (RFC 9112 §3.2.4).
     pub(super) fn path_and_query<'h>(&self, bytes: &'h [u8]) -> &'h [u8] {
         let path = &bytes[self.path.0 as usize..self.path.1 as usize];
-        if path.is_empty() { b"/" } else { path }
+        if path.is_empty() { self.root } else { path }
     }
 
     /// The authority of an absolute target.
@@ -41,9 +43,13 @@ pub(super) fn split_target(
         return Err(CodecError::at(Rule::Target, start + bad));
     }
     let span = |from: usize, to: usize| ((start + from) as u32, (start + to) as u32);
-    let whole = Target { authority: None, path: span(0, target.len()) };
+    let root: &[u8] = if method == Method::Options { b"*" } else { b"/" };
+    let whole = Target { authority: None, path: span(0, target.len()), root };
     match (method, target.first()) {
-        (Method::Connect, _) if is_authority(target) => Ok(whole),
+        // The port must be there (RFC 9110 §9.3.6).
+        (Method::Connect, _) if split_authority(target).is_some_and(|(_, port)| !port.is_empty()) => {
+            Ok(whole)
+        }
         (Method::Options, Some(b'*')) if target.len() == 1 => Ok(whole),
         (_, Some(b'/')) if method != Method::Connect => Ok(whole),
         _ if method != Method::Connect => {
@@ -55,7 +61,7 @@ pub(super) fn split_target(
                 return Err(CodecError::at(Rule::Target, start + scheme));
             }
             let slash = scheme + length;
-            Ok(Target { authority: Some(span(scheme, slash)), path: span(slash, target.len()) })
+            Ok(Target { authority: Some(span(scheme, slash)), path: span(slash, target.len()), root })
         }
         _ => Err(CodecError::at(Rule::Target, start)),
     }
@@ -68,32 +74,46 @@ fn scheme_length(target: &[u8]) -> Option<usize> {
         .map(<[u8]>::len)
 }
 
-/// Whether `value` is `host [":" port]` (RFC 3986 §3.2, without user information).
+/// Whether `value` is `host [":" port]`.
 pub(super) fn is_authority(value: &[u8]) -> bool {
-    let (host, port) = match value {
-        [b'[', rest @ ..] => match memchr::memchr(b']', rest) {
-            Some(close)
-                if rest[..close].iter().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.')) =>
-            {
-                (&rest[..close], &rest[close + 1..])
-            }
-            _ => return false,
-        },
+    split_authority(value).is_some()
+}
+
+/// Host and port of `host [":" port]`, without user information (RFC 3986 §3.2); an absent port is empty.
+///
+/// Refuses, beyond the grammar: ports that no socket has, IPv6 literals that are no address, literals of a future
+/// version, and commas, at which others split a list of hosts.
+fn split_authority(value: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (host, rest) = match value {
+        [b'[', rest @ ..] => {
+            let close = memchr::memchr(b']', rest)?;
+            let literal = std::str::from_utf8(&rest[..close]).ok()?;
+            literal.parse::<std::net::Ipv6Addr>().ok()?;
+            value.split_at(close + 2)
+        }
         _ => {
-            let colon = memchr::memchr(b':', value).unwrap_or(value.len());
-            let host = &value[..colon];
-            if !host.iter().all(|b| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(b)) {
-                return false;
-            }
-            (host, &value[colon..])
+            let (name, rest) = value.split_at(memchr::memchr(b':', value).unwrap_or(value.len()));
+            (is_name(name).then_some(name)?, rest)
         }
     };
-    let port_is_good = match port {
-        [] => true,
-        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
-        _ => false,
+    let port = match rest {
+        [b':', digits @ ..] if digits.iter().all(u8::is_ascii_digit) => digits,
+        [] => rest,
+        _ => return None,
     };
-    !host.is_empty() && port_is_good
+    let is_port =
+        port.is_empty() || std::str::from_utf8(port).is_ok_and(|digits| digits.parse::<u16>().is_ok());
+    (!host.is_empty() && is_port).then_some((host, port))
+}
+
+/// Whether `name` is a registered name or an IPv4 address (RFC 3986 §3.2.2), without commas.
+fn is_name(name: &[u8]) -> bool {
+    let is_escape =
+        |at: usize| name.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
+    name.iter().enumerate().all(|(at, b)| match b {
+        b'%' => is_escape(at),
+        _ => b.is_ascii_alphanumeric() || b"-._~!$&'()*+;=".contains(b),
+    })
 }
 
 #[cfg(test)]
@@ -113,6 +133,7 @@ mod tests {
         assert_eq!(split(Method::Get, "/a?b"), Some((None, "/a?b".into())));
         assert_eq!(split(Method::Get, "http://h:1/a?b"), Some((host("h:1"), "/a?b".into())));
         assert_eq!(split(Method::Get, "HTTP://h"), Some((host("h"), "/".into())));
+        assert_eq!(split(Method::Options, "http://h"), Some((host("h"), "*".into())));
         assert_eq!(split(Method::Options, "*"), Some((None, "*".into())));
         assert_eq!(split(Method::Connect, "h:443"), Some((None, "h:443".into())));
     }
@@ -140,7 +161,21 @@ mod tests {
         for good in ["h", "h:1", "127.0.0.1:80", "[::1]:80", "[::1]", "a_b.c", "h:"] {
             assert!(is_authority(good.as_bytes()), "{good}");
         }
-        for bad in ["", ":1", "h:x", "h:123456", "[::1", "[g]", "a b", "u@h", "h/x", "h:1:2"] {
+        for bad in [
+            "",
+            ":1",
+            "h:x",
+            "h:65536",
+            "[::1",
+            "[g]",
+            "a b",
+            "u@h",
+            "h/x",
+            "h:1:2",
+            "a,b",
+            "a%2",
+            "[1::2::3]",
+        ] {
             assert!(!is_authority(bad.as_bytes()), "{bad}");
         }
     }

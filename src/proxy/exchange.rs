@@ -91,6 +91,9 @@ async fn steps(exchange: &mut Exchange, client: &mut Client, lane: &Rc<LaneState
             return End::Close;
         }
     };
+    if exchange.head.forwards_left() == Some(0) {
+        return respond::answer(&reply::last_stop(), exchange, client, lane).await;
+    }
     let plan = Rc::clone(&exchange.plan);
     match &plan.plan.routes[route].action {
         Action::Respond(reply) => respond::answer(reply, exchange, client, lane).await,

@@ -1,7 +1,7 @@
 //! The answer's way back: head and first bytes in one write, then one read, one write, until the end.
 
 use std::future::poll_fn;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -31,11 +31,13 @@ pub(super) async fn run(
 ) -> End {
     let mut relay = Relay::new(answer, exchange);
     let connection = relay.connection(exchange, client, lane);
+    let date = (!relay.answer.head.is_dated()).then(|| httpdate::fmt_http_date(SystemTime::now()));
     let said = DownstreamHead {
         framing: relay.framing,
         connection,
         request_id: exchange.request_id.as_str(),
         timing: exchange.plan.plan.observe.server_timing.then(|| exchange.tally.timing(Instant::now())),
+        date: date.as_deref(),
     };
     write_response(&mut client.out, &relay.answer.head, &said);
     exchange.tally.status = relay.answer.head.status();

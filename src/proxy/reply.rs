@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::base::fault::{Fault, FaultKind, Sent, Stage};
 use crate::base::limits::BODY_NESTING_MAX;
 use crate::codec::error::CodecError;
 use crate::codec::json::JsonFault;
-use crate::codec::reply::ErrorReply;
+use crate::codec::reply::{ErrorReply, LocalReply};
 
 fn error(status: u16, code: &'static str, message: impl Into<String>) -> ErrorReply {
     let should_retry = (status == 408 || status == 429 || status >= 500).then_some(false);
@@ -57,6 +59,11 @@ pub(super) fn other_methods(methods: &[String]) -> ErrorReply {
 /// The answer to CONNECT and TRACE.
 pub(super) fn method_not_implemented() -> ErrorReply {
     error(501, "not_implemented", "CONNECT and TRACE are not implemented by this gateway.")
+}
+
+/// The answer to OPTIONS that may be forwarded no further: we are its recipient (RFC 9110 §7.6.2).
+pub(super) fn last_stop() -> LocalReply {
+    LocalReply { status: 204, content_type: Bytes::new(), fields: Vec::new(), body: Bytes::new() }
 }
 
 /// The answer to any expectation but `100-continue`.

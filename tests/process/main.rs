@@ -1,6 +1,9 @@
 //! The real program between scripted raw-byte peers, one file per story; the driver comes from CORELANE_TEST_IO.
 
 mod admin;
+#[path = "../support/cases.rs"]
+#[allow(dead_code, reason = "the codec's readers look at columns that nobody sees outside")]
+mod cases;
 mod crowd;
 mod forwarding;
 mod headers;
@@ -14,3 +17,5 @@ mod restarting;
 mod routing;
 mod streaming;
 mod support;
+mod table;
+mod wire;
