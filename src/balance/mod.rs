@@ -48,6 +48,21 @@ pub enum BalancerKind {
     LeastWork,
 }
 
+impl BalancerKind {
+    /// All kinds, by their names in configuration.
+    pub const ALL: [(&str, Self); 3] =
+        [("round-robin", Self::RoundRobin), ("random", Self::Random), ("least-work", Self::LeastWork)];
+
+    /// Its name in configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RoundRobin => "round-robin",
+            Self::Random => "random",
+            Self::LeastWork => "least-work",
+        }
+    }
+}
+
 /// One lane's balancer of one cluster.
 #[derive(Debug)]
 pub enum Balancer {

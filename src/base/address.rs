@@ -13,6 +13,16 @@ pub enum Address {
     Unix(PathBuf),
 }
 
+impl Address {
+    /// What a client that connects here writes into Host; `localhost` for a Unix socket.
+    pub fn authority(&self) -> String {
+        match self {
+            Self::Tcp(address) => address.to_string(),
+            Self::Unix(_) => "localhost".to_owned(),
+        }
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -3,6 +3,7 @@
 
 mod check;
 mod demo;
+mod explain;
 mod run;
 mod sim;
 
@@ -26,6 +27,8 @@ enum Command {
     Demo(demo::Demo),
     /// Validates configuration files and prints every problem.
     Check(check::Check),
+    /// Tells which route, cluster and endpoint a request would meet, without sending it.
+    Explain(explain::Explain),
     /// A simulated inference server, good enough to test a gateway.
     Sim(sim::Sim),
 }
@@ -36,6 +39,7 @@ pub fn main() -> ExitCode {
         Command::Run(command) => command.run(),
         Command::Demo(command) => command.run(),
         Command::Check(command) => command.run(),
+        Command::Explain(command) => command.run(),
         Command::Sim(command) => command.run(),
     };
     ExitCode::from(code)

@@ -27,15 +27,15 @@ pub struct ErrorReply {
     /// The machine-readable code.
     pub code: &'static str,
     /// What happened and what to do, for a person. Names nothing internal.
-    pub message: String,
+    pub message: Box<str>,
     /// `proxy-status` error type (RFC 9209 §2.3), where the upstream is the cause.
     pub proxy_status: Option<&'static str>,
     /// Whether a client may safely send the request again; said on 408, 429 and 5xx.
     pub should_retry: Option<bool>,
     /// Methods for `allow`, on 405.
-    pub allow: Option<String>,
+    pub allow: Option<Box<str>>,
     /// The member of the body that is at fault.
-    pub param: Option<String>,
+    pub param: Option<Box<str>>,
     /// When trying again makes sense.
     pub retry_after: Option<Duration>,
 }
@@ -68,7 +68,7 @@ impl ErrorReply {
             fields.push(("retry-after-ms", pause.as_millis().to_string()));
         }
         if let Some(methods) = self.allow {
-            fields.push(("allow", methods));
+            fields.push(("allow", methods.into()));
         }
         LocalReply {
             status: self.status,

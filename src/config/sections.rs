@@ -145,13 +145,7 @@ pub(super) fn clusters(value: Value<'_, '_>) -> Vec<ClusterConfig> {
                 Vec::new()
             }
         };
-        let balance = table.take("balance").and_then(|value| {
-            value.word(&[
-                ("round-robin", BalancerKind::RoundRobin),
-                ("random", BalancerKind::Random),
-                ("least-work", BalancerKind::LeastWork),
-            ])
-        });
+        let balance = table.take("balance").and_then(|value| value.word(&BalancerKind::ALL));
         let host = table
             .take("host")
             .and_then(|value| value.word(&[("endpoint", HostRule::Endpoint), ("keep", HostRule::Keep)]));

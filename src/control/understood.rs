@@ -5,7 +5,6 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::Control;
-use crate::balance::BalancerKind;
 use crate::base::choice::{HalfClose, HostRule, LogTarget, ProxyProtocol};
 use crate::metrics::access::Format;
 use crate::plan::{Action, ClusterPlan, ObservePlan, Plan, RoutePlan};
@@ -94,11 +93,6 @@ fn cluster(plan: &Plan, cluster: &ClusterPlan) -> Value {
             json!({ "url": endpoint.url, "addresses": addresses, "weight": endpoint.weight })
         })
         .collect();
-    let balance = match cluster.balancer {
-        BalancerKind::RoundRobin => "round-robin",
-        BalancerKind::Random => "random",
-        BalancerKind::LeastWork => "least-work",
-    };
     let host = match cluster.host {
         HostRule::Endpoint => "endpoint",
         HostRule::Keep => "keep",
@@ -109,7 +103,7 @@ fn cluster(plan: &Plan, cluster: &ClusterPlan) -> Value {
     };
     json!({
         "endpoints": endpoints,
-        "balance": balance,
+        "balance": cluster.balancer.name(),
         "host": host,
         "timeout": {
             "connect": duration(Some(cluster.timeouts.connect)),

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use bytes::BufMut;
 
+use super::decide::{Identity, write_upstream};
 use super::downstream::Client;
 use super::ear::{Ear, Interrupt};
 use super::exchange::Exchange;
@@ -21,12 +22,12 @@ use crate::base::time::{deadline, earlier};
 use crate::cluster::dispatch::{Connection, Failure};
 use crate::codec::Progress;
 use crate::codec::chunked::{write_chunk, write_last_chunk};
-use crate::codec::encode::{UpstreamHead, write_interim, write_request};
+use crate::codec::encode::write_interim;
 use crate::codec::framing::Framing;
 use crate::codec::head::{ResponseHead, Version};
 use crate::codec::request::RequestEvent;
 use crate::net::connect::connect_any;
-use crate::plan::{HostRule, Timeouts};
+use crate::plan::Timeouts;
 
 /// An answer that began: its head is read, its body is still with the upstream.
 pub(super) struct Answer {
@@ -174,30 +175,15 @@ async fn converse(
 }
 
 fn write_head(exchange: &Exchange, client: &Client, upstream: &mut Upstream, id: EndpointId) {
-    let plan = &exchange.plan.plan;
-    let endpoint = &plan.endpoints[id];
-    let authority = exchange.head.authority();
-    let host = match plan.clusters[endpoint.cluster].host {
-        HostRule::Keep if !authority.is_empty() => authority,
-        HostRule::Keep | HostRule::Endpoint => endpoint.host.as_bytes(),
-    };
-    let client_target = exchange.head.path_and_query();
-    let target = match exchange.tally.route {
-        Some(route) => plan.routes[route].rewrite.apply(client_target),
-        None => client_target.into(),
-    };
-    let said = UpstreamHead {
-        base: &endpoint.base,
-        target: &target,
-        // Where we hold the body, we have said 100 ourselves.
-        expects: exchange.held.is_none(),
-        host,
+    upstream.out.clear();
+    let route = exchange.tally.route.expect("a request is forwarded by the route that was found for it");
+    let identity = Identity {
         sender: &client.sender,
         trace: &exchange.trace,
         request_id: exchange.request_id.as_str(),
+        is_held: exchange.held.is_some(),
     };
-    upstream.out.clear();
-    write_request(&mut upstream.out, &exchange.head, &said);
+    write_upstream(&mut upstream.out, &exchange.plan.plan, (route, id), &exchange.head, &identity);
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -198,7 +198,7 @@ impl Client {
 
     /// Answers what is not even a request, then closes.
     async fn refuse(&mut self, refusal: ErrorReply, lane: &LaneState) -> End {
-        let id = lane.request_id(None);
+        let id = lane.request_id(None, false);
         log::refused(self, lane, id.as_str(), refusal.status, refusal.code);
         let reply = refusal.into_reply(id.as_str());
         let date = httpdate::fmt_http_date(SystemTime::now());

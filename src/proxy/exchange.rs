@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::action::{forward, respond};
+use super::decide::{self, Found};
 use super::downstream::{Arrival, Client, End};
 use super::hold::{self, Held};
 use super::log;
@@ -17,14 +18,12 @@ use crate::base::ids::RouteId;
 use crate::base::summary::Ended;
 use crate::codec::Progress;
 use crate::codec::error::CodecError;
-use crate::codec::field::FieldName;
 use crate::codec::framing::Framing;
-use crate::codec::head::{Method, RequestHead, Version};
+use crate::codec::head::RequestHead;
 use crate::codec::reply::ErrorReply;
 use crate::codec::request::RequestEvent;
 use crate::codec::trace::TraceContext;
 use crate::plan::Action;
-use crate::route::Lookup;
 
 /// What is carried from step to step.
 pub(super) struct Exchange {
@@ -61,7 +60,7 @@ pub(super) async fn run(
     }
     let is_trusted = client.sender.is_trusted;
     let mut exchange = Exchange {
-        request_id: lane.request_id(head.head().value(FieldName::XRequestId).filter(|_| is_trusted)),
+        request_id: lane.request_id(Some(head.head()), is_trusted),
         trace: lane.trace(head.head(), is_trusted),
         head,
         plan: lane.plan(),
@@ -85,7 +84,7 @@ pub(super) async fn run(
 async fn steps(exchange: &mut Exchange, client: &mut Client, lane: &Rc<LaneState>) -> End {
     let route = match find_route(exchange, client, lane).await {
         Ok(route) => route,
-        Err(Stop::Refuse(refusal)) => return respond::refuse(*refusal, exchange, client, lane).await,
+        Err(Stop::Refuse(refusal)) => return respond::refuse(refusal, exchange, client, lane).await,
         Err(Stop::ClientLeft) => {
             exchange.ended = Ended::ClientLeft;
             return End::Close;
@@ -107,39 +106,26 @@ async fn steps(exchange: &mut Exchange, client: &mut Client, lane: &Rc<LaneState
 /// Why there is no route for a request.
 pub(super) enum Stop {
     /// The client is told.
-    Refuse(Box<ErrorReply>),
+    Refuse(ErrorReply),
     /// Nobody is left to be told.
     ClientLeft,
 }
 
 impl From<ErrorReply> for Stop {
     fn from(refusal: ErrorReply) -> Self {
-        Self::Refuse(Box::new(refusal))
+        Self::Refuse(refusal)
     }
 }
 
 /// The route: what the head alone decides, or head and body together.
 async fn find_route(exchange: &mut Exchange, client: &mut Client, lane: &LaneState) -> Result<RouteId, Stop> {
-    let head = &exchange.head;
-    if matches!(head.method(), Method::Connect | Method::Trace) {
-        return Err(reply::method_not_implemented().into());
-    }
-    // An expectation in HTTP/1.0 is ignored (RFC 9110 §10.1.1).
-    if head.head().version() == Version::Http11
-        && head.head().values(FieldName::Expect).any(|value| !value.eq_ignore_ascii_case(b"100-continue"))
-    {
-        return Err(reply::expectation().into());
-    }
-    let route = match exchange.plan.plan.table.find(head) {
-        Lookup::Route(route) => route,
-        Lookup::NeedBody(rules) => {
+    let route = match decide::by_head(&exchange.plan.plan, &exchange.head)? {
+        Found::Route(route) => route,
+        Found::NeedBody(rules) => {
             let decided = hold::decide(exchange, client, lane, rules).await;
             exchange.tally.phases.hold = exchange.tally.arrival.complete.elapsed();
             decided?
         }
-        Lookup::NotFound => return Err(reply::no_route().into()),
-        Lookup::OtherMethods(methods) => return Err(reply::other_methods(&methods).into()),
-        Lookup::BadPath => return Err(reply::bad_path().into()),
     };
     exchange.tally.route = Some(route);
     exchange.plan.recorder.borrow_mut().routes[route].started += 1;

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
+use super::decide;
 use super::downstream::Client;
 use super::ear::Interrupt;
 use super::exchange::{Exchange, Stop};
@@ -16,7 +17,7 @@ use crate::board::buffered::Reservation;
 use crate::codec::Progress;
 use crate::codec::framing::Framing;
 use crate::codec::request::RequestEvent;
-use crate::route::body::{BodyRules, BodyScanner, BodySeen, Decision, Kind, kind};
+use crate::route::body::{BodyRules, BodyScanner, BodySeen, Kind, kind};
 
 /// A whole body, held; its room is given back with it.
 pub(super) struct Held {
@@ -74,13 +75,10 @@ pub(super) async fn decide(
 ) -> Result<RouteId, Stop> {
     let plan = Rc::clone(&exchange.plan);
     let plan = &plan.plan;
-    let kind = kind(&exchange.head);
-    if kind != Kind::Plain {
-        let decision = plan.table.decide(rules, &exchange.head, BodySeen::Nothing);
-        return route(decision, kind);
+    if kind(&exchange.head) != Kind::Plain {
+        return Ok(decide::by_body(plan, rules, &exchange.head, BodySeen::Nothing)?);
     }
-    let possible = plan.table.possible(rules, &exchange.head);
-    exchange.body_max = possible.map(|route| plan.routes[route].body_max).max().unwrap_or(0);
+    exchange.body_max = decide::body_max(plan, rules, &exchange.head);
     let need = match exchange.head.framing() {
         Framing::Length(length) if length > exchange.body_max => {
             return Err(reply::body_too_large(exchange.body_max).into());
@@ -102,20 +100,9 @@ pub(super) async fn decide(
     read(exchange, client, &mut held, &mut scanner).await?;
     held.close_piece();
     let seen = scanner.finish().map_err(reply::of_json)?;
-    let decision = plan.table.decide(rules, &exchange.head, seen);
+    let route = decide::by_body(plan, rules, &exchange.head, seen)?;
     exchange.held = Some(held);
-    route(decision, kind)
-}
-
-fn route(decision: Decision, kind: Kind) -> Result<RouteId, Stop> {
-    let refusal = match decision {
-        Decision::Route(route) => return Ok(route),
-        Decision::NoBody if kind == Kind::Encoded => reply::encoded_body(),
-        Decision::NoBody => reply::no_body(),
-        Decision::NoModel => reply::no_model(),
-        Decision::NoRoute => reply::no_route(),
-    };
-    Err(refusal.into())
+    Ok(route)
 }
 
 /// Waits for its turn to hold `need` bytes. Granted turns are seen on the lane's tick.

@@ -5,6 +5,7 @@
 //! | read until a head is complete | `downstream` |
 //! | take the plan, find the route, run its action, record the end | `exchange` |
 //! | read and hold a body that the route depends on | `hold` |
+//! | decide what head and body decide, and write the head that goes upstream | `decide`; `explain` asks it too |
 //! | ask `cluster::dispatch` whom to try | `action/forward` |
 //! | take a pooled connection or connect; send head and body; wait for the response head | `attempt`, `upstream` |
 //! | relay the body, watch token boundaries | `relay` |
@@ -15,9 +16,11 @@
 
 pub mod action;
 mod attempt;
+mod decide;
 pub mod downstream;
 mod ear;
 mod exchange;
+pub mod explain;
 mod hold;
 mod log;
 mod pace;

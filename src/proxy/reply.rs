@@ -10,7 +10,7 @@ use crate::codec::error::CodecError;
 use crate::codec::json::JsonFault;
 use crate::codec::reply::{ErrorReply, LocalReply};
 
-fn error(status: u16, code: &'static str, message: impl Into<String>) -> ErrorReply {
+fn error(status: u16, code: &'static str, message: impl Into<Box<str>>) -> ErrorReply {
     let should_retry = (status == 408 || status == 429 || status >= 500).then_some(false);
     ErrorReply {
         status,
@@ -53,7 +53,7 @@ pub(super) fn no_route() -> ErrorReply {
 pub(super) fn other_methods(methods: &[String]) -> ErrorReply {
     let allow = methods.join(", ");
     let message = format!("This path does not take this method; use one of: {allow}.");
-    ErrorReply { allow: Some(allow), ..error(405, "method_not_allowed", message) }
+    ErrorReply { allow: Some(allow.into()), ..error(405, "method_not_allowed", message) }
 }
 
 /// The answer to CONNECT and TRACE.
@@ -96,7 +96,7 @@ pub(super) fn encoded_body() -> ErrorReply {
 /// The answer to a model that no route serves.
 pub(super) fn no_model() -> ErrorReply {
     let message = "No route serves this model; ask /v1/models which there are.";
-    ErrorReply { param: Some("model".to_owned()), ..error(404, "model_not_found", message) }
+    ErrorReply { param: Some("model".into()), ..error(404, "model_not_found", message) }
 }
 
 /// The answer to a body that cannot be understood.

@@ -15,6 +15,7 @@ use crate::base::limits::REQUEST_ID_BYTES_MAX;
 use crate::base::rng::Rng;
 use crate::board::loads::EndpointLoad;
 use crate::cluster::Cluster;
+use crate::codec::field::FieldName;
 use crate::codec::head::Head;
 use crate::codec::trace::TraceContext;
 use crate::metrics::recorder::Recorder;
@@ -112,8 +113,8 @@ impl LaneState {
     }
 
     /// The id of an exchange: what a trusted sender gave it, else 128 bits in lower-case hex.
-    pub fn request_id(&self, given: Option<&[u8]>) -> RequestId {
-        given.and_then(RequestId::given).unwrap_or_else(|| {
+    pub fn request_id(&self, head: Option<&Head>, is_trusted: bool) -> RequestId {
+        head.and_then(|head| RequestId::given(head, is_trusted)).unwrap_or_else(|| {
             let mut rng = self.rng.borrow_mut();
             RequestId::new(rng.next_u64(), rng.next_u64())
         })
@@ -149,7 +150,8 @@ pub struct RequestId {
 const _: () = assert!(REQUEST_ID_BYTES_MAX <= u8::MAX as usize, "a length fits one byte");
 
 impl RequestId {
-    fn new(high: u64, low: u64) -> Self {
+    /// 128 bits in lower-case hex.
+    pub fn new(high: u64, low: u64) -> Self {
         let mut text = [0; REQUEST_ID_BYTES_MAX];
         for (position, digit) in text[..32].iter_mut().enumerate() {
             let half = if position < 16 { high } else { low };
@@ -158,8 +160,9 @@ impl RequestId {
         Self { text, length: 32 }
     }
 
-    /// An id that somebody else made, if it is short and plain.
-    fn given(id: &[u8]) -> Option<Self> {
+    /// The id that a trusted sender made, if it is short and plain.
+    pub fn given(head: &Head, is_trusted: bool) -> Option<Self> {
+        let id = head.value(FieldName::XRequestId).filter(|_| is_trusted)?;
         let is_plain = !id.is_empty() && id.iter().all(u8::is_ascii_graphic);
         let mut text = [0; REQUEST_ID_BYTES_MAX];
         text.get_mut(..id.len()).filter(|_| is_plain)?.copy_from_slice(id);

@@ -5,6 +5,7 @@ mod admin;
 #[allow(dead_code, reason = "the codec's readers look at columns that nobody sees outside")]
 mod cases;
 mod crowd;
+mod explaining;
 mod forwarding;
 mod headers;
 mod lanes;

@@ -1,0 +1,100 @@
+//! What is decided of a request before anything is sent: pure, and the same for the data path and `corelane explain`.
+
+use bytes::BytesMut;
+
+use super::reply;
+use crate::base::ids::{EndpointId, RouteId};
+use crate::codec::encode::{UpstreamHead, write_request};
+use crate::codec::field::FieldName;
+use crate::codec::forwarded::Sender;
+use crate::codec::head::{Method, RequestHead, Version};
+use crate::codec::reply::ErrorReply;
+use crate::codec::trace::TraceContext;
+use crate::plan::{HostRule, Plan};
+use crate::route::Lookup;
+use crate::route::body::{BodyRules, BodySeen, Decision, Kind, kind};
+
+/// What the head decides.
+pub(super) enum Found {
+    /// This route.
+    Route(RouteId),
+    /// The body decides.
+    NeedBody(BodyRules),
+}
+
+/// The route, as far as the head decides it, or why there is none.
+pub(super) fn by_head(plan: &Plan, head: &RequestHead) -> Result<Found, ErrorReply> {
+    if matches!(head.method(), Method::Connect | Method::Trace) {
+        return Err(reply::method_not_implemented());
+    }
+    // An expectation in HTTP/1.0 is ignored (RFC 9110 §10.1.1).
+    if head.head().version() == Version::Http11
+        && head.head().values(FieldName::Expect).any(|value| !value.eq_ignore_ascii_case(b"100-continue"))
+    {
+        return Err(reply::expectation());
+    }
+    match plan.table.find(head) {
+        Lookup::Route(route) => Ok(Found::Route(route)),
+        Lookup::NeedBody(rules) => Ok(Found::NeedBody(rules)),
+        Lookup::NotFound => Err(reply::no_route()),
+        Lookup::OtherMethods(methods) => Err(reply::other_methods(&methods)),
+        Lookup::BadPath => Err(reply::bad_path()),
+    }
+}
+
+/// The route that head and body decide together, or why there is none.
+pub(super) fn by_body(
+    plan: &Plan,
+    rules: BodyRules,
+    head: &RequestHead,
+    seen: BodySeen<'_>,
+) -> Result<RouteId, ErrorReply> {
+    match plan.table.decide(rules, head, seen) {
+        Decision::Route(route) => Ok(route),
+        Decision::NoBody if kind(head) == Kind::Encoded => Err(reply::encoded_body()),
+        Decision::NoBody => Err(reply::no_body()),
+        Decision::NoModel => Err(reply::no_model()),
+        Decision::NoRoute => Err(reply::no_route()),
+    }
+}
+
+/// Longest body of any route that is still possible.
+pub(super) fn body_max(plan: &Plan, rules: BodyRules, head: &RequestHead) -> u64 {
+    let possible = plan.table.possible(rules, head);
+    possible.map(|route| plan.routes[route].body_max).max().unwrap_or(0)
+}
+
+/// Who asks, in which trace, under which id: what a head that goes upstream says of the exchange.
+pub(super) struct Identity<'a> {
+    pub(super) sender: &'a Sender,
+    pub(super) trace: &'a TraceContext,
+    pub(super) request_id: &'a str,
+    /// Whether the body is held: then an expectation was met already.
+    pub(super) is_held: bool,
+}
+
+/// Appends the head that goes to `endpoint`.
+pub(super) fn write_upstream(
+    out: &mut BytesMut,
+    plan: &Plan,
+    (route, endpoint): (RouteId, EndpointId),
+    head: &RequestHead,
+    identity: &Identity<'_>,
+) {
+    let endpoint = &plan.endpoints[endpoint];
+    let authority = head.authority();
+    let host = match plan.clusters[endpoint.cluster].host {
+        HostRule::Keep if !authority.is_empty() => authority,
+        HostRule::Keep | HostRule::Endpoint => endpoint.host.as_bytes(),
+    };
+    let said = UpstreamHead {
+        base: &endpoint.base,
+        target: &plan.routes[route].rewrite.apply(head.path_and_query()),
+        expects: !identity.is_held,
+        host,
+        sender: identity.sender,
+        trace: identity.trace,
+        request_id: identity.request_id,
+    };
+    write_request(out, head, &said);
+}

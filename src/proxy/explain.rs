@@ -1,0 +1,145 @@
+//! What would become of a request, told without sending it: the data path's own deciders, one after the other.
+
+use bytes::{Bytes, BytesMut};
+
+use super::decide::{self, Found, Identity};
+use super::reply;
+use super::state::RequestId;
+use crate::base::ids::{ClusterId, EndpointId, RouteId};
+use crate::codec::Progress;
+use crate::codec::forwarded::Sender;
+use crate::codec::framing::Framing;
+use crate::codec::head::RequestHead;
+use crate::codec::reply::ErrorReply;
+use crate::codec::request::{RequestEvent, RequestReader};
+use crate::codec::trace::TraceContext;
+use crate::plan::{Action, Plan};
+use crate::route::body::{BodyScanner, BodySeen, Kind, kind};
+
+/// What would become of a request.
+pub struct Explained {
+    /// The route, if one was found.
+    pub route: Option<RouteId>,
+    /// What happens.
+    pub outcome: Outcome,
+}
+
+/// What happens to a request.
+pub enum Outcome {
+    /// The gateway refuses it.
+    Refused(ErrorReply),
+    /// The gateway answers with this status.
+    Answered(u16),
+    /// It is forwarded to one of these.
+    Forwarded(Vec<Target>),
+}
+
+/// One cluster that the request may go to.
+pub struct Target {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// Its share of the route's requests, of `shares` in all.
+    pub share: u32,
+    /// All shares of the route.
+    pub shares: u64,
+    /// Each endpoint with the head that it would get.
+    pub endpoints: Vec<(EndpointId, Bytes)>,
+}
+
+/// Explains `message`, a whole request as it would arrive from `sender`.
+pub fn explain(plan: &Plan, message: &[u8], sender: &Sender) -> Explained {
+    let mut route = None;
+    let outcome = follow(plan, message, sender, &mut route).unwrap_or_else(Outcome::Refused);
+    Explained { route, outcome }
+}
+
+fn follow(
+    plan: &Plan,
+    message: &[u8],
+    sender: &Sender,
+    route: &mut Option<RouteId>,
+) -> Result<Outcome, ErrorReply> {
+    let mut input = BytesMut::from(message);
+    let mut reader = RequestReader::new(plan.limits.head_bytes);
+    let head = match reader.next(&mut input).map_err(reply::of_codec)? {
+        Progress::Ready(RequestEvent::Head(head)) => head,
+        Progress::Ready(RequestEvent::Data(_) | RequestEvent::End) | Progress::NeedMore => {
+            return Err(reply::too_slow());
+        }
+    };
+    let mut is_held = false;
+    let found = match decide::by_head(plan, &head)? {
+        Found::Route(found) => found,
+        Found::NeedBody(rules) if kind(&head) != Kind::Plain => {
+            decide::by_body(plan, rules, &head, BodySeen::Nothing)?
+        }
+        Found::NeedBody(rules) => {
+            is_held = true;
+            let mut scanner = BodyScanner::new(&head, plan.table.wanted());
+            let max = decide::body_max(plan, rules, &head);
+            body(&mut reader, &mut input, &head, max, |data| scanner.feed(data).map_err(reply::of_json))?;
+            decide::by_body(plan, rules, &head, scanner.finish().map_err(reply::of_json)?)?
+        }
+    };
+    *route = Some(found);
+    let max = plan.routes[found].body_max;
+    if is_held {
+        // Its length was counted on the way, but against the largest limit.
+        let mut again = RequestReader::new(plan.limits.head_bytes);
+        let mut input = BytesMut::from(message);
+        let _ = again.next(&mut input);
+        body(&mut again, &mut input, &head, max, |_| Ok(()))?;
+    } else {
+        body(&mut reader, &mut input, &head, max, |_| Ok(()))?;
+    }
+    if head.forwards_left() == Some(0) {
+        return Ok(Outcome::Answered(reply::last_stop().status));
+    }
+    let targets = match &plan.routes[found].action {
+        Action::Respond(reply) => return Ok(Outcome::Answered(reply.status)),
+        Action::Forward(targets) => targets,
+    };
+    // Ids that are random in life are zero here.
+    let trace = TraceContext::of(head.head(), sender.is_trusted, [0, 0], 0);
+    let id = RequestId::given(head.head(), sender.is_trusted).unwrap_or_else(|| RequestId::new(0, 0));
+    let identity = Identity { sender, trace: &trace, request_id: id.as_str(), is_held };
+    let head_for = |endpoint: &EndpointId| {
+        let mut out = BytesMut::new();
+        decide::write_upstream(&mut out, plan, (found, *endpoint), &head, &identity);
+        (*endpoint, out.freeze())
+    };
+    let target = |(cluster, share): &(ClusterId, u32)| Target {
+        cluster: *cluster,
+        share: *share,
+        shares: targets.iter().map(|(_, share)| u64::from(*share)).sum(),
+        endpoints: plan.clusters[*cluster].endpoints.iter().map(head_for).collect(),
+    };
+    Ok(Outcome::Forwarded(targets.iter().filter(|(_, share)| *share > 0).map(target).collect()))
+}
+
+/// Reads the body to its end, which must not be longer than `max`.
+fn body(
+    reader: &mut RequestReader,
+    input: &mut BytesMut,
+    head: &RequestHead,
+    max: u64,
+    mut look: impl FnMut(&[u8]) -> Result<(), ErrorReply>,
+) -> Result<(), ErrorReply> {
+    if matches!(head.framing(), Framing::Length(length) if length > max) {
+        return Err(reply::body_too_large(max));
+    }
+    let mut length = 0;
+    loop {
+        match reader.next(input).map_err(reply::of_codec)? {
+            Progress::Ready(RequestEvent::Data(data)) => {
+                length += data.len() as u64;
+                if length > max {
+                    return Err(reply::body_too_large(max));
+                }
+                look(&data)?;
+            }
+            Progress::Ready(RequestEvent::End) => return Ok(()),
+            Progress::Ready(RequestEvent::Head(_)) | Progress::NeedMore => return Err(reply::too_slow()),
+        }
+    }
+}
