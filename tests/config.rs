@@ -33,11 +33,65 @@ fn every_example_compiles() {
 #[test]
 fn every_wrong_file_has_exactly_its_problems() {
     let wrong = files("tests/data/config/bad");
-    assert!(wrong.len() >= 12);
+    assert!(wrong.len() >= 60);
     for file in wrong {
         let output = check(&file);
         assert_eq!(output.status.code(), Some(2), "{}", file.display());
         let expected = std::fs::read_to_string(file.with_extension("problems")).unwrap();
         assert_eq!(String::from_utf8_lossy(&output.stderr), expected, "{}", file.display());
     }
+}
+
+#[test]
+fn the_defaults_of_the_example_are_those_of_no_file_at_all() {
+    use corelane::control::load::{Origin, Source, load};
+    let settings = |text: String| {
+        let plan = load(&Origin::new(Source::Text("f", text)), None).unwrap();
+        let shown = format!("{plan:?}");
+        // Behind the text itself and the time at which it was read.
+        shown[shown.find("server: ").unwrap()..].to_owned()
+    };
+    let example =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/corelane.toml")).unwrap();
+    let bare = "[cluster.chat]\nendpoints = [\"http://127.0.0.1:8000\", \"http://127.0.0.1:8001\"]\n\
+        [[route]]\nto = \"chat\"\n[[route]]\nmatch = { path = \"/shared\" }\nto = \"chat\"\n\
+        [[route]]\nmatch = { path = \"/ping\" }\nrespond = {}\n";
+    assert_eq!(settings(example), settings(bare.to_owned()));
+}
+
+fn schema() -> jsonschema::Validator {
+    let output = Command::new(env!("CARGO_BIN_EXE_corelane")).arg("schema").output().unwrap();
+    let schema: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    jsonschema::draft202012::new(&schema).unwrap()
+}
+
+/// A file as an editor hands it to a schema.
+fn tree(file: &Path) -> Option<serde_json::Value> {
+    let tree: toml::Value = toml::from_str(&std::fs::read_to_string(file).unwrap()).ok()?;
+    serde_json::to_value(tree).ok()
+}
+
+#[test]
+fn the_schema_takes_the_examples_and_refuses_what_it_can_see() {
+    let schema = schema();
+    for file in files("config") {
+        let errors: Vec<_> =
+            schema.iter_errors(&tree(&file).unwrap()).map(|error| error.to_string()).collect();
+        assert_eq!(errors, Vec::<String>::new(), "{}", file.display());
+    }
+    let mut seen = 0;
+    for file in files("tests/data/config/bad") {
+        let problems = std::fs::read_to_string(file.with_extension("problems")).unwrap();
+        // What is wrong with the value of one key shows in the schema; what two of them make together does not.
+        let is_visible =
+            ["unknown key", "cannot be of type", "must be a whole number", "cannot be \"6", "has no `"]
+                .iter()
+                .any(|what| problems.contains(what));
+        if let (true, Some(tree)) = (is_visible, tree(&file)) {
+            seen += 1;
+            assert!(!schema.is_valid(&tree), "{}", file.display());
+        }
+    }
+    assert!(seen >= 20, "{seen}");
 }

@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod explain;
 mod run;
+mod schema;
 mod sim;
 
 use std::process::ExitCode;
@@ -29,6 +30,8 @@ enum Command {
     Check(check::Check),
     /// Tells which route, cluster and endpoint a request would meet, without sending it.
     Explain(explain::Explain),
+    /// Prints the JSON Schema of the configuration, for editors.
+    Schema(schema::Schema),
     /// A simulated inference server, good enough to test a gateway.
     Sim(sim::Sim),
 }
@@ -40,6 +43,7 @@ pub fn main() -> ExitCode {
         Command::Demo(command) => command.run(),
         Command::Check(command) => command.run(),
         Command::Explain(command) => command.run(),
+        Command::Schema(command) => command.run(),
         Command::Sim(command) => command.run(),
     };
     ExitCode::from(code)

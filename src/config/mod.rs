@@ -2,9 +2,11 @@
 //!
 //! Reading reports all problems of a file at once and fills no default: that is compilation's part.
 
+pub mod keys;
 mod observe;
 mod reader;
 mod routes;
+pub mod schema;
 pub mod sections;
 pub mod text;
 pub mod units;
@@ -16,6 +18,7 @@ use crate::balance::BalancerKind;
 use crate::base::address::Address;
 use crate::base::choice::{HalfClose, HostRule, IoDriver, LogTarget, ProxyProtocol};
 use crate::base::network::Network;
+use crate::base::problem::Place;
 pub use crate::base::problem::Placed;
 use crate::metrics::access::Format;
 use crate::route::pattern::Pattern;
@@ -25,6 +28,8 @@ use url::EndpointUrl;
 /// A whole configuration.
 #[derive(Debug, Default)]
 pub struct Config {
+    /// Where it begins; none on the command line.
+    pub place: Option<Place>,
     /// `[server]`.
     pub server: ServerConfig,
     /// `[[listener]]`.

@@ -19,7 +19,10 @@ pub(super) fn observe(value: Value<'_, '_>) -> ObserveConfig {
 
 fn access_log(value: Value<'_, '_>) -> Option<Option<AccessLogConfig>> {
     if value.is_string() {
-        return value.word(&[("off", None::<()>)]).map(|_| None);
+        return value.parsed(|text| match text {
+            "off" => Ok(None),
+            _ => Err("write \"off\", or a table such as { to = \"stdout\" }".into()),
+        });
     }
     let mut table = value.table()?;
     let to = match table.take("to") {

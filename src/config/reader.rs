@@ -270,6 +270,8 @@ impl<'s, 't> Table<'s, 't> {
 
     /// Reports each key that was not taken.
     pub(super) fn finish(self) {
+        #[cfg(test)]
+        tests::note(self.name, &self.known);
         for (key, _) in self.entries() {
             if !self.known.contains(&key.value.as_str()) {
                 let within =
@@ -294,16 +296,137 @@ fn quoted(text: &str) -> String {
 
 /// What to write instead of `wrong`.
 pub(super) fn suggestion(wrong: &str, right: &[&str]) -> String {
-    let near = right
+    let distance = |word: &&str| strsim::damerau_levenshtein(wrong, word);
+    let least = right.iter().map(distance).min();
+    let nearest: Vec<_> = right
         .iter()
-        .map(|word| (strsim::damerau_levenshtein(wrong, word), word))
-        .filter(|(distance, word)| *distance <= 1 + word.len() / 4)
-        .min();
+        .filter(|word| Some(distance(word)) == least && distance(word) <= 1 + word.len() / 4)
+        .collect();
+    if let [word] = nearest[..] {
+        return format!("write `{word}`");
+    }
     let mut all: Vec<_> = right.iter().map(|word| format!("`{word}`")).collect();
     all.sort();
-    match near {
-        Some((_, word)) => format!("write `{word}`"),
-        None if all.is_empty() => "remove it".to_owned(),
-        None => format!("remove it, or use one of: {}", all.join(", ")),
+    match all.is_empty() {
+        true => "remove it".to_owned(),
+        false => format!("remove it, or use one of: {}", all.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use crate::config::keys::{Key, Kind, ROOT, Without};
+    use crate::config::text::read;
+
+    type Known = BTreeMap<String, BTreeSet<&'static str>>;
+
+    thread_local! {
+        /// Keys that tables were asked for, by the tables' names.
+        static KNOWN: RefCell<Known> = RefCell::default();
+    }
+
+    pub(super) fn note(table: &str, known: &[&'static str]) {
+        KNOWN.with_borrow_mut(|all| all.entry(table.to_owned()).or_default().extend(known));
+    }
+
+    const EXAMPLE: &str = include_str!("../../config/corelane.toml");
+
+    /// The annotated example with what is absent by default put in.
+    fn full() -> String {
+        EXAMPLE.replace("access_log = \"off\"", "# access_log").replace("# e.g. ", "")
+    }
+
+    /// Collects the tables of a tree of keys by the names under which the reader asks for their keys.
+    fn tables(name: &str, kind: &Kind, into: &mut Known) {
+        match kind {
+            Kind::Table(keys) => {
+                into.entry(name.to_owned()).or_default().extend(keys.iter().map(|key| key.name));
+                keys.iter().for_each(|key| tables(key.name, &key.kind, into));
+            }
+            Kind::List(item) => tables(name, item, into),
+            // The one table whose keys are names and whose values are tables is [cluster.NAME].
+            Kind::Named(item) => tables("chat", item, into),
+            Kind::Either(kinds) => kinds.iter().for_each(|kind| tables(name, kind, into)),
+            Kind::Text
+            | Kind::Choice(_)
+            | Kind::Number(..)
+            | Kind::Duration
+            | Kind::DurationOr(_)
+            | Kind::Size
+            | Kind::Share
+            | Kind::Truth => {}
+        }
+    }
+
+    #[test]
+    fn the_reader_asks_for_exactly_the_keys_there_are() {
+        KNOWN.take();
+        assert_eq!(read("corelane.toml", &full()).problems, []);
+        let mut expected = Known::new();
+        tables("", &Kind::Table(ROOT), &mut expected);
+        assert_eq!(KNOWN.take(), expected);
+    }
+
+    /// Looks for `key` below each value called so, and compares the defaults that the example shows.
+    fn shown(table: &toml::Value, keys: &[Key], at: &str, missing: &mut Vec<String>) {
+        for key in keys {
+            let path = format!("{at}.{}", key.name);
+            let values: Vec<&toml::Value> = match table {
+                toml::Value::Array(items) => items.iter().filter_map(|item| item.get(key.name)).collect(),
+                other => other.get(key.name).into_iter().collect(),
+            };
+            if values.is_empty() {
+                missing.push(path);
+                continue;
+            }
+            if let Without::Is(default) = key.without {
+                let default: serde_json::Value = serde_json::from_str(default).unwrap();
+                let shown = values.iter().any(|value| serde_json::to_value(value).unwrap() == default);
+                let is_replaced = key.name == "access_log";
+                if !shown && !is_replaced {
+                    missing.push(format!("{path}: not shown as {default}"));
+                }
+            }
+            for value in values {
+                inner(value, &key.kind, &path, missing);
+            }
+        }
+    }
+
+    fn inner(value: &toml::Value, kind: &Kind, path: &str, missing: &mut Vec<String>) {
+        match kind {
+            Kind::Table(keys) if value.is_table() => shown(value, keys, path, missing),
+            Kind::List(Kind::Table(keys)) if value.is_array() => shown(value, keys, path, missing),
+            Kind::List(Kind::Either(kinds)) if value.is_array() => {
+                let tables: Vec<_> =
+                    value.as_array().unwrap().iter().filter(|item| item.is_table()).cloned().collect();
+                kinds.iter().for_each(|kind| {
+                    if let Kind::Table(keys) = kind {
+                        shown(&toml::Value::Array(tables.clone()), keys, path, missing);
+                    }
+                });
+            }
+            Kind::Named(Kind::Table(keys)) => {
+                value.as_table().unwrap().values().for_each(|value| shown(value, keys, path, missing));
+            }
+            Kind::Either(kinds) => kinds.iter().for_each(|kind| inner(value, kind, path, missing)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn the_annotated_example_shows_every_key_with_its_default() {
+        let tree: toml::Value = toml::from_str(&full()).unwrap();
+        let mut missing = Vec::new();
+        shown(&tree, ROOT, "", &mut missing);
+        // The routes of the example show different keys each.
+        let routes = tree["route"].as_array().unwrap();
+        missing.retain(|path| !path.starts_with(".route") || path.contains("not shown"));
+        let actions = ["name", "match", "to", "respond", "rewrite", "body"];
+        assert!(actions.iter().all(|key| routes.iter().any(|route| route.get(*key).is_some())));
+        assert_eq!(missing, Vec::<String>::new());
     }
 }

@@ -67,8 +67,12 @@ fn targets(value: Value<'_, '_>) -> Option<Vec<(Placed<String>, u32)>> {
         return Some(vec![(value.string()?, 1)]);
     }
     let mut all = Vec::new();
+    let mut is_whole = true;
     for item in value.array()? {
-        let mut table = item.table()?;
+        let Some(mut table) = item.table() else {
+            is_whole = false;
+            continue;
+        };
         let cluster = match table.take("cluster") {
             Some(value) => value.string(),
             None => {
@@ -76,25 +80,27 @@ fn targets(value: Value<'_, '_>) -> Option<Vec<(Placed<String>, u32)>> {
                 None
             }
         };
-        let weight = table.take("weight").map_or(Some(1), |value| value.number(0, 65_535)).unwrap_or(1);
+        let weight = table.take("weight").map_or(Some(1), |value| value.number(0, 65_535));
         table.finish();
-        all.push((cluster?, weight as u32));
+        match (cluster, weight) {
+            (Some(cluster), Some(weight)) => all.push((cluster, weight as u32)),
+            _ => is_whole = false,
+        }
     }
-    if all.iter().all(|(_, weight)| *weight == 0) {
+    if is_whole && all.iter().all(|(_, weight)| *weight == 0) {
         value.complain(
             "`to` has no cluster with a weight",
             "no request could be sent anywhere",
             "give one a weight of 1",
         );
-        return None;
     }
     Some(all)
 }
 
 fn answer(value: Value<'_, '_>) -> Option<RespondConfig> {
     let mut table = value.table()?;
-    let status = table.take("status").map_or(Some(200), |value| value.number(200, 599))?;
-    let body = table.take("body").map_or(Some(String::new()), |value| Some(value.string()?.value))?;
+    let status = table.take("status").map_or(Some(200), |value| value.number(200, 599));
+    let body = table.take("body").map_or(Some(String::new()), |value| Some(value.string()?.value));
     let content_type = table.take("content_type").and_then(|value| {
         let text = value.string()?.value;
         let is_plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
@@ -108,7 +114,7 @@ fn answer(value: Value<'_, '_>) -> Option<RespondConfig> {
         is_plain.then_some(text)
     });
     table.finish();
-    Some(RespondConfig { status: status as u16, body, content_type })
+    Some(RespondConfig { status: status? as u16, body: body?, content_type })
 }
 
 fn matching(value: Value<'_, '_>) -> MatchConfig {
@@ -215,6 +221,13 @@ fn members(value: Value<'_, '_>) -> Vec<(Placed<String>, Vec<Pattern>)> {
     let mut tables = vec![(String::new(), value)];
     while let Some((prefix, value)) = tables.pop() {
         let Some(table) = value.table() else { continue };
+        if table.entries().is_empty() {
+            value.complain(
+                "it names no member of the body",
+                "it would fit any body",
+                "add one, or remove it",
+            );
+        }
         for (name, value) in table.entries() {
             let path = format!("{prefix}{}", name.value);
             if value.is_table() {

@@ -8,7 +8,7 @@ use crate::base::address::Address;
 use crate::base::choice::IoDriver;
 use crate::base::limits::LANES_AUTO_MAX;
 use crate::base::problem::{Place, Placed, Problem};
-use crate::config::text::read;
+use crate::config::text::{Reading, read};
 use crate::config::url::{EndpointAddress, EndpointUrl};
 use crate::config::{
     ActionConfig, ClusterConfig, Config, EndpointConfig, ListenerConfig, MatchConfig, RouteConfig,
@@ -54,22 +54,40 @@ impl Origin {
 
 /// Reads, resolves and compiles. `previous` is the plan in force.
 pub fn load(origin: &Origin, previous: Option<&Plan>) -> Result<Plan, Vec<Problem>> {
-    let (mut config, written) = match &origin.source {
+    let (reading, written) = match &origin.source {
         Source::File(path) => {
             let name = path.display().to_string();
             let text = std::fs::read_to_string(path).map_err(|error| vec![unreadable(&name, &error)])?;
-            (read(&name, &text)?, text)
+            (read(&name, &text), text)
         }
-        Source::Text(name, text) => (read(name, text)?, text.clone()),
-        Source::Upstreams(urls) => (of_upstreams(urls)?, String::new()),
+        Source::Text(name, text) => (read(name, text), text.clone()),
+        Source::Upstreams(urls) => {
+            let config = Some(of_upstreams(urls)?);
+            (Reading { config, problems: Vec::new() }, String::new())
+        }
     };
+    let Reading { config: Some(mut config), mut problems } = reading else { return Err(reading.problems) };
     apply(origin, &mut config);
     let hosts = config.clusters.iter().flat_map(|cluster| &cluster.endpoints).filter_map(host_of);
     let resolved = Resolved::look_up(hosts);
     let lanes = previous.map_or_else(|| lane_count(&config), |plan| plan.lanes);
-    let around =
-        Surroundings { written: &written, resolved: &resolved, lanes, previous, now: SystemTime::now() };
-    compile(&config, &around)
+    let around = Surroundings {
+        written: &written,
+        resolved: &resolved,
+        lanes,
+        previous,
+        now: SystemTime::now(),
+        is_whole: problems.is_empty(),
+    };
+    match compile(&config, &around) {
+        Ok(plan) if problems.is_empty() => Ok(plan),
+        Ok(_) => Err(problems),
+        Err(more) => {
+            problems.extend(more);
+            problems.sort_by(|a, b| a.place.cmp(&b.place));
+            Err(problems)
+        }
+    }
 }
 
 fn host_of(endpoint: &EndpointConfig) -> Option<(&str, u16)> {

@@ -16,7 +16,7 @@ use crate::balance::BalancerKind;
 use crate::base::address::Address;
 use crate::base::ids::{ClusterId, EndpointId, Id, IdVec, ListenerId, RouteId};
 use crate::base::limits as bound;
-use crate::base::problem::{Placed, Problem};
+use crate::base::problem::{Place, Placed, Problem};
 use crate::board::buffered::Budget;
 use crate::board::loads::EndpointLoad;
 use crate::codec::reply::LocalReply;
@@ -39,6 +39,9 @@ pub struct Surroundings<'a> {
     pub previous: Option<&'a Plan>,
     /// When this happens.
     pub now: SystemTime,
+    /// Whether all of the configuration was understood. Where it was not, nothing is said that the missing parts
+    /// would change.
+    pub is_whole: bool,
 }
 
 /// Compiles `config`. The only way to a plan.
@@ -64,12 +67,17 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         let name = route.name.value.clone();
         let id: RouteId = routes.push(RoutePlan { name, action, rewrite, body_max });
         rows.add(route, id, &mut problems);
-        routes::check(route, body_max, buffered, &mut problems);
+        routes::check_rewrite(route, &mut problems);
+        if around.is_whole {
+            routes::check_room(route, body_max, buffered, &mut problems);
+        }
     }
     if config.routes.is_empty() {
         problems.push(no_route(config));
     }
-    rows.find_shadows(&mut problems);
+    if around.is_whole {
+        rows.find_shadows(&mut problems);
+    }
     problems.sort_by(|a, b| a.place.cmp(&b.place));
     if !problems.is_empty() {
         return Err(problems);
@@ -280,9 +288,7 @@ fn unknown_cluster(
 }
 
 fn no_route(config: &Config) -> Problem {
-    let file = config.clusters.first().map(|cluster| &cluster.name.place.file);
-    let file = file.map_or_else(|| Arc::from("configuration"), Arc::clone);
-    let place = crate::base::problem::Place { file, line: 1, column: 1 };
+    let place = config.place.clone().unwrap_or_else(|| Place::option("configuration"));
     Placed { value: (), place }.problem(
         "there is no route",
         "each request would be answered with 404",
@@ -296,10 +302,15 @@ mod tests {
     use crate::config::text::read;
 
     fn plan(text: &str, previous: Option<&Plan>) -> Result<Plan, Vec<Problem>> {
-        let config = read("f.toml", text)?;
+        let reading = read("f.toml", text);
+        assert_eq!(reading.problems, []);
+        let config = reading.config.unwrap();
         let resolved = Resolved::look_up([("127.0.0.1", 1), ("127.0.0.1", 2)]);
         let now = SystemTime::UNIX_EPOCH;
-        compile(&config, &Surroundings { written: text, resolved: &resolved, lanes: 2, previous, now })
+        compile(
+            &config,
+            &Surroundings { written: text, resolved: &resolved, lanes: 2, previous, now, is_whole: true },
+        )
     }
 
     const TWO: &str =

@@ -105,8 +105,8 @@ fn each(rows: Vec<Matcher>, values: &[Pattern], put: impl Fn(&mut Matcher, &Patt
         .collect()
 }
 
-/// What cannot be seen from a condition alone.
-pub(super) fn check(route: &RouteConfig, body_max: u64, buffered: u64, problems: &mut Vec<Problem>) {
+/// A body that is looked into must have room to be held.
+pub(super) fn check_room(route: &RouteConfig, body_max: u64, buffered: u64, problems: &mut Vec<Problem>) {
     if !route.matching.body.is_empty() && body_max > buffered {
         problems.push(route.name.problem(
             format!(
@@ -117,6 +117,10 @@ pub(super) fn check(route: &RouteConfig, body_max: u64, buffered: u64, problems:
             format!("write body = \"{buffered}B\" in the route, or raise limits.buffered"),
         ));
     }
+}
+
+/// What is taken off a path must be there.
+pub(super) fn check_rewrite(route: &RouteConfig, problems: &mut Vec<Problem>) {
     if let (Some(rewrite), Some(path)) = (&route.rewrite, &route.matching.path) {
         let strip = &rewrite.value.strip;
         let rest = path.strip_prefix(strip.as_str());

@@ -1,0 +1,19 @@
+//! `corelane schema`: the JSON Schema of the configuration.
+
+use clap::Args;
+
+use crate::config::schema::schema;
+
+/// Arguments of `schema`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  corelane schema > corelane.schema.json\nand as the first line of the configuration, for editors that know Taplo:\n  #:schema ./corelane.schema.json"
+)]
+pub(super) struct Schema {}
+
+impl Schema {
+    pub(super) fn run(self) -> u8 {
+        println!("{:#}", schema());
+        0
+    }
+}
