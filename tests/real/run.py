@@ -17,6 +17,7 @@ from harness.report import Report
 PARTS = {
     "curl": "checks.curl",
     "openai": "checks.openai_sync",
+    "openai refusals": "checks.openai_refusals",
     "openai async": "checks.openai_async",
     "openai node": "checks.openai_node",
     "httpx": "checks.httpx_client",

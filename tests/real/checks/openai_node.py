@@ -21,7 +21,7 @@ def run(bench, report) -> None:
 
 def take_over(node: str, modules: Path, bench, report) -> None:
     fleet = bench.fleet
-    process = fleet.start("node", [node, SCRIPT, bench.chat.url, bench.chat.upstream, modules], stdout=subprocess.PIPE)
+    process = fleet.start("node", [node, SCRIPT, bench.chat.url, bench.chat.upstream, modules, bench.rules.url, bench.rules.upstream], stdout=subprocess.PIPE)
     ran = expected = 0
     try:
         for line in process.stdout:

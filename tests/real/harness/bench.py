@@ -10,6 +10,25 @@ SERVERS = Path(__file__).resolve().parent.parent / "servers"
 READY = {"chat": "/health", "echo": "/plain", "kserve": "/v2/models/identity/ready"}
 
 
+RULES = """
+[limits]
+body = "100KiB"
+[cluster.faulty]
+endpoints = ["{faulty}"]
+timeout = {{ first_byte = "500ms" }}
+[cluster.dead]
+endpoints = ["{dead}"]
+[[route]]
+name = "faulty"
+match = {{ path = "/v1/chat/completions", method = "POST", body = {{ model = ["ok", "reset", "stall", "garbage", "truncate"] }} }}
+to = "faulty"
+[[route]]
+name = "dead"
+match = {{ path = "/v1/chat/completions", method = "POST", body = {{ model = "dead" }} }}
+to = "dead"
+"""
+
+
 class Bench:
     """What the checks get: the gateways, by what is behind them, and where to find and put files."""
 
@@ -17,6 +36,7 @@ class Bench:
     echo: Gateway  # bare uvicorn
     kserve: Gateway  # MLServer
     dead: Gateway  # nobody listens behind this one
+    rules: Gateway  # routes by model in front of servers/faulty.py
 
     def __init__(self, fleet: Fleet, binary: str, io: str, folder: Path, scratch: Path):
         self.fleet, self.binary, self.io = fleet, binary, io
@@ -24,13 +44,23 @@ class Bench:
 
     @property
     def gateways(self) -> list[Gateway]:
-        return [self.chat, self.echo, self.kserve, self.dead]
+        return [self.chat, self.echo, self.kserve, self.dead, self.rules]
 
     def start(self) -> None:
         urls = self._start_origins()
         urls["dead"] = f"http://127.0.0.1:{free_port()}"
         for name, url in urls.items():
             setattr(self, name, Gateway(self.fleet, f"corelane-{name}", self.binary, self.io, url))
+        self.rules = self._start_rules(urls["dead"])
+
+    def _start_rules(self, dead: str) -> Gateway:
+        port = free_port()
+        self.fleet.start("faulty", [sys.executable, SERVERS / "faulty.py", "--port", port])
+        url = f"http://127.0.0.1:{port}"
+        self.fleet.await_http("faulty", url + "/executed/nobody", limit=10)
+        config = self.scratch / "rules.toml"
+        config.write_text(RULES.format(faulty=url, dead=dead))
+        return Gateway(self.fleet, "corelane-rules", self.binary, self.io, url, config)
 
     def _start_origins(self) -> dict[str, str]:
         """Starts them side by side, returns their URLs once all are ready."""

@@ -5,6 +5,7 @@ import re
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 from .processes import Fleet, NotReady, get
 
@@ -16,13 +17,14 @@ START_LINES = {
 
 
 class Gateway:
-    """`corelane run --upstream URL` on free ports, up from the moment the constructor returns."""
+    """`corelane run` on free ports, up from the moment the constructor returns: in front of one upstream, or as a
+    configuration file says."""
 
-    def __init__(self, fleet: Fleet, name: str, binary: str, io: str, upstream: str):
+    def __init__(self, fleet: Fleet, name: str, binary: str, io: str, upstream: str, config: Path | None = None):
         self.name, self.fleet, self.upstream = name, fleet, upstream
         self.start: dict[str, str] = {}
         self._all_seen = threading.Event()
-        command = [binary, "run", "--upstream", upstream, "--io", io]
+        command = [binary, "run", *(["--config", config] if config else ["--upstream", upstream]), "--io", io]
         command += ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
         self.process = fleet.start(name, command, stderr=subprocess.PIPE)
         threading.Thread(target=self._follow, daemon=True).start()

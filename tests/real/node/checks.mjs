@@ -1,12 +1,13 @@
 // Runs the Node `openai` client through the gateway and prints one JSON line per check for checks/openai_node.py.
-// node checks.mjs GATEWAY ORIGIN MODULES : the gateway's URL, the chat server's own, the folder with node_modules
+// node checks.mjs GATEWAY ORIGIN MODULES RULES FAULTY : the gateway's URL, the chat server's own, the folder with
+// node_modules, the URL of the gateway that routes by model, that of the server that fails behind it
 
 import assert from "node:assert/strict";
 import { createHash, randomBytes, randomUUID } from "node:crypto";
 import { createRequire } from "node:module";
 import { setTimeout as pause } from "node:timers/promises";
 
-const [gateway, origin, modules] = process.argv.slice(2);
+const [gateway, origin, modules, rules, faulty] = process.argv.slice(2);
 // The packages are installed outside the repository, where an `import` from this file would not look.
 const { OpenAI } = createRequire(`${modules}/`)("openai");
 
@@ -113,6 +114,55 @@ for (const [status, kind] of Object.entries(typed)) {
     assert.equal(error.code, `origin_${status}`);
   };
 }
+
+// With the retries that the client makes by itself.
+const ruled = new OpenAI({ baseURL: `${rules}/v1`, apiKey: "unused", timeout: 10_000 });
+const askRuled = (model, user = "nobody") =>
+  ruled.chat.completions.create({ model, user, messages: say("count 1") });
+const executed = async (user) => (await fetch(`${faulty}/executed/${user}`)).json();
+
+async function refused(call, kind, status, code) {
+  const error = await call().then(
+    () => assert.fail("no error was thrown"),
+    (error) => error,
+  );
+  assert.ok(error instanceof kind, `got ${error}`);
+  assert.deepEqual([error.status, error.code], [status, code]);
+  return error;
+}
+
+for (const [model, status, code] of [
+  ["reset", 502, "upstream_reset"],
+  ["garbage", 502, "upstream_invalid"],
+  ["stall", 504, "upstream_timeout"],
+]) {
+  checks[`${code} of a server that does ${model}: typed, executed once`] = async () => {
+    const user = randomUUID();
+    const error = await refused(() => askRuled(model, user), OpenAI.InternalServerError, status, code);
+    assert.equal(error.headers.get("x-should-retry"), "false");
+    assert.equal(await executed(user), 1);
+  };
+}
+Object.assign(checks, {
+  async "upstream_connect is told to be retried"() {
+    const error = await refused(() => askRuled("dead"), OpenAI.InternalServerError, 502, "upstream_connect");
+    assert.equal(error.headers.get("x-should-retry"), "true");
+  },
+
+  async "model_not_found names the parameter"() {
+    const error = await refused(() => askRuled("nobody"), OpenAI.NotFoundError, 404, "model_not_found");
+    assert.equal(error.param, "model");
+  },
+
+  async "the other refusals are typed"() {
+    const path = "/chat/completions";
+    await refused(() => ruled.post(path, { body: [1] }), OpenAI.BadRequestError, 400, "invalid_body");
+    await refused(() => ruled.get("/nothing"), OpenAI.NotFoundError, 404, "route_not_found");
+    await refused(() => ruled.get(path), OpenAI.APIError, 405, "method_not_allowed");
+    const large = { model: "ok", messages: say("x".repeat(200_000)) };
+    await refused(() => ruled.post(path, { body: large }), OpenAI.APIError, 413, "body_too_large");
+  },
+});
 
 for (const [name, check] of Object.entries(checks)) {
   const begun = performance.now();
