@@ -12,6 +12,7 @@ pub use round_robin::RoundRobin;
 
 use crate::base::rng::Rng;
 use crate::board::loads::EndpointLoad;
+use crate::board::verdicts::Verdict;
 
 /// One endpoint of a cluster, as balancers see it.
 #[derive(Debug, Clone)]
@@ -20,9 +21,11 @@ pub struct Candidate {
     pub weight: u32,
     /// Its load over all lanes.
     pub load: Arc<EndpointLoad>,
+    /// Whether it is admitted.
+    pub verdict: Arc<Verdict>,
 }
 
-/// The endpoints to pick from, without those that were tried.
+/// The endpoints to pick from: the admitted ones, without those that were tried.
 #[derive(Debug, Clone, Copy)]
 pub struct Candidates<'a> {
     /// All endpoints of the cluster, by position.
@@ -33,7 +36,7 @@ pub struct Candidates<'a> {
 
 impl Candidates<'_> {
     fn admits(&self, position: usize) -> bool {
-        !self.tried.contains(&position)
+        self.all[position].verdict.is_admitted() && !self.tried.contains(&position)
     }
 }
 
@@ -100,6 +103,6 @@ mod tests {
 
     pub(super) fn candidates(weights: &[u32]) -> Vec<Candidate> {
         let load = || Arc::new(EndpointLoad::new(1));
-        weights.iter().map(|&weight| Candidate { weight, load: load() }).collect()
+        weights.iter().map(|&weight| Candidate { weight, load: load(), verdict: Arc::default() }).collect()
     }
 }

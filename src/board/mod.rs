@@ -3,6 +3,7 @@
 pub mod buffered;
 pub mod lanes;
 pub mod loads;
+pub mod verdicts;
 
 /// A value alone on its cache lines (two of them: the prefetcher fetches pairs), so that one lane's writes do not
 /// slow another lane's.

@@ -127,7 +127,8 @@ mod tests {
     use crate::board::loads::EndpointLoad;
 
     fn cluster(count: usize) -> Cluster {
-        let candidate = || Candidate { weight: 1, load: Arc::new(EndpointLoad::new(1)) };
+        let candidate =
+            || Candidate { weight: 1, load: Arc::new(EndpointLoad::new(1)), verdict: Arc::default() };
         Cluster::start(BalancerKind::Random, (0..count).map(|_| candidate()).collect(), Rng::new(5))
     }
 

@@ -131,9 +131,46 @@ impl Control {
                     document(422, &json!({ "problems": texts }))
                 }
             },
+            (method, path) if path.starts_with("/endpoints/") => self.drain_endpoint(method, path, head),
             (_, "/livez" | "/readyz" | "/stats" | "/metrics" | "/config") => other_method("GET, HEAD"),
             (_, "/reload") => other_method("POST"),
-            _ => text(404, "not found; there are /livez /readyz /stats /metrics /config and POST /reload"),
+            _ => text(
+                404,
+                "not found; there are /livez /readyz /stats /metrics /config, POST /reload and POST /endpoints/CLUSTER/drain?url=URL",
+            ),
+        }
+    }
+
+    /// `POST /endpoints/CLUSTER/drain?url=URL` and `…/undrain`.
+    fn drain_endpoint(&self, method: Method, path: &str, head: &RequestHead) -> LocalReply {
+        let (cluster, out) = match path.trim_start_matches("/endpoints/").rsplit_once('/') {
+            Some((cluster, "drain")) => (decoded(cluster), true),
+            Some((cluster, "undrain")) => (decoded(cluster), false),
+            _ => {
+                return text(
+                    404,
+                    "not found; there are POST /endpoints/CLUSTER/drain?url=URL and …/undrain?url=URL",
+                );
+            }
+        };
+        if method != Method::Post {
+            return other_method("POST");
+        }
+        let plan = self.plan();
+        let Some(known) = plan.clusters.iter().find(|known| known.name == cluster) else {
+            return text(404, format!("there is no cluster \"{cluster}\""));
+        };
+        let Some(url) = query(head, "url") else {
+            return text(400, "say which endpoint: ?url=URL, as it is written in the configuration");
+        };
+        let found =
+            known.endpoints.iter().map(|id| &plan.endpoints[*id]).find(|endpoint| endpoint.url == url);
+        match found {
+            Some(endpoint) => {
+                endpoint.verdict.drain(out);
+                document(200, &json!({ "cluster": cluster, "url": url, "admitted": !out }))
+            }
+            None => text(404, format!("cluster \"{cluster}\" has no endpoint \"{url}\"")),
         }
     }
 
@@ -146,7 +183,9 @@ impl Control {
         let serves = |action: &Action| match action {
             Action::Respond(_) => true,
             Action::Forward(targets) => {
-                targets.iter().any(|(id, _)| !plan.clusters[*id].endpoints.is_empty())
+                let admitted = |id: &_| plan.endpoints[*id].verdict.is_admitted();
+                let mut taken = targets.iter().filter(|(_, share)| *share > 0);
+                taken.any(|(id, _)| plan.clusters[*id].endpoints.iter().any(admitted))
             }
         };
         let mut routes =

@@ -26,8 +26,8 @@ impl Control {
             let idle: usize = of_lanes().map(|gauge| gauge.idle).sum();
             let keep_alive = of_lanes().map(|gauge| gauge.keep_alive).min().unwrap_or(Duration::ZERO);
             let document = json!({
-                "admitted": true,
-                "state": "up",
+                "admitted": endpoint.verdict.is_admitted(),
+                "state": if endpoint.verdict.is_admitted() { "up" } else { "drained" },
                 "in_flight": endpoint.load.in_flight(),
                 "queued": 0,
                 "requests": counts.requests,

@@ -65,7 +65,11 @@ fn build(
         .map(|cluster| {
             let candidate = |id: &_| {
                 let endpoint = &plan.endpoints[*id];
-                Candidate { weight: endpoint.weight, load: Arc::clone(&endpoint.load) }
+                Candidate {
+                    weight: endpoint.weight,
+                    load: Arc::clone(&endpoint.load),
+                    verdict: Arc::clone(&endpoint.verdict),
+                }
             };
             let candidates = cluster.endpoints.iter().map(candidate).collect();
             RefCell::new(Cluster::start(cluster.balancer, candidates, Rng::new(rng.next_u64())))

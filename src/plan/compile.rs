@@ -19,6 +19,7 @@ use crate::base::limits as bound;
 use crate::base::problem::{Place, Placed, Problem};
 use crate::board::buffered::Budget;
 use crate::board::loads::EndpointLoad;
+use crate::board::verdicts::Verdict;
 use crate::codec::reply::LocalReply;
 use crate::config::url::EndpointAddress;
 use crate::config::{
@@ -179,6 +180,7 @@ fn compile_cluster(
     let mut own = Vec::new();
     for endpoint in &config.endpoints {
         if let Some(addresses) = addresses(endpoint, around.resolved, problems) {
+            let (load, verdict) = cells(&config.name.value, &endpoint.url.value.text, around);
             own.push(all.push(EndpointPlan {
                 cluster: id,
                 url: endpoint.url.value.text.clone(),
@@ -186,7 +188,8 @@ fn compile_cluster(
                 base: endpoint.url.value.base.clone(),
                 host: endpoint.url.value.authority(),
                 weight: endpoint.weight.unwrap_or(1),
-                load: load(&config.name.value, &endpoint.url.value.text, around),
+                load,
+                verdict,
             }));
         }
     }
@@ -228,15 +231,15 @@ fn addresses(
 }
 
 /// The cells of an endpoint that stays, or new ones.
-fn load(cluster: &str, url: &str, around: &Surroundings<'_>) -> Arc<EndpointLoad> {
+fn cells(cluster: &str, url: &str, around: &Surroundings<'_>) -> (Arc<EndpointLoad>, Arc<Verdict>) {
     let known = around.previous.and_then(|plan| {
         plan.endpoints
             .iter()
             .find(|endpoint| endpoint.url == url && plan.clusters[endpoint.cluster].name == cluster)
     });
     match known {
-        Some(endpoint) => Arc::clone(&endpoint.load),
-        None => Arc::new(EndpointLoad::new(around.lanes)),
+        Some(endpoint) => (Arc::clone(&endpoint.load), Arc::clone(&endpoint.verdict)),
+        None => (Arc::new(EndpointLoad::new(around.lanes)), Arc::default()),
     }
 }
 

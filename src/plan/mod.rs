@@ -17,6 +17,7 @@ use crate::base::ids::{ClusterId, EndpointId, IdVec, ListenerId, RouteId};
 use crate::base::network::Network;
 use crate::board::buffered::Budget;
 use crate::board::loads::EndpointLoad;
+use crate::board::verdicts::Verdict;
 use crate::codec::reply::LocalReply;
 use crate::metrics::access::Format;
 use crate::pool::IdleLimit;
@@ -170,6 +171,8 @@ pub struct EndpointPlan {
     pub weight: u32,
     /// Its load over all lanes; kept through reloads.
     pub load: Arc<EndpointLoad>,
+    /// Whether it is admitted; kept through reloads.
+    pub verdict: Arc<Verdict>,
 }
 
 /// One route.

@@ -107,3 +107,62 @@ fn the_configuration_is_shown_as_written_and_as_understood() {
     assert_eq!(config["understood"]["cluster"]["up"]["timeout"]["between_bytes"], "300s");
     assert_eq!(config["understood"]["cluster"]["up"]["endpoints"][0]["url"], url);
 }
+
+#[test]
+fn the_operator_takes_endpoints_out_and_back_in() {
+    let (one, two) = (Upstream::start(), Upstream::start());
+    let (first, second) = (one.url(), two.url());
+    let gateway = Gateway::start(&one_cluster(&[&first, &second]));
+    // An exchange that is under way stays where it is.
+    let mut client = gateway.connect();
+    client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+    one.listener.set_nonblocking(true).unwrap();
+    two.listener.set_nonblocking(true).unwrap();
+    let (mut server, held, free) = loop {
+        if let Ok((stream, _)) = one.listener.accept() {
+            break (stream, first.clone(), second.clone());
+        }
+        if let Ok((stream, _)) = two.listener.accept() {
+            break (stream, second.clone(), first.clone());
+        }
+    };
+    let command = |name: &str, url: &str| gateway.admin("POST", &format!("/endpoints/up/{name}?url={url}"));
+    assert_eq!(command("drain", &held).0, 200);
+    let state = gateway.endpoint(&held);
+    assert_eq!((&state["admitted"], &state["state"]), (&false.into(), &"drained".into()));
+    server.set_nonblocking(false).unwrap();
+    std::io::Write::write_all(&mut server, OK.as_bytes()).unwrap();
+    assert!(client.read_message().ends_with("ok"));
+
+    for upstream in [one, two] {
+        upstream.listener.set_nonblocking(false).unwrap();
+        upstream.serve(OK);
+    }
+    let ask = || gateway.exchange("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    let requests = |url: &str| gateway.endpoint(url)["requests"].as_u64().unwrap();
+    let before = requests(&held);
+    (0..20).for_each(|_| assert!(ask().contains(" 200 ")));
+    assert_eq!((requests(&held), requests(&free)), (before, 20), "new exchanges go elsewhere");
+
+    // A reload forgets nothing that the operator said.
+    assert_eq!(gateway.admin("POST", "/reload").0, 200);
+    assert_eq!(gateway.endpoint(&held)["admitted"], false);
+    assert_eq!(command("drain", &free).0, 200);
+    let answer = ask();
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("no_endpoint"), "{answer}");
+    assert_eq!(gateway.admin("GET", "/readyz").0, 503);
+    assert_eq!(gateway.admin("GET", "/readyz?route=all").0, 503);
+    assert_eq!(command("undrain", &held).0, 200);
+    assert_eq!(gateway.admin("GET", "/readyz").0, 200);
+    assert!(ask().contains(" 200 "));
+
+    for (method, path, status) in [
+        ("GET", "/endpoints/up/drain?url=x", 405),
+        ("POST", "/endpoints/up/drain", 400),
+        ("POST", "/endpoints/up/drain?url=http://nowhere", 404),
+        ("POST", "/endpoints/down/drain?url=x", 404),
+        ("POST", "/endpoints/up/explode?url=x", 404),
+    ] {
+        assert_eq!(gateway.admin(method, path).0, status, "{method} {path}");
+    }
+}
