@@ -29,7 +29,7 @@
 //!
 //! # Reading it
 //!
-//! In an hour: [`proxy`], `proxy/exchange.rs`, [`cluster::dispatch`], [`codec`], [`plan`], [`lane`]. A byte is wrong:
+//! In an hour: [`proxy`], `proxy/exchange.rs`, `proxy/decide.rs`, [`cluster::dispatch`], [`codec`], [`plan`], [`lane`]. A byte is wrong:
 //! [`codec`]. The wrong endpoint got it: [`route`], [`cluster`]. It hung: [`net::stream`], `proxy/ear.rs`. A setting is
 //! misread: [`plan::compile`]. A number is wrong: [`metrics`]. Nothing happened after a reload: `control/reload.rs`,
 //! [`lane::adopt`].
@@ -40,6 +40,9 @@
 //!   then say that it is in force, and an exchange pays nothing.
 //! - A read is owned by its connection (`net::stream::Reader`), not by who waits for it: it can be left in one phase and
 //!   taken up in the next, which is how a client that leaves is noticed in every phase without losing a byte.
+//! - Where a body decides, it is held whole before the decision; the scanner itself asks for no more than it has seen.
+//! - Access log lines are formatted on the lane and written by a thread of their own that looks for them: a line costs no
+//!   wake-up.
 //! - Configuration is read by a small reader over the spanned tree instead of derived deserialisation, which stops at
 //!   the first error.
 #![deny(unsafe_code)]
