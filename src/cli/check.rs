@@ -50,7 +50,10 @@ fn summary(plan: &Plan) -> String {
     let busy = 2 * RELAY_BYTES + IDLE_CONNECTION_BYTES;
     let typical = idle + histograms + connections / 10 * busy;
     // A large body holds one large step each way, for the client and for the endpoint.
-    let ceiling = idle + histograms + connections * (4 * RELAY_BYTES_LARGE + plan.limits.head_bytes);
+    let streams = connections * (4 * RELAY_BYTES_LARGE + plan.limits.head_bytes);
+    let holds = plan.table.rows().any(|(matcher, _)| !matcher.body.is_empty());
+    let held = if holds { plan.limits.buffered as usize } else { 0 };
+    let ceiling = idle + histograms + streams + held;
     let size = |bytes: usize| format!("{} MiB", bytes.div_ceil(MIB));
     format!(
         "ok\n  routes {}, clusters {}, endpoints {}, lanes {}\n  memory when idle {}, typical ({} busy clients) {}, at its ceiling ({} clients with large bodies) {}\n  metric series {}",
