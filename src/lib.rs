@@ -24,7 +24,7 @@
 //!  2  deciders  route balance pool metrics
 //!  1  world     codec  net  board  discovery
 //!  0  ground    base                   ids, limits, time, chance, faults, problems
-//!  beside       sim                    the simulated inference server
+//!  beside       sim load               the simulated inference server, the load generator
 //! ```
 //!
 //! # Reading it
@@ -57,6 +57,7 @@ pub mod config;
 pub mod control;
 pub mod discovery;
 pub mod lane;
+pub mod load;
 pub mod metrics;
 pub mod net;
 pub mod plan;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Floor of each room. A room may import from the floors below it, never from a neighbour, never from above.
-const FLOORS: [(&str, u8); 19] = [
+const FLOORS: [(&str, u8); 20] = [
     ("base", 0),
     ("codec", 1),
     ("net", 1),
@@ -25,10 +25,11 @@ const FLOORS: [(&str, u8); 19] = [
     ("main", 9),
     ("lib", 10),
     ("sim", 2),
+    ("load", 3),
 ];
 
 /// Rooms that may not import some room although it lies below them, and why.
-const CLOSED: [(&str, &[&str], &str); 7] = [
+const CLOSED: [(&str, &[&str], &str); 8] = [
     ("route", &["net", "discovery"], "deciders know no socket"),
     ("balance", &["net", "discovery", "codec"], "deciders know no socket"),
     ("pool", &["net", "discovery", "codec"], "the pool is generic over the connection"),
@@ -36,18 +37,19 @@ const CLOSED: [(&str, &[&str], &str); 7] = [
     ("cluster", &["net", "codec", "discovery"], "a cluster knows no socket and no body"),
     ("plan", &["net"], "a plan opens nothing"),
     ("config", &["net"], "a configuration opens nothing"),
+    ("load", &["board", "discovery", "route", "balance", "pool", "sim"], "a witness, no relative"),
 ];
 
 /// Where each outside package may be named.
 const DOORS: [(&str, &[&str]); 16] = [
-    ("monoio", &["net", "proxy", "lane", "control", "sim", "cli"]),
+    ("monoio", &["net", "proxy", "lane", "control", "sim", "load", "cli"]),
     ("io_uring", &["net/driver.rs"]),
     ("httparse", &["codec/head.rs"]),
     ("crossbeam_channel", &["lane/inbox.rs", "proxy/state.rs", "control/access_log.rs"]),
     ("socket2", &["net"]),
     ("core_affinity", &["lane/spawn.rs"]),
     ("hdrhistogram", &["metrics"]),
-    ("memchr", &["codec", "route"]),
+    ("memchr", &["codec", "route", "load"]),
     ("toml", &["config/reader.rs", "config/text.rs"]),
     ("regex", &["route/pattern.rs"]),
     ("wide", &["codec/json/text.rs"]),
@@ -59,9 +61,9 @@ const DOORS: [(&str, &[&str]); 16] = [
 ];
 
 /// Rooms that may wait; all others are deciders or data.
-const DOERS: [&str; 6] = ["net", "proxy", "lane", "control", "sim", "cli"];
+const DOERS: [&str; 7] = ["net", "proxy", "lane", "control", "sim", "load", "cli"];
 /// Rooms that may read the clock.
-const CLOCKS: [&str; 6] = ["proxy", "lane", "control", "sim", "cli", "main"];
+const CLOCKS: [&str; 7] = ["proxy", "lane", "control", "sim", "load", "cli", "main"];
 
 struct Source {
     /// Path below `src`.

@@ -4,6 +4,7 @@
 mod check;
 mod demo;
 mod explain;
+mod load;
 mod run;
 mod schema;
 mod sim;
@@ -32,6 +33,8 @@ enum Command {
     Explain(explain::Explain),
     /// Prints the JSON Schema of the configuration, for editors.
     Schema(schema::Schema),
+    /// Puts a server under load, or two in turn, and checks every answer.
+    Load(load::Load),
     /// A simulated inference server, good enough to test a gateway.
     Sim(sim::Sim),
 }
@@ -44,6 +47,7 @@ pub fn main() -> ExitCode {
         Command::Check(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::Schema(command) => command.run(),
+        Command::Load(command) => command.run(),
         Command::Sim(command) => command.run(),
     };
     ExitCode::from(code)

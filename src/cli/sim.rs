@@ -47,6 +47,12 @@ pub(super) struct Sim {
     /// Where invention starts: the same seed gives the same answers.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    /// Tokens that are written at once, as an engine does that falls behind.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    burst: u32,
+    /// Tells the time in each event, for the delays that `corelane load` prints.
+    #[arg(long)]
+    stamp: bool,
     /// The I/O driver.
     #[arg(long, value_name = "DRIVER", value_parser = ["auto", "io_uring", "epoll"], default_value = "auto")]
     io: String,
@@ -91,6 +97,8 @@ impl Sim {
             kv_blocks: self.kv_blocks,
             keep_alive: self.keep_alive.0,
             seed: self.seed,
+            burst: self.burst,
+            stamp: self.stamp,
         };
         let _ = rlimit::increase_nofile_limit(u64::MAX);
         match Server::start(&self.listen, options, driver) {

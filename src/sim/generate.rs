@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::State;
 use super::api::{Reply, refuse};
@@ -52,7 +52,7 @@ pub(super) async fn run(
         counts.running += 1;
         counts.prompt_tokens += generation.prompt_tokens as u64;
     }
-    peer.during(monoio::time::sleep(prefill(state, generation))).await?;
+    pause(peer, prefill(state, generation)).await?;
     if generation.stream {
         stream(peer, state, head, generation, broken, last).await?;
     } else {
@@ -94,22 +94,30 @@ async fn stream(
         bytes.extend(framed(&opening, chunked));
     }
     peer.write(bytes).await?;
-    for step in 0..generation.steps() {
-        if step > 0 {
-            pause(peer, state.options.itl).await?;
+    let steps: Vec<usize> = (0..generation.steps()).collect();
+    for burst in steps.chunks(state.options.burst.max(1) as usize) {
+        if burst[0] > 0 {
+            pause(peer, state.options.itl * burst.len() as u32).await?;
+            if broken != Broken::No {
+                return Err(peer.break_off(broken).await);
+            }
         }
-        let event = framed(&generation.step(step), chunked);
-        state.counts.borrow_mut().generation_tokens += generation.choices.len() as u64;
-        if broken != Broken::No && step > 0 {
-            return Err(peer.break_off(broken).await);
-        }
-        peer.write(event).await?;
+        let mut events = state.options.stamp.then(stamp).unwrap_or_default();
+        events.extend(burst.iter().map(|step| generation.step(*step)));
+        state.counts.borrow_mut().generation_tokens += (generation.choices.len() * burst.len()) as u64;
+        peer.write(framed(&events, chunked)).await?;
     }
     let mut bytes = framed(&generation.closing(), chunked);
     if chunked {
         bytes.extend_from_slice(b"0\r\n\r\n");
     }
     peer.write(bytes).await
+}
+
+/// A comment that tells the time: nanoseconds since 1970.
+fn stamp() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!(": sent {}\n", now.as_nanos())
 }
 
 fn framed(text: &str, chunked: bool) -> Vec<u8> {

@@ -1,0 +1,274 @@
+//! All connections of one thread: who starts when, and when counting begins and ends.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::job::Job;
+use super::line::Line;
+use super::pace::Schedule;
+use super::tally::Tally;
+use super::verdict::Failure;
+use super::{Edge, Hold, Options, Pace, Target};
+use crate::net::doorbell::{Bell, doorbell};
+
+/// Connections that are being opened and kept at once.
+const OPENING_AT_ONCE: usize = 64;
+/// How often the end is looked for.
+const GLANCE: Duration = Duration::from_millis(1);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    WarmUp,
+    Measured,
+    Over,
+}
+
+/// What all connections of a thread share.
+pub(super) struct Crew {
+    pub(super) target: Target,
+    pub(super) job: Job,
+    pub(super) options: Options,
+    pub(super) tally: RefCell<Tally>,
+    phase: Cell<Phase>,
+    /// When counting begins and ends, where starts are counted by when they were meant to be.
+    window: Cell<Option<(Instant, Instant)>>,
+    /// When the last exchange ended that counts.
+    last: Cell<Option<Instant>>,
+    number: Cell<u64>,
+    running: Cell<usize>,
+}
+
+impl Crew {
+    pub(super) fn new(target: Target, job: Job, options: Options) -> Rc<Self> {
+        Rc::new(Self {
+            target,
+            job,
+            options,
+            tally: RefCell::default(),
+            phase: Cell::new(Phase::WarmUp),
+            window: Cell::new(None),
+            last: Cell::new(None),
+            number: Cell::new(0),
+            running: Cell::new(0),
+        })
+    }
+
+    /// Whether what happens now is part of the throughput.
+    pub(super) fn is_measured(&self) -> bool {
+        self.phase.get() == Phase::Measured
+    }
+
+    /// Whether an exchange that was meant to begin at `intended` counts.
+    pub(super) fn counts(&self, intended: Instant) -> bool {
+        match self.window.get() {
+            Some((begin, end)) => begin <= intended && intended < end,
+            None => self.is_measured(),
+        }
+    }
+
+    pub(super) fn is_open_loop(&self) -> bool {
+        self.window.get().is_some()
+    }
+
+    pub(super) fn next_number(&self) -> u64 {
+        let number = self.number.get();
+        self.number.set(number + 1);
+        number
+    }
+
+    fn note(&self, result: Result<(), Failure>, intended: Instant) {
+        if self.counts(intended) {
+            self.last.set(Some(Instant::now()));
+            let mut tally = self.tally.borrow_mut();
+            match result {
+                Ok(()) => tally.success += 1,
+                Err(failure) => tally.fail(failure),
+            }
+        }
+    }
+
+    /// Runs from the first connection to the end, and tells when measuring begins and ends.
+    pub(super) async fn work(self: &Rc<Self>, mut edge: impl FnMut(Edge)) -> io::Result<Tally> {
+        let opened = Instant::now();
+        let begin = opened + self.options.warmup;
+        match self.options.pace {
+            Pace::Closed { connections } => self.start_closed(connections),
+            Pace::Open { rate, connections_max } => {
+                self.window.set(Some((begin, begin + self.options.duration)));
+                self.start_open(opened, rate, connections_max)?;
+            }
+            Pace::Held { connections, hold } => self.hold(connections, hold).await,
+        }
+        monoio::time::sleep(begin.saturating_duration_since(Instant::now())).await;
+        let begun = Instant::now();
+        edge(Edge::Begin);
+        self.phase.set(Phase::Measured);
+        monoio::time::sleep(self.options.duration).await;
+        self.phase.set(Phase::Over);
+        edge(Edge::End);
+        let ended = Instant::now();
+        // Streams and held connections would go on; whole answers are awaited, so that no server sees them cut.
+        let whole = !self.job.stream && !matches!(self.options.pace, Pace::Held { .. });
+        let patience =
+            if whole || self.window.get().is_some() { self.options.timeout } else { Duration::ZERO };
+        while self.running.get() > 0 && ended.elapsed() < patience {
+            monoio::time::sleep(GLANCE).await;
+        }
+        let mut tally = self.tally.take();
+        tally.measured = match self.window.get() {
+            // Where the server fell behind, what was meant to be answered in time was answered later.
+            Some((begin, end)) => self.last.get().unwrap_or(end).max(end) - begin,
+            None => ended - begun,
+        };
+        tally.unfinished = self.running.get() as u64;
+        Ok(tally)
+    }
+
+    /// Each connection sends its next request when the last one ended.
+    fn start_closed(self: &Rc<Self>, connections: usize) {
+        for _ in 0..connections {
+            let crew = Rc::clone(self);
+            self.running.set(self.running.get() + 1);
+            monoio::spawn(async move {
+                let mut line = Line::default();
+                while crew.phase.get() != Phase::Over {
+                    let intended = Instant::now();
+                    let result = line.exchange(&crew, intended).await;
+                    crew.note(result, intended);
+                    if result.is_err() {
+                        // A server that refuses at once must not turn this loop into a storm.
+                        monoio::time::sleep(GLANCE).await;
+                    }
+                }
+                crew.running.set(crew.running.get() - 1);
+            });
+        }
+    }
+
+    /// Requests begin when they are meant to. Those that find no connection free wait, and their time runs.
+    fn start_open(self: &Rc<Self>, begin: Instant, rate: f64, connections_max: usize) -> io::Result<()> {
+        let end = begin + self.options.warmup + self.options.duration;
+        let mut schedule = Schedule::new(begin, rate);
+        let mut bell = Metronome::start(schedule.clone(), end)?;
+        let free = Rc::new(RefCell::new(Vec::<Line>::new()));
+        let waiting = Rc::new(RefCell::new(VecDeque::<Instant>::new()));
+        let crew = Rc::clone(self);
+        let mut lines = 0;
+        monoio::spawn(async move {
+            while bell.wait().await.is_ok() {
+                while let Some(intended) = schedule.take(Instant::now()).filter(|intended| *intended < end) {
+                    crew.running.set(crew.running.get() + 1);
+                    let line = free.borrow_mut().pop();
+                    let line = match line {
+                        Some(line) => line,
+                        None if lines < connections_max => {
+                            lines += 1;
+                            Line::default()
+                        }
+                        None => {
+                            waiting.borrow_mut().push_back(intended);
+                            continue;
+                        }
+                    };
+                    let (crew, free, waiting) = (Rc::clone(&crew), Rc::clone(&free), Rc::clone(&waiting));
+                    monoio::spawn(async move { crew.serve(line, intended, &free, &waiting).await });
+                }
+            }
+        });
+        Ok(())
+    }
+
+    async fn serve(
+        &self,
+        mut line: Line,
+        first: Instant,
+        free: &RefCell<Vec<Line>>,
+        waiting: &RefCell<VecDeque<Instant>>,
+    ) {
+        let mut next = Some(first);
+        while let Some(intended) = next {
+            let result = line.exchange(self, intended).await;
+            self.note(result, intended);
+            self.running.set(self.running.get() - 1);
+            next = waiting.borrow_mut().pop_front();
+        }
+        free.borrow_mut().push(line);
+    }
+
+    /// Opens all connections, a few at a time, and leaves them where `hold` wants them.
+    async fn hold(self: &Rc<Self>, connections: usize, hold: Hold) {
+        let ready = Rc::new(Cell::new(0));
+        let next = Rc::new(Cell::new(0));
+        for _ in 0..OPENING_AT_ONCE.min(connections) {
+            let (crew, ready, next) = (Rc::clone(self), Rc::clone(&ready), Rc::clone(&next));
+            monoio::spawn(async move {
+                while next.get() < connections {
+                    next.set(next.get() + 1);
+                    let mut line = Line::default();
+                    let result = match hold {
+                        Hold::Idle => line.exchange(&crew, Instant::now()).await,
+                        Hold::Upload => line.upload_half(&crew).await,
+                    };
+                    match result {
+                        Ok(()) => crew.tally.borrow_mut().success += 1,
+                        Err(failure) => crew.tally.borrow_mut().fail(failure),
+                    }
+                    ready.set(ready.get() + 1);
+                    let crew = Rc::clone(&crew);
+                    monoio::spawn(async move {
+                        line.stay().await;
+                        if crew.phase.get() != Phase::Over {
+                            crew.tally.borrow_mut().fail(Failure::Broken);
+                        }
+                    });
+                }
+            });
+        }
+        while ready.get() < connections {
+            monoio::time::sleep(GLANCE).await;
+        }
+    }
+}
+
+/// Wakes the event loop when a start is due: a thread's sleep is finer than the loop's own timers.
+struct Metronome {
+    bell: Bell,
+    hears: Arc<crate::net::doorbell::Doorbell>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Metronome {
+    fn start(mut schedule: Schedule, end: Instant) -> io::Result<Self> {
+        let (rings, hearing) = doorbell()?;
+        let rings = Arc::new(rings);
+        let stop = Arc::new(AtomicBool::new(false));
+        let metronome =
+            Self { bell: Bell::adopt(hearing)?, hears: Arc::clone(&rings), stop: Arc::clone(&stop) };
+        std::thread::Builder::new().name("metronome".to_owned()).spawn(move || {
+            while schedule.next() < end && !stop.load(Ordering::Relaxed) {
+                std::thread::sleep(schedule.next().saturating_duration_since(Instant::now()));
+                let now = Instant::now();
+                while schedule.take(now).is_some() {}
+                rings.ring();
+            }
+        })?;
+        Ok(metronome)
+    }
+
+    async fn wait(&mut self) -> io::Result<()> {
+        let woken = self.bell.wait().await;
+        self.hears.heard();
+        woken
+    }
+}
+
+impl Drop for Metronome {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
