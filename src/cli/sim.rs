@@ -47,6 +47,9 @@ pub(super) struct Sim {
     /// Where invention starts: the same seed gives the same answers.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    /// Numbers in each embedding.
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
+    dimensions: u16,
     /// Tokens that are written at once, as an engine does that falls behind.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     burst: u32,
@@ -97,6 +100,7 @@ impl Sim {
             kv_blocks: self.kv_blocks,
             keep_alive: self.keep_alive.0,
             seed: self.seed,
+            dimensions: usize::from(self.dimensions),
             burst: self.burst,
             stamp: self.stamp,
         };

@@ -2,10 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::job::Job;
@@ -18,8 +21,12 @@ use crate::net::doorbell::{Bell, doorbell};
 
 /// Connections that are being opened and kept at once.
 const OPENING_AT_ONCE: usize = 64;
+/// The share of the warm-up over which streams begin.
+const STREAM_RAMP: f64 = 0.8;
 /// How often the end is looked for.
 const GLANCE: Duration = Duration::from_millis(1);
+/// How long connections have to be closed at the end.
+const CLOSING: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -41,6 +48,7 @@ pub(super) struct Crew {
     last: Cell<Option<Instant>>,
     number: Cell<u64>,
     running: Cell<usize>,
+    ending: Ending,
 }
 
 impl Crew {
@@ -55,6 +63,7 @@ impl Crew {
             last: Cell::new(None),
             number: Cell::new(0),
             running: Cell::new(0),
+            ending: Ending::default(),
         })
     }
 
@@ -116,35 +125,47 @@ impl Crew {
         let whole = !self.job.stream && !matches!(self.options.pace, Pace::Held { .. });
         let patience =
             if whole || self.window.get().is_some() { self.options.timeout } else { Duration::ZERO };
-        while self.running.get() > 0 && ended.elapsed() < patience {
-            monoio::time::sleep(GLANCE).await;
-        }
+        until(patience, || self.running.get() == 0).await;
+        let unfinished = self.running.get() as u64;
+        // A connection that outlives its event loop is never closed.
+        self.ending.announce();
+        until(CLOSING, || self.ending.held.get() == 0).await;
         let mut tally = self.tally.take();
         tally.measured = match self.window.get() {
             // Where the server fell behind, what was meant to be answered in time was answered later.
             Some((begin, end)) => self.last.get().unwrap_or(end).max(end) - begin,
             None => ended - begun,
         };
-        tally.unfinished = self.running.get() as u64;
+        tally.unfinished = unfinished;
         Ok(tally)
     }
 
-    /// Each connection sends its next request when the last one ended.
+    /// Each connection sends its next request when the last one ended. Streams begin one after the other: tokens of
+    /// real ones do not come in step.
     fn start_closed(self: &Rc<Self>, connections: usize) {
-        for _ in 0..connections {
+        let ramp = if self.job.stream { self.options.warmup.mul_f64(STREAM_RAMP) } else { Duration::ZERO };
+        for number in 0..connections {
             let crew = Rc::clone(self);
+            let later = ramp.mul_f64(number as f64 / connections as f64);
             self.running.set(self.running.get() + 1);
             monoio::spawn(async move {
-                let mut line = Line::default();
-                while crew.phase.get() != Phase::Over {
-                    let intended = Instant::now();
-                    let result = line.exchange(&crew, intended).await;
-                    crew.note(result, intended);
-                    if result.is_err() {
-                        // A server that refuses at once must not turn this loop into a storm.
-                        monoio::time::sleep(GLANCE).await;
-                    }
+                if !later.is_zero() {
+                    monoio::time::sleep(later).await;
                 }
+                let mut line = Line::default();
+                let exchanges = async {
+                    while crew.phase.get() != Phase::Over {
+                        let intended = Instant::now();
+                        let result = line.exchange(&crew, intended).await;
+                        crew.note(result, intended);
+                        if result.is_err() {
+                            // A server that refuses at once must not turn this loop into a storm.
+                            monoio::time::sleep(GLANCE).await;
+                        }
+                    }
+                };
+                crew.ending.or(exchanges).await;
+                drop(line);
                 crew.running.set(crew.running.get() - 1);
             });
         }
@@ -159,7 +180,8 @@ impl Crew {
         let waiting = Rc::new(RefCell::new(VecDeque::<Instant>::new()));
         let crew = Rc::clone(self);
         let mut lines = 0;
-        monoio::spawn(async move {
+        let ending = Rc::clone(self);
+        let starts = async move {
             while bell.wait().await.is_ok() {
                 while let Some(intended) = schedule.take(Instant::now()).filter(|intended| *intended < end) {
                     crew.running.set(crew.running.get() + 1);
@@ -179,7 +201,8 @@ impl Crew {
                     monoio::spawn(async move { crew.serve(line, intended, &free, &waiting).await });
                 }
             }
-        });
+        };
+        monoio::spawn(async move { ending.ending.or(starts).await });
         Ok(())
     }
 
@@ -221,17 +244,61 @@ impl Crew {
                     ready.set(ready.get() + 1);
                     let crew = Rc::clone(&crew);
                     monoio::spawn(async move {
-                        line.stay().await;
-                        if crew.phase.get() != Phase::Over {
+                        if crew.ending.or(line.stay()).await.is_some() {
                             crew.tally.borrow_mut().fail(Failure::Broken);
                         }
                     });
                 }
             });
         }
-        while ready.get() < connections {
-            monoio::time::sleep(GLANCE).await;
-        }
+        until(Duration::MAX, || ready.get() == connections).await;
+    }
+}
+
+/// Waits for what is soon the case, looking now and then; no longer than `patience`.
+async fn until(patience: Duration, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() && begun.elapsed() < patience {
+        monoio::time::sleep(GLANCE).await;
+    }
+}
+
+/// Tells everybody that nobody looks any more.
+#[derive(Default)]
+struct Ending {
+    announced: Cell<bool>,
+    /// Work that is under way.
+    held: Cell<usize>,
+    waiting: RefCell<Vec<Waker>>,
+}
+
+impl Ending {
+    fn announce(&self) {
+        self.announced.set(true);
+        self.waiting.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// What `work` gives, or none if the end was announced before. One entry each time: for work that is long.
+    async fn or<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        let mut waits = false;
+        self.held.set(self.held.get() + 1);
+        let done = poll_fn(|cx| {
+            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                return Poll::Ready(Some(done));
+            }
+            if self.announced.get() {
+                return Poll::Ready(None);
+            }
+            // A task's waker is the same at each poll.
+            if !std::mem::replace(&mut waits, true) {
+                self.waiting.borrow_mut().push(cx.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+        self.held.set(self.held.get() - 1);
+        done
     }
 }
 

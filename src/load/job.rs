@@ -57,6 +57,8 @@ pub struct TooShort {
     pub least: usize,
 }
 
+impl std::error::Error for TooShort {}
+
 impl fmt::Display for TooShort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the shortest body of this kind has {} bytes", self.least)

@@ -8,9 +8,6 @@ use super::State;
 use super::api::{Reply, refuse};
 use super::words::{hash, token_count, vector};
 
-/// Numbers in each vector.
-const DIMENSIONS: usize = 16;
-
 /// `/v1/embeddings`. A string, or an array of token ids, is one item; an array of either is several.
 pub(super) fn openai(state: &State, body: &Value) -> Reply {
     let Some(items) = items(&body["input"]) else {
@@ -23,7 +20,7 @@ pub(super) fn openai(state: &State, body: &Value) -> Reply {
     let as_base64 = body["encoding_format"] == "base64";
     let mut tokens = 0;
     let embedding = |item: &Vec<u8>| {
-        let vector = vector(item, state.options.seed, DIMENSIONS);
+        let vector = vector(item, state.options.seed, state.options.dimensions);
         if as_base64 {
             let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
             json!(BASE64_STANDARD.encode(bytes))
@@ -67,7 +64,9 @@ pub(super) fn tei(state: &State, body: &Value) -> Reply {
     match items(&body["inputs"]) {
         Some(items) => {
             let seed = state.options.seed;
-            Reply::json(items.iter().map(|item| json!(vector(item, seed, DIMENSIONS))).collect())
+            Reply::json(
+                items.iter().map(|item| json!(vector(item, seed, state.options.dimensions))).collect(),
+            )
         }
         None => refuse(422, "validation", "inputs must be a string or an array of strings"),
     }

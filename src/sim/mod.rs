@@ -49,6 +49,8 @@ pub struct SimOptions {
     pub keep_alive: Option<Duration>,
     /// Where invention starts.
     pub seed: u64,
+    /// Numbers in each embedding.
+    pub dimensions: usize,
     /// Tokens that are written at once, each as an event of its own.
     pub burst: u32,
     /// Whether each write of a stream begins with a comment that tells the time.
@@ -67,6 +69,7 @@ impl Default for SimOptions {
             kv_blocks: 0,
             keep_alive: Some(Duration::from_secs(5)),
             seed: 1,
+            dimensions: 16,
             burst: 1,
             stamp: false,
         }
