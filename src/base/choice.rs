@@ -1,5 +1,6 @@
 //! Choices that an operator makes by name and that mean the same in configuration and plan.
 
+use std::fmt;
 use std::path::PathBuf;
 
 /// What a client means that closes its sending side after a complete request.
@@ -40,6 +41,16 @@ pub enum LogTarget {
     Stderr,
     /// The end of a file.
     File(PathBuf),
+}
+
+impl fmt::Display for LogTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("stdout"),
+            Self::Stderr => f.write_str("stderr"),
+            Self::File(path) => write!(f, "\"{}\"", path.display()),
+        }
+    }
 }
 
 /// What moves bytes between the kernel and an event loop.

@@ -57,7 +57,7 @@ pub struct ObserveConfig {
 #[derive(Debug, Clone)]
 pub struct AccessLogConfig {
     /// Where lines go.
-    pub to: LogTarget,
+    pub to: Placed<LogTarget>,
     /// How they look.
     pub format: Format,
     /// The share of exchanges that are logged, from 0 to 1.
@@ -72,7 +72,7 @@ pub struct ServerConfig {
     /// How many lanes; none is `auto`.
     pub lanes: Option<Placed<Option<usize>>>,
     /// The driver; none is `auto`.
-    pub io: Option<Option<IoDriver>>,
+    pub io: Option<Placed<Option<IoDriver>>>,
     /// Where the admin API listens; none is `off`.
     pub admin: Option<Placed<Option<Address>>>,
     /// How long a drain may take.

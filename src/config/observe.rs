@@ -26,7 +26,7 @@ fn access_log(value: Value<'_, '_>) -> Option<Option<AccessLogConfig>> {
     }
     let mut table = value.table()?;
     let to = match table.take("to") {
-        Some(value) => value.parsed(target),
+        Some(value) => value.parsed(target).map(|target| value.placed(target)),
         None => {
             table.missing("to", "the lines would go nowhere", "add to = \"stdout\", or the path of a file");
             None

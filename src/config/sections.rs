@@ -25,11 +25,12 @@ pub(super) fn server(value: Value<'_, '_>) -> ServerConfig {
             lanes.map(|lanes| value.placed(lanes))
         }),
         io: table.take("io").and_then(|value| {
-            value.word(&[
+            let io = value.word(&[
                 ("auto", None),
                 ("io_uring", Some(IoDriver::IoUring)),
                 ("epoll", Some(IoDriver::Epoll)),
-            ])
+            ]);
+            io.map(|io| value.placed(io))
         }),
         admin: table.take("admin").and_then(|value| {
             let text = value.string()?.value;
@@ -96,14 +97,6 @@ pub(super) fn listeners(value: Value<'_, '_>) -> Vec<ListenerConfig> {
             .and_then(|value| value.word(&[("cancel", HalfClose::Cancel), ("finish", HalfClose::Finish)]));
         table.finish();
         let Some(address) = address else { continue };
-        let is_free_port = matches!(address.value, Address::Tcp(tcp) if tcp.port() == 0);
-        if !is_free_port && all.iter().any(|known| known.address.value == address.value) {
-            value.complain(
-                "two listeners have the same address",
-                "each client would reach one or the other by chance",
-                "remove one of them",
-            );
-        }
         all.push(ListenerConfig { address, trusted, proxy_protocol, on_half_close });
     }
     all

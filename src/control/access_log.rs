@@ -37,11 +37,18 @@ impl AccessLog {
         (Self { told: Arc::default(), lines, thread: None }, sender)
     }
 
-    /// Writes to `target` from now on; none stops writing. The thread begins with the first target.
+    /// Writes to `target` from now on; none stops writing. The thread begins with the first target. A target that cannot
+    /// be opened changes nothing.
     pub(super) fn aim(&mut self, target: Option<&LogTarget>) -> io::Result<()> {
         let mut current = self.told.target.lock().unwrap_or_else(PoisonError::into_inner);
         if current.as_ref() == target {
             return Ok(());
+        }
+        if let Some(LogTarget::File(path)) = target {
+            writable(path)?;
+            if !path.exists() {
+                append(path)?;
+            }
         }
         *current = target.cloned();
         drop(current);
@@ -83,7 +90,7 @@ fn write(told: &Told, lines: &Receiver<Vec<u8>>) {
             out = target.and_then(|target| match open(&target) {
                 Ok(file) => Some(BufWriter::new(file)),
                 Err(error) => {
-                    eprintln!("the access log cannot be opened: {target:?}\n  why: {error}\n  fix: make its folder, or correct `observe.access_log.to`, and reload");
+                    eprintln!("the access log {target} cannot be opened\n  why: {error}\n  fix: make its folder, or correct `observe.access_log.to`, and reload");
                     None
                 }
             });
@@ -106,6 +113,23 @@ fn open(target: &LogTarget) -> io::Result<Box<dyn Write>> {
         LogTarget::Stderr => Box::new(io::stderr()),
         LogTarget::File(path) => Box::new(append(path)?),
     })
+}
+
+/// Whether lines can be written to the end of `path`. Nothing is made, and a pipe that nobody reads yet is not waited
+/// for.
+pub(super) fn writable(path: &Path) -> io::Result<()> {
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        Ok(found) if !found.is_file() => Ok(()),
+        Ok(_) => append(path).map(drop),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Err(_) => match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            Some(folder) if !folder.is_dir() => {
+                Err(io::Error::other(format!("there is no folder \"{}\"", folder.display())))
+            }
+            _ => Ok(()),
+        },
+    }
 }
 
 fn append(path: &Path) -> io::Result<File> {

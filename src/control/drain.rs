@@ -13,10 +13,11 @@ const LOOK: Duration = Duration::from_millis(10);
 impl Control {
     /// Serves until SIGTERM or SIGINT, then drains. A second signal ends the drain at once.
     pub(super) async fn run_until_told(self: &Rc<Self>, signals: Signals) -> Result<(), RunError> {
-        let [stop, reload, reopen] = signals.split();
+        let [stop, reload, reopen, replace] = signals.split();
         monoio::spawn(Rc::clone(self).reload_on(reload));
         monoio::spawn(Rc::clone(self).count_stops(stop));
         monoio::spawn(Rc::clone(self).reopen_on(reopen));
+        monoio::spawn(refuse_on(replace));
         while self.stops.get() == 0 {
             self.fail_if_broken()?;
             self.changed.wait().await;
@@ -65,5 +66,14 @@ impl Control {
         while self.loads.total() > 0 && Instant::now() < by && !told_again() {
             monoio::time::sleep(LOOK).await;
         }
+    }
+}
+
+/// Replacing the binary is not there yet; whoever asks for it must not end the process.
+async fn refuse_on(mut signals: Bytes) {
+    while signals.next().await.is_ok() {
+        eprintln!(
+            "SIGUSR2 does nothing yet\n  why: the binary cannot be replaced while it runs\n  fix: start the new one and end this one with SIGTERM"
+        );
     }
 }

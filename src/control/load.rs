@@ -1,11 +1,11 @@
 //! From a file, or from the command line alone, to a plan: the one road, at start and at each reload.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::access_log::writable;
 use crate::base::address::Address;
-use crate::base::choice::IoDriver;
+use crate::base::choice::{IoDriver, LogTarget};
 use crate::base::limits::LANES_AUTO_MAX;
 use crate::base::problem::{Place, Placed, Problem};
 use crate::config::text::{Reading, read};
@@ -14,6 +14,7 @@ use crate::config::{
     ActionConfig, ClusterConfig, Config, EndpointConfig, ListenerConfig, MatchConfig, RouteConfig,
 };
 use crate::discovery::dns::Resolved;
+use crate::lane::spawn::usable_cores;
 use crate::plan::Plan;
 use crate::plan::compile::{Surroundings, compile};
 
@@ -70,11 +71,14 @@ pub fn load(origin: &Origin, previous: Option<&Plan>) -> Result<Plan, Vec<Proble
     apply(origin, &mut config);
     let hosts = config.clusters.iter().flat_map(|cluster| &cluster.endpoints).filter_map(host_of);
     let resolved = Resolved::look_up(hosts);
+    check_log(&config, &mut problems);
+    let cores = usable_cores();
     let lanes = previous.map_or_else(|| lane_count(&config), |plan| plan.lanes);
     let around = Surroundings {
         written: &written,
         resolved: &resolved,
         lanes,
+        cores: &cores,
         previous,
         now: SystemTime::now(),
         is_whole: problems.is_empty(),
@@ -88,6 +92,19 @@ pub fn load(origin: &Origin, previous: Option<&Plan>) -> Result<Plan, Vec<Proble
             Err(problems)
         }
     }
+}
+
+/// The file of the access log must be one that can be written. It is not made here: a check leaves nothing behind.
+fn check_log(config: &Config, problems: &mut Vec<Problem>) {
+    let Some(log) = config.observe.access_log.iter().flatten().next() else { return };
+    let LogTarget::File(path) = &log.to.value else { return };
+    let Err(error) = writable(path) else { return };
+    let fix = "make the folder, or name a file that may be written";
+    problems.push(log.to.problem(
+        format!("the access log {} cannot be written", log.to.value),
+        error.to_string(),
+        fix,
+    ));
 }
 
 fn host_of(endpoint: &EndpointConfig) -> Option<(&str, u16)> {
@@ -184,34 +201,11 @@ fn apply(origin: &Origin, config: &mut Config) {
         server.admin = Some(option("--admin", admin.clone()));
     }
     if let Some(io) = origin.io {
-        server.io = Some(io);
+        server.io = Some(option("--io", io));
     }
     // Cores and lanes say the same thing twice: what the command line says replaces both of the file's.
     if origin.cores.is_some() || origin.lanes.is_some() {
         server.cores = origin.cores.clone().map(|cores| option("--cores", cores));
         server.lanes = origin.lanes.map(|lanes| option("--lanes", Some(lanes)));
     }
-}
-
-/// Whether a reload would change what cannot change while running; tells what.
-pub(super) fn fixed_parts(old: &Plan, new: &Plan) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    let mut changed = |what: &str| {
-        let place = Place { file: Arc::from("configuration"), line: 1, column: 1 };
-        problems.push(Placed { value: (), place }.problem(
-            format!("{what} cannot change while the gateway runs"),
-            "sockets and threads are made once, at start",
-            "start the gateway again, or undo the change",
-        ));
-    };
-    let same_lanes = old.server.cores == new.server.cores && old.server.lanes == new.server.lanes;
-    if !same_lanes || old.server.io != new.server.io || old.server.admin != new.server.admin {
-        changed("`cores`, `lanes`, `io` or `admin` of [server]");
-    }
-    let addresses =
-        |plan: &Plan| plan.listeners.iter().map(|listener| listener.address.clone()).collect::<Vec<_>>();
-    if addresses(old) != addresses(new) {
-        changed("the addresses of [[listener]]");
-    }
-    problems
 }

@@ -140,6 +140,9 @@ struct Opened {
     log: AccessLog,
 }
 
+/// What to do about an access log that cannot be written.
+const LOG_FIX: &str = "name a file that may be written, or raise the limit of threads";
+
 /// Where the plan's access log goes.
 fn log_target(plan: &Plan) -> Option<&LogTarget> {
     plan.observe.access_log.as_ref().map(|log| &log.to)
@@ -172,9 +175,8 @@ impl Opened {
         let (lanes, inboxes): (Vec<LaneHandle>, Vec<Inbox>) = ends.into_iter().unzip();
         let loads = Arc::new(LaneLoads::new(count));
         let (mut log, log_sender) = AccessLog::new();
-        log.aim(log_target(&plan)).map_err(|error| {
-            failed("the access log cannot be written", error, "raise the limit of threads")
-        })?;
+        log.aim(log_target(&plan))
+            .map_err(|error| failed("the access log cannot be written", error, LOG_FIX))?;
         let mut seeds = Rng::new(entropy());
         let mut threads = Vec::new();
         for (position, (inbox, listeners)) in inboxes.into_iter().zip(sockets).enumerate() {

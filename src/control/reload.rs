@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Control, load};
-use crate::base::problem::Problem;
+use crate::base::problem::{Place, Placed, Problem};
 use crate::lane::inbox::Command;
 
 /// How long lanes may take to adopt a plan before the answer goes out all the same.
@@ -18,15 +18,16 @@ impl Control {
     pub(super) async fn reload(self: &Rc<Self>) -> Result<u64, Vec<Problem>> {
         let old = self.plan();
         let plan = load::load(&self.origin, Some(&old))?;
-        let fixed = load::fixed_parts(&old, &plan);
-        if !fixed.is_empty() {
-            return Err(fixed);
-        }
         let plan = Arc::new(plan);
         let generation = plan.generation;
-        if let Err(error) = self.log.borrow_mut().aim(super::log_target(&plan)) {
-            eprintln!("the access log cannot be written\n  why: {error}\n  fix: raise the limit of threads");
-        }
+        self.log.borrow_mut().aim(super::log_target(&plan)).map_err(|error| {
+            let place = Place::option("observe.access_log");
+            vec![Placed { value: (), place }.problem(
+                "the access log cannot be written",
+                error.to_string(),
+                super::LOG_FIX,
+            )]
+        })?;
         self.plan.replace(Arc::clone(&plan));
         for lane in &self.lanes {
             let mut command = Command::Adopt(Arc::clone(&plan));

@@ -4,7 +4,7 @@ use std::io;
 
 use monoio::io::AsyncReadRent;
 use monoio::net::UnixStream;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::low_level::pipe;
 
 /// The signals that mean something to the gateway.
@@ -12,17 +12,23 @@ pub(super) struct Signals {
     stop: UnixStream,
     reload: UnixStream,
     reopen: UnixStream,
+    replace: UnixStream,
 }
 
 impl Signals {
     /// Takes them over from their default effect.
     pub(super) fn listen() -> io::Result<Self> {
-        Ok(Self { stop: of(&[SIGTERM, SIGINT])?, reload: of(&[SIGHUP])?, reopen: of(&[SIGUSR1])? })
+        Ok(Self {
+            stop: of(&[SIGTERM, SIGINT])?,
+            reload: of(&[SIGHUP])?,
+            reopen: of(&[SIGUSR1])?,
+            replace: of(&[SIGUSR2])?,
+        })
     }
 
-    /// Three streams, each with a byte for each request: to stop, to reload, to open log files anew.
-    pub(super) fn split(self) -> [Bytes; 3] {
-        [self.stop, self.reload, self.reopen].map(Bytes)
+    /// Streams, each with a byte for each request: to stop, to reload, to open log files anew, to replace the binary.
+    pub(super) fn split(self) -> [Bytes; 4] {
+        [self.stop, self.reload, self.reopen, self.replace].map(Bytes)
     }
 }
 

@@ -28,6 +28,6 @@ pub fn spawn(setup: LaneSetup, driver: IoDriver, core: Option<usize>) -> io::Res
 }
 
 /// The cores this process may run on.
-fn usable_cores() -> Vec<usize> {
+pub fn usable_cores() -> Vec<usize> {
     core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect()
 }

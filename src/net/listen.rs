@@ -27,12 +27,15 @@ pub struct ListenSocket {
 pub fn listen(address: &Address, lanes: usize) -> io::Result<Vec<ListenSocket>> {
     match address {
         Address::Tcp(address) => {
-            let first = listen_tcp(*address)?;
+            if lanes > 1 {
+                probe(*address)?;
+            }
+            let first = listen_tcp(*address, lanes > 1)?;
             let bound = first.address.clone();
             let mut all = vec![first];
             let Address::Tcp(bound) = bound else { return Ok(all) };
             while all.len() < lanes {
-                all.push(listen_tcp(bound)?);
+                all.push(listen_tcp(bound, true)?);
             }
             Ok(all)
         }
@@ -48,10 +51,18 @@ pub fn listen(address: &Address, lanes: usize) -> io::Result<Vec<ListenSocket>> 
     }
 }
 
-fn listen_tcp(address: SocketAddr) -> io::Result<ListenSocket> {
+/// Fails where another process listens already. Sockets that share a port by SO_REUSEPORT would share it with that
+/// one too, and each client would reach one or the other by chance.
+fn probe(address: SocketAddr) -> io::Result<()> {
     let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
+    socket.bind(&SockAddr::from(address))
+}
+
+fn listen_tcp(address: SocketAddr, shared: bool) -> io::Result<ListenSocket> {
+    let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
     // Accepted sockets inherit it: one call here instead of one a connection.
     socket.set_tcp_nodelay(true)?;

@@ -1,30 +1,28 @@
 //! Config to plan, or all problems at once: defaults are filled, names become ids, ranges become types.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 
+use super::fixed;
 use super::routes::{self, Rows};
 use super::{
-    AccessLogPlan, Action, ClusterPlan, EndpointPlan, HalfClose, HostRule, LimitsPlan, ListenerPlan,
-    ObservePlan, Plan, ProxyProtocol, RoutePlan, ServerPlan, Timeouts,
+    AccessLogPlan, Action, ClusterPlan, EndpointPlan, HostRule, LimitsPlan, ObservePlan, Plan, RoutePlan,
+    Timeouts,
 };
 use crate::balance::BalancerKind;
 use crate::base::address::Address;
-use crate::base::ids::{ClusterId, EndpointId, Id, IdVec, ListenerId, RouteId};
+use crate::base::ids::{ClusterId, EndpointId, Id, IdVec, RouteId};
 use crate::base::limits as bound;
-use crate::base::problem::{Place, Placed, Problem};
+use crate::base::problem::{Placed, Problem};
 use crate::board::buffered::Budget;
 use crate::board::loads::EndpointLoad;
 use crate::board::verdicts::Verdict;
 use crate::codec::reply::LocalReply;
 use crate::config::url::EndpointAddress;
-use crate::config::{
-    ActionConfig, ClusterConfig, Config, EndpointConfig, ObserveConfig, RouteConfig, ServerConfig,
-};
+use crate::config::{ActionConfig, ClusterConfig, Config, EndpointConfig, ObserveConfig, RouteConfig};
 use crate::discovery::dns::Resolved;
 use crate::pool::IdleLimit;
 
@@ -36,6 +34,8 @@ pub struct Surroundings<'a> {
     pub resolved: &'a Resolved,
     /// How many lanes will run the plan.
     pub lanes: usize,
+    /// The cores that lanes can be pinned to.
+    pub cores: &'a [usize],
     /// The plan in force, whose endpoints keep their cells on the board.
     pub previous: Option<&'a Plan>,
     /// When this happens.
@@ -48,7 +48,11 @@ pub struct Surroundings<'a> {
 /// Compiles `config`. The only way to a plan.
 pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<Problem>> {
     let mut problems = Vec::new();
-    let server = server(&config.server, &mut problems);
+    let server = fixed::server(config, around, &mut problems);
+    let listeners = fixed::listeners(config, &server, &mut problems);
+    if let Some(previous) = around.previous {
+        fixed::check_unchanged(config, (&server, &listeners), previous, &mut problems);
+    }
     let mut clusters = IdVec::new();
     let mut endpoints = IdVec::new();
     let mut names = BTreeMap::new();
@@ -89,7 +93,7 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         loaded_at: around.now,
         written: around.written.to_owned(),
         server,
-        listeners: listeners(config),
+        listeners,
         limits: LimitsPlan {
             connections: config.limits.connections.unwrap_or(bound::CONNECTIONS_MAX),
             head_bytes: config.limits.head.map_or(bound::HEAD_BYTES_MAX, |size| size as usize),
@@ -110,59 +114,11 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
     })
 }
 
-fn server(config: &ServerConfig, problems: &mut Vec<Problem>) -> ServerPlan {
-    let cores = config.cores.as_ref().map(|cores| cores.value.clone()).unwrap_or_default();
-    let lanes = config.lanes.as_ref().and_then(|lanes| lanes.value);
-    if let (Some(cores), Some(lanes)) = (&config.cores, lanes)
-        && cores.value.len() != lanes
-    {
-        problems.push(cores.problem(
-            format!("`cores` names {} cores for {lanes} lanes", cores.value.len()),
-            "each lane is pinned to one core",
-            "leave `lanes` out: there is one lane for each core",
-        ));
-    }
-    ServerPlan {
-        lanes: if cores.is_empty() { lanes } else { Some(cores.len()) },
-        cores,
-        io: config.io.flatten(),
-        admin: match &config.admin {
-            Some(admin) => admin.value.clone(),
-            None => Some(local(9901)),
-        },
-        drain: config.drain.unwrap_or(bound::DRAIN_TIME),
-        drain_delay: config.drain_delay.unwrap_or(Duration::ZERO),
-    }
-}
-
-fn local(port: u16) -> Address {
-    Address::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
-}
-
-fn listeners(config: &Config) -> IdVec<ListenerId, ListenerPlan> {
-    if config.listeners.is_empty() {
-        let listener = ListenerPlan {
-            address: local(8080),
-            trusted: Vec::new(),
-            proxy_protocol: ProxyProtocol::Off,
-            on_half_close: HalfClose::Cancel,
-        };
-        return std::iter::once(listener).collect();
-    }
-    let listener = |listener: &crate::config::ListenerConfig| ListenerPlan {
-        address: listener.address.value.clone(),
-        trusted: listener.trusted.clone(),
-        proxy_protocol: listener.proxy_protocol.unwrap_or(ProxyProtocol::Off),
-        on_half_close: listener.on_half_close.unwrap_or(HalfClose::Cancel),
-    };
-    config.listeners.iter().map(listener).collect()
-}
-
 fn observe(config: &ObserveConfig) -> ObservePlan {
     let access_log = config.access_log.clone().flatten();
     ObservePlan {
         access_log: access_log.map(|log| AccessLogPlan {
-            to: log.to,
+            to: log.to.value,
             format: log.format,
             sample: log.sample,
         }),
@@ -291,8 +247,7 @@ fn unknown_cluster(
 }
 
 fn no_route(config: &Config) -> Problem {
-    let place = config.place.clone().unwrap_or_else(|| Place::option("configuration"));
-    Placed { value: (), place }.problem(
+    Placed { value: (), place: fixed::whole(config) }.problem(
         "there is no route",
         "each request would be answered with 404",
         "add [[route]] with to = \"CLUSTER\"",
@@ -301,7 +256,10 @@ fn no_route(config: &Config) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::base::ids::ListenerId;
     use crate::config::text::read;
 
     fn plan(text: &str, previous: Option<&Plan>) -> Result<Plan, Vec<Problem>> {
@@ -312,7 +270,15 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH;
         compile(
             &config,
-            &Surroundings { written: text, resolved: &resolved, lanes: 2, previous, now, is_whole: true },
+            &Surroundings {
+                written: text,
+                resolved: &resolved,
+                lanes: 2,
+                cores: &[0, 1],
+                previous,
+                now,
+                is_whole: true,
+            },
         )
     }
 
@@ -325,7 +291,7 @@ mod tests {
         assert_eq!(plan.limits.connections, 10_000);
         assert_eq!(plan.limits.head_timeout, Some(Duration::from_secs(10)));
         assert_eq!(plan.listeners[ListenerId::at(0)].address.to_string(), "127.0.0.1:8080");
-        assert_eq!(plan.server.admin, Some(local(9901)));
+        assert_eq!(plan.server.admin.unwrap().to_string(), "127.0.0.1:9901");
         assert_eq!(plan.routes[RouteId::at(0)].body_max, 64 << 20);
         let cluster = &plan.clusters[ClusterId::at(0)];
         assert_eq!((cluster.balancer, cluster.max_idle), (BalancerKind::LeastWork, 128));
@@ -341,6 +307,32 @@ mod tests {
         assert_eq!(new.generation, 2);
         let (kept, was) = (&new.endpoints[EndpointId::at(0)], &old.endpoints[EndpointId::at(1)]);
         assert!(Arc::ptr_eq(&kept.load, &was.load));
+    }
+
+    #[test]
+    fn cores_are_those_that_can_be_used() {
+        let problems = plan(&format!("[server]\ncores = \"0-3\"\n{TWO}"), None).unwrap_err();
+        assert_eq!(problems[0].what, "core 2 cannot be used by this process");
+        assert_eq!(problems[0].fix, "use some of: 0, 1");
+    }
+
+    #[test]
+    fn what_is_made_at_start_stays() {
+        let old = plan(TWO, None).unwrap();
+        let head =
+            "[server]\nio = \"epoll\"\nlanes = 2\ncores = \"1\"\n[[listener]]\naddress = \"127.0.0.1:9\"\n";
+        let problems = plan(&format!("{head}{TWO}"), Some(&old)).unwrap_err();
+        let told: Vec<_> = problems.iter().map(|p| format!("{} {}", p.place, p.what)).collect();
+        assert_eq!(
+            told,
+            [
+                "f.toml:2:6 `io` cannot change while the gateway runs",
+                "f.toml:3:9 `lanes` cannot change while the gateway runs",
+                "f.toml:4:9 `cores` names 1 core for 2 lanes",
+                "f.toml:4:9 `cores` cannot change while the gateway runs",
+                "f.toml:6:11 the addresses of [[listener]] cannot change while the gateway runs",
+            ]
+        );
     }
 
     #[test]

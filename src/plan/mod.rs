@@ -4,6 +4,7 @@
 //! inside their own plan.
 
 pub mod compile;
+mod fixed;
 mod routes;
 
 use std::sync::Arc;

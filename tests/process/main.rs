@@ -16,6 +16,7 @@ mod pooling;
 mod refusing;
 mod restarting;
 mod routing;
+mod starting;
 mod streaming;
 mod support;
 mod table;
