@@ -202,7 +202,7 @@ impl FormScanner {
             .find(|&position| self.wanted.name(position).is_some_and(|known| known.as_bytes() == name));
         let Some(position) = wanted else { return Ok(()) };
         if self.found[position] != Member::Absent {
-            return Err(JsonFault::Doubled);
+            return Err(JsonFault::Doubled { member: position });
         }
         self.found[position] = Member::Other;
         // A file is no value to hold a condition against.
@@ -318,7 +318,7 @@ mod tests {
     #[test]
     fn doubled_and_broken_forms_are_refused() {
         let model = part("name=\"model\"", "a");
-        assert_eq!(scan(format!("{model}{model}--XX--").as_bytes()), Err(JsonFault::Doubled));
+        assert_eq!(scan(format!("{model}{model}--XX--").as_bytes()), Err(JsonFault::Doubled { member: 0 }));
         assert_eq!(scan(model.as_bytes()), Err(JsonFault::Incomplete));
         assert_eq!(scan(b""), Err(JsonFault::Incomplete));
         assert!(matches!(scan(b"--XXY\r\n"), Err(JsonFault::Malformed { at: 4 })));

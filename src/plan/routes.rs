@@ -22,7 +22,8 @@ impl<'c> Rows<'c> {
     pub(super) fn add(&mut self, route: &'c RouteConfig, id: RouteId, problems: &mut Vec<Problem>) {
         let matching = &route.matching;
         let mut rows = vec![Matcher {
-            host: matching.host.as_deref().map(Glob::new),
+            // Any host is no condition, and must not outweigh the paths of others.
+            host: matching.host.as_deref().map(Glob::new).filter(|host| !host.takes_all()),
             path: matching.path.as_deref().map(PathRule::new),
             method: matching.method.as_deref().map(MethodRule::new),
             headers: Vec::new(),

@@ -77,8 +77,9 @@ fn follow(
             is_held = true;
             let mut scanner = BodyScanner::new(&head, plan.table.wanted());
             let max = decide::body_max(plan, rules, &head);
-            body(&mut reader, &mut input, &head, max, |data| scanner.feed(data).map_err(reply::of_json))?;
-            decide::by_body(plan, rules, &head, scanner.finish().map_err(reply::of_json)?)?
+            let refuse = |fault| reply::of_json(fault, plan.table.wanted());
+            body(&mut reader, &mut input, &head, max, |data| scanner.feed(data).map_err(refuse))?;
+            decide::by_body(plan, rules, &head, scanner.finish().map_err(refuse)?)?
         }
     };
     *route = Some(found);

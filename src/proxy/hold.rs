@@ -99,7 +99,7 @@ pub(super) async fn decide(
     let mut scanner = BodyScanner::new(&exchange.head, plan.table.wanted());
     read(exchange, client, &mut held, &mut scanner).await?;
     held.close_piece();
-    let seen = scanner.finish().map_err(reply::of_json)?;
+    let seen = scanner.finish().map_err(|fault| reply::of_json(fault, plan.table.wanted()))?;
     let route = decide::by_body(plan, rules, &exchange.head, seen)?;
     exchange.held = Some(held);
     Ok(route)
@@ -144,7 +144,9 @@ async fn read(
                 if length > held.room.bytes() && !held.room.grow(length.max(2 * held.room.bytes())) {
                     return Err(reply::buffers_full().into());
                 }
-                scanner.feed(&data).map_err(reply::of_json)?;
+                scanner
+                    .feed(&data)
+                    .map_err(|fault| reply::of_json(fault, exchange.plan.plan.table.wanted()))?;
                 held.push(&data);
             }
             Ok(Progress::Ready(RequestEvent::End)) => return Ok(()),

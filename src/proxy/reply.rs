@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::base::fault::{Fault, FaultKind, Sent, Stage};
 use crate::base::limits::BODY_NESTING_MAX;
 use crate::codec::error::CodecError;
-use crate::codec::json::JsonFault;
+use crate::codec::json::{JsonFault, Wanted};
 use crate::codec::reply::{ErrorReply, LocalReply};
 
 fn error(status: u16, code: &'static str, message: impl Into<Box<str>>) -> ErrorReply {
@@ -95,25 +95,31 @@ pub(super) fn encoded_body() -> ErrorReply {
 
 /// The answer to a model that no route serves.
 pub(super) fn no_model() -> ErrorReply {
-    let message = "No route serves this model; ask /v1/models which there are.";
+    let message = "No route serves this model; check its name.";
     ErrorReply { param: Some("model".into()), ..error(404, "model_not_found", message) }
 }
 
-/// The answer to a body that cannot be understood.
-pub(super) fn of_json(fault: JsonFault) -> ErrorReply {
+/// The answer to a body that cannot be understood; `wanted` are the members that routes look at.
+pub(super) fn of_json(fault: JsonFault, wanted: &Wanted) -> ErrorReply {
+    let mut param = None;
     let message = match fault {
         JsonFault::Malformed { at } => {
-            format!("The request body is malformed at byte {at}; send well-formed JSON.")
+            format!("The request body is malformed at byte {at}; send a well-formed JSON object or form.")
         }
-        JsonFault::Doubled => {
-            "A member of the request body that the route depends on stands twice; send it once.".to_owned()
+        JsonFault::Doubled { member } => {
+            let name = wanted.path(member).unwrap_or_default();
+            let message = format!("`{name}` stands twice in the request body; send it once.");
+            param = Some(name.into_boxed_str());
+            message
         }
         JsonFault::TooDeep => {
             format!("The request body nests deeper than {BODY_NESTING_MAX} levels; send a flatter one.")
         }
-        JsonFault::Incomplete => "The request body ends too early; send well-formed JSON.".to_owned(),
+        JsonFault::Incomplete => {
+            "The request body ends too early; send a well-formed JSON object or form.".to_owned()
+        }
     };
-    error(400, "invalid_body", message)
+    ErrorReply { param, ..error(400, "invalid_body", message) }
 }
 
 /// The answer where no body can be held any more.

@@ -22,6 +22,8 @@ pub enum BodySeen<'b> {
     Members(&'b [Member]),
     /// No body, another kind of body, or a compressed one: no condition on it fits.
     Nothing,
+    /// It began like an object or a form and is none: another kind of body, too.
+    Malformed(JsonFault),
 }
 
 /// What a body decides.
@@ -77,8 +79,8 @@ enum State {
     // Half a kilobyte of nesting: it lives in a body's exchange, not in each.
     Object(Box<Scanner>),
     Form(Box<FormScanner>),
-    /// Neither.
-    Other,
+    /// Neither, from the start or since this fault.
+    Other(Option<JsonFault>),
 }
 
 impl BodyScanner {
@@ -92,34 +94,44 @@ impl BodyScanner {
         Self { wanted: Arc::clone(wanted), state }
     }
 
-    /// Looks at the next bytes. A fault is final: the body must not be forwarded whole.
+    /// Looks at the next bytes. A fault is final: the body must not be forwarded whole. What breaks the grammar is no
+    /// fault but another kind of body.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(), JsonFault> {
         if matches!(self.state, State::Blank) {
             match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
                 None => return Ok(()),
                 Some(b'{') => self.state = State::Object(Box::new(Scanner::new(Arc::clone(&self.wanted)))),
-                Some(_) => self.state = State::Other,
+                Some(_) => self.state = State::Other(None),
             }
         }
-        match &mut self.state {
+        let looked = match &mut self.state {
             State::Object(scanner) => scanner.feed(bytes),
             State::Form(scanner) => scanner.feed(bytes),
-            State::Blank | State::Other => Ok(()),
+            State::Blank | State::Other(_) => Ok(()),
+        };
+        match looked {
+            Err(fault @ JsonFault::Malformed { .. }) => {
+                self.state = State::Other(Some(fault));
+                Ok(())
+            }
+            looked => looked,
         }
     }
 
     /// The body ended.
     pub fn finish(&mut self) -> Result<BodySeen<'_>, JsonFault> {
-        match &mut self.state {
-            State::Object(scanner) => {
-                scanner.finish()?;
-                Ok(BodySeen::Members(scanner.members()))
+        let (finished, members) = match &mut self.state {
+            State::Object(scanner) => (scanner.finish(), scanner.members()),
+            State::Form(scanner) => (scanner.finish(), scanner.members()),
+            State::Blank | State::Other(None) => return Ok(BodySeen::Nothing),
+            State::Other(Some(fault)) => return Ok(BodySeen::Malformed(*fault)),
+        };
+        match finished {
+            Ok(()) => Ok(BodySeen::Members(members)),
+            Err(fault @ (JsonFault::Malformed { .. } | JsonFault::Incomplete)) => {
+                Ok(BodySeen::Malformed(fault))
             }
-            State::Form(scanner) => {
-                scanner.finish()?;
-                Ok(BodySeen::Members(scanner.members()))
-            }
-            State::Blank | State::Other => Ok(BodySeen::Nothing),
+            Err(fault) => Err(fault),
         }
     }
 }

@@ -63,6 +63,20 @@ impl Glob {
         matches!(self, Self::Exact(_))
     }
 
+    /// Whether everything that fits `other` fits this one too.
+    pub fn covers(&self, other: &Self, case: Case) -> bool {
+        match other {
+            Self::Exact(exact) => self.fits(exact.as_bytes(), case),
+            // No piece holds a star: only a star of this one takes a star of the other.
+            Self::Pieces(pieces) => !self.is_exact() && self.fits(pieces.join("*").as_bytes(), case),
+        }
+    }
+
+    /// Whether any text fits.
+    pub fn takes_all(&self) -> bool {
+        matches!(self, Self::Pieces(pieces) if pieces.iter().all(String::is_empty))
+    }
+
     /// How many bytes are fixed.
     pub fn fixed_len(&self) -> usize {
         match self {
@@ -93,5 +107,22 @@ mod tests {
             assert_eq!(Glob::new(pattern).fits(text.as_bytes(), Case::Sensitive), fits, "{pattern} {text}");
         }
         assert!(Glob::new("*.LOCAL").fits(b"Api.local", Case::Insensitive));
+    }
+
+    #[test]
+    fn a_glob_covers_what_only_fits_it_too() {
+        for (one, other, covers) in [
+            ("*", "a*", true),
+            ("a*", "*", false),
+            ("a*", "ab*c", true),
+            ("a*c", "a*b*c", true),
+            ("a*b*c", "a*c", false),
+            ("*a*", "bab", true),
+            ("a", "a", true),
+            ("a", "a*", false),
+            ("*", "", true),
+        ] {
+            assert_eq!(Glob::new(one).covers(&Glob::new(other), Case::Sensitive), covers, "{one} {other}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Host, path, method, header and body conditions of one row of the table, and how specific they are.
 
 use super::glob::{Case, Glob};
+use super::path;
 use super::pattern::Pattern;
 use crate::codec::head::{Method, RequestHead};
 use crate::codec::json::Member;
@@ -28,6 +29,7 @@ pub enum Segment {
 impl PathRule {
     /// Compiles `/v1/models`, `/v1/*` or `/v2/models/{model}/infer`.
     pub fn new(pattern: &str) -> Self {
+        let pattern = &path::of_pattern(pattern)[..];
         if let Some(prefix) = pattern.strip_suffix('*') {
             Self::Prefix(prefix.to_owned())
         } else if pattern.contains('{') {
@@ -55,6 +57,37 @@ impl PathRule {
                     (Segment::Parameter, Some(part)) => !part.is_empty(),
                     (_, None) => false,
                 }) && parts.next().is_none()
+            }
+        }
+    }
+
+    /// Whether every path that fits `other` fits this one too.
+    fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (_, Self::Exact(path)) => self.fits(path.as_bytes()),
+            (Self::Prefix(prefix), Self::Prefix(longer)) => longer.starts_with(prefix.as_str()),
+            (Self::Prefix(prefix), Self::Segments(segments)) => {
+                // What all its paths begin with; a parameter is never empty.
+                let fixed: String = segments
+                    .iter()
+                    .map_while(|segment| match segment {
+                        Segment::Fixed(text) => Some(format!("{text}/")),
+                        Segment::Parameter => None,
+                    })
+                    .collect();
+                fixed.starts_with(prefix.as_str())
+            }
+            (Self::Segments(wide), Self::Segments(narrow)) => {
+                wide.len() == narrow.len()
+                    && wide.iter().zip(narrow).all(|pair| match pair {
+                        (Segment::Parameter, Segment::Parameter) => true,
+                        (Segment::Parameter, Segment::Fixed(text)) => !text.is_empty(),
+                        (Segment::Fixed(_), Segment::Parameter) => false,
+                        (Segment::Fixed(one), Segment::Fixed(other)) => one == other,
+                    })
+            }
+            (Self::Exact(_) | Self::Segments(_), Self::Prefix(_)) | (Self::Exact(_), Self::Segments(_)) => {
+                false
             }
         }
     }
@@ -91,6 +124,11 @@ impl MethodRule {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether every method that `other` takes is taken by this one too.
+    fn covers(&self, other: &Self) -> bool {
+        self == other || matches!((self.kind, other.kind), (Method::Get, Method::Head))
     }
 
     pub(super) fn accepts(&self, head: &RequestHead) -> bool {
@@ -179,15 +217,28 @@ impl Matcher {
         (host, path, self.method.is_some(), values().count(), (with(2), with(1)))
     }
 
-    /// Whether everything that fits `other` fits this one too, as far as can be told without looking inside patterns:
-    /// then `other` can never win behind it.
+    /// Whether everything that fits `other` fits this one too, as far as can be told without looking inside
+    /// expressions: then `other` can never win behind it.
     pub fn covers(&self, other: &Self) -> bool {
-        let host = self.host.is_none() || self.host == other.host;
-        let path = self.path.is_none() || self.path == other.path;
-        let method = self.method.is_none() || self.method == other.method;
-        host && path
-            && method
-            && self.headers.iter().all(|rule| other.headers.contains(rule))
-            && self.body.iter().all(|rule| other.body.contains(rule))
+        let host = match (&self.host, &other.host) {
+            (None, _) => true,
+            (Some(host), None) => host.takes_all(),
+            (Some(host), Some(other)) => host.covers(other, Case::Insensitive),
+        };
+        let path =
+            self.path.as_ref().is_none_or(|path| other.path.as_ref().is_some_and(|other| path.covers(other)));
+        let method = self
+            .method
+            .as_ref()
+            .is_none_or(|method| other.method.as_ref().is_some_and(|other| method.covers(other)));
+        let header = |rule: &HeaderRule| {
+            let same = |other: &&HeaderRule| other.name.eq_ignore_ascii_case(&rule.name);
+            other.headers.iter().filter(same).any(|other| rule.value.covers(&other.value))
+        };
+        let member = |rule: &BodyRule| {
+            let same = |other: &&BodyRule| other.member == rule.member;
+            other.body.iter().filter(same).any(|other| rule.value.covers(&other.value))
+        };
+        host && path && method && self.headers.iter().all(header) && self.body.iter().all(member)
     }
 }

@@ -62,18 +62,20 @@ impl RouteTable {
         };
         let host = host_of(head.authority());
         let mut methods: Vec<String> = Vec::new();
+        // A route that fails for another reason than its method: then the method is not what is wrong.
+        let mut takes_method = false;
         for (position, (matcher, route)) in self.rows.iter().enumerate() {
             if !matcher.has_place(host, &path) {
                 continue;
             }
             match matcher.method() {
                 Some(method) if !method.accepts(head) => methods.push(method.name().to_owned()),
-                _ if !matcher.has_headers(head) => {}
+                _ if !matcher.has_headers(head) => takes_method = true,
                 _ if matcher.body.is_empty() => return Lookup::Route(*route),
                 _ => return Lookup::NeedBody(BodyRules { first: position }),
             }
         }
-        if methods.is_empty() {
+        if takes_method || methods.is_empty() {
             return Lookup::NotFound;
         }
         if methods.iter().any(|method| method == "GET") {
@@ -90,7 +92,7 @@ impl RouteTable {
         for (matcher, route) in self.possible_rows(rules, head) {
             let fits = match body {
                 BodySeen::Members(members) => matcher.has_members(members),
-                BodySeen::Nothing => matcher.body.is_empty(),
+                BodySeen::Nothing | BodySeen::Malformed(_) => matcher.body.is_empty(),
             };
             if fits {
                 return Decision::Route(route);
@@ -100,7 +102,7 @@ impl RouteTable {
         }
         debug_assert!(tried, "a look-up asks for the body only where a row does");
         match body {
-            BodySeen::Nothing => Decision::NoBody,
+            BodySeen::Nothing | BodySeen::Malformed(_) => Decision::NoBody,
             BodySeen::Members(_) if asked_model => Decision::NoModel,
             BodySeen::Members(_) => Decision::NoRoute,
         }

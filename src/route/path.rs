@@ -24,6 +24,19 @@ pub fn normalized(path: &[u8]) -> Result<Cow<'_, [u8]>, BadPath> {
     Ok(decoded)
 }
 
+/// The path of a pattern as requests have it: escapes like theirs, and bytes that no request holds escaped.
+pub(super) fn of_pattern(pattern: &str) -> String {
+    let escaped: String = pattern
+        .bytes()
+        .map(|byte| match byte.is_ascii_graphic() {
+            true => char::from(byte).to_string(),
+            false => format!("%{byte:02X}"),
+        })
+        .collect();
+    // What cannot be normalized was refused where it was read.
+    normalized(escaped.as_bytes()).map_or(escaped.clone(), |path| String::from_utf8_lossy(&path).into_owned())
+}
+
 fn decoded(path: &[u8]) -> Result<Vec<u8>, BadPath> {
     let mut out = Vec::with_capacity(path.len());
     let mut at = 0;
@@ -69,6 +82,15 @@ mod tests {
             ("*", "*"),
         ] {
             assert_eq!(normalized(path.as_bytes()).unwrap(), expected.as_bytes());
+        }
+    }
+
+    #[test]
+    fn patterns_are_written_like_requests() {
+        for (pattern, expected) in
+            [("/a%7Eb", "/a~b"), ("/%c3%a9", "/%C3%A9"), ("/é/*", "/%C3%A9/*"), ("/a b/{x}", "/a%20b/{x}")]
+        {
+            assert_eq!(of_pattern(pattern), expected);
         }
     }
 

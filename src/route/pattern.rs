@@ -42,6 +42,16 @@ impl Pattern {
         }
     }
 
+    /// Whether everything that fits `other` fits this one too, as far as can be told.
+    pub fn covers(&self, other: &Self) -> bool {
+        match (&self.form, &other.form) {
+            (Form::Text(one), Form::Text(other)) => one.covers(other, Case::Sensitive),
+            (Form::Text(one), Form::Regex(_)) => one.takes_all(),
+            (Form::Regex(one), Form::Text(Glob::Exact(other))) => one.is_match(other.as_bytes()),
+            (Form::Regex(_), _) => self == other,
+        }
+    }
+
     /// Exact over glob over expression.
     pub fn rank(&self) -> u8 {
         match &self.form {

@@ -95,13 +95,15 @@ fn only_a_wrong_method_is_405_and_it_names_the_right_ones() {
         Row { path: "/a", method: "GET", ..Row::default() },
         Row { path: "/a", method: "PURGE", ..Row::default() },
         Row { path: "/b", method: "GET", headers: &[("x", "1")], ..Row::default() },
+        Row { path: "/b", method: "PUT", ..Row::default() },
     ]);
     let methods = |names: &[&str]| Lookup::OtherMethods(names.iter().map(|n| (*n).to_owned()).collect());
     assert_eq!(table.find(&head("POST", "/a", "")), methods(&["GET", "HEAD", "PURGE"]));
     assert_eq!(table.find(&head("HEAD", "/a", "")), Lookup::Route(RouteId::at(0)));
     assert_eq!(table.find(&head("PURGE", "/a", "")), Lookup::Route(RouteId::at(1)));
     assert_eq!(table.find(&head("purge", "/a", "")), methods(&["GET", "HEAD", "PURGE"]));
-    assert_eq!(table.find(&head("GET", "/b", "")), Lookup::NotFound);
+    assert_eq!(table.find(&head("GET", "/b", "")), Lookup::NotFound, "its method is not what is wrong");
+    assert_eq!(table.find(&head("POST", "/b", "")), methods(&["GET", "HEAD", "PUT"]));
     assert_eq!(table.find(&head("GET", "/c", "")), Lookup::NotFound);
     assert_eq!(table.find(&head("GET", "/a/../b", "")), Lookup::BadPath);
 }
@@ -162,9 +164,11 @@ fn bodies_decide_between_the_rows_that_fit_the_head() {
         assert_eq!(route("", body), Err(decision), "{body}");
     }
     let refused = |body| decide(&table, "", body).unwrap_err();
-    assert_eq!(refused(r#"{"model":"llama-3","model":"x"}"#), JsonFault::Doubled);
-    assert_eq!(refused(r#" {"model":"llama-3""#), JsonFault::Incomplete);
-    assert!(matches!(refused(r#"{"model":"llama-3"}}"#), JsonFault::Malformed { at: 19 }));
+    assert_eq!(refused(r#"{"model":"llama-3","model":"x"}"#), JsonFault::Doubled { member: 0 });
+    for broken in [r#" {"model":"llama-3""#, r#"{"model":"llama-3"}}"#, "{{name}}"] {
+        assert_eq!(route("", broken), Err(Decision::NoBody), "{broken}");
+        assert_eq!(route("x-team: a\r\n", broken), Ok(5), "another kind of body: {broken}");
+    }
 }
 
 #[test]
@@ -185,4 +189,63 @@ fn only_routes_without_other_conditions_are_not_found_otherwise() {
     let none = head("GET", "/", "");
     let Lookup::NeedBody(rules) = table.find(&none) else { panic!("the body is asked for") };
     assert_eq!(table.decide(rules, &none, BodySeen::Nothing), Decision::NoBody);
+}
+
+#[test]
+fn what_is_covered_fits_what_covers_it() {
+    let hosts = ["", "*", "a.*", "*.x", "a.x", "A.x"];
+    let paths =
+        ["", "/", "/a", "/a/*", "/*", "/{p}", "/a/{p}", "/{p}/b", "/a/b", "/a/{p}/c", "/a/b/*", "/%61"];
+    let methods = ["", "GET", "HEAD", "POST"];
+    let headers: [&[(&str, &str)]; 7] = [
+        &[],
+        &[("x", "*")],
+        &[("x", "v*")],
+        &[("X", "v1")],
+        &[("x", "~^v")],
+        &[("x", "*1*")],
+        &[("y", "v1")],
+    ];
+    let mut rows = Vec::new();
+    for host in hosts {
+        for path in paths {
+            for method in methods {
+                rows.extend(headers.map(|headers| Row { host, path, method, headers, ..Row::default() }));
+            }
+        }
+    }
+    let mut asked = Vec::new();
+    for host in ["a.x", "a.y", "b.x"] {
+        for path in ["/", "/a", "/a/", "/b", "/a/b", "/a/b/c", "/c/b"] {
+            for method in ["GET", "HEAD", "POST"] {
+                for fields in ["", "x: v1\r\n", "x: v2\r\ny: v1\r\n"] {
+                    let text = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\n{fields}\r\n");
+                    asked.push(split_request(Bytes::from(text), FieldTable::default()).unwrap());
+                }
+            }
+        }
+    }
+    let matchers: Vec<Matcher> = table(&rows).rows.into_iter().map(|(matcher, _)| matcher).collect();
+    let fitting: Vec<Vec<bool>> = matchers
+        .iter()
+        .map(|matcher| {
+            let fits = |head: &RequestHead| {
+                matcher.has_place(head.authority(), head.path())
+                    && matcher.method().is_none_or(|method| method.accepts(head))
+                    && matcher.has_headers(head)
+            };
+            asked.iter().map(fits).collect()
+        })
+        .collect();
+    let mut covered = 0;
+    for (one, fits_one) in matchers.iter().zip(&fitting) {
+        for (other, fits_other) in matchers.iter().zip(&fitting) {
+            if one.covers(other) {
+                covered += 1;
+                let is_sound = fits_one.iter().zip(fits_other).all(|(one, other)| *one || !*other);
+                assert!(is_sound, "{one:?} does not cover {other:?}");
+            }
+        }
+    }
+    assert!(covered > 10 * matchers.len(), "{covered} of {}", matchers.len());
 }

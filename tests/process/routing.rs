@@ -126,13 +126,19 @@ fn odd_bodies_are_told_apart() {
 #[test]
 fn a_route_without_body_conditions_takes_what_fits_no_other() {
     let gateway = gateway(&format!("{BY_MODEL}[[route]]\nto = \"c\"\n"));
-    for body in ["", "hello", "[]", r#"{"model":"unknown"}"#, "{}"] {
+    let broken = [r#"{"model":"qwen3-32b",}"#, "{{ name }}", r#"{"model":"qwen3-32b""#];
+    for body in ["", "hello", "[]", r#"{"model":"unknown"}"#, "{}"].into_iter().chain(broken) {
         let (status, answer) = post(&gateway, "", body);
         assert!(status == 200 && answer.starts_with("c\n") && answer.ends_with(body), "{body}: {answer}");
     }
-    // A broken object is refused all the same: a server that reads it another way would be reached past the rules.
-    let broken = post(&gateway, "", r#"{"model":"qwen3-32b",}"#);
-    assert_eq!(code(&broken), (400, "invalid_body".to_owned()));
+    // A member that stands twice is refused all the same: a server that reads the other one would be reached past the
+    // rules.
+    let doubled = post(&gateway, "", r#"{"model":"x","model":"qwen3-32b"}"#);
+    assert_eq!(code(&doubled), (400, "invalid_body".to_owned()));
+    assert!(
+        doubled.1.contains("`model` stands twice") && doubled.1.contains(r#""param":"model""#),
+        "{doubled:?}"
+    );
 }
 
 #[test]

@@ -21,7 +21,10 @@ pub enum JsonFault {
         at: u64,
     },
     /// A wanted member, or one on the way to it, stands twice.
-    Doubled,
+    Doubled {
+        /// Its position among the wanted members.
+        member: usize,
+    },
     /// More containers inside each other than allowed.
     TooDeep,
     /// It ended too early.

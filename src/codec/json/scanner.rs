@@ -318,8 +318,8 @@ impl Scanner {
             Some(key) => self.wanted.at(self.fitting[level], level, key),
             None => 0,
         };
-        if self.seen[level] & self.here != 0 {
-            return Err(JsonFault::Doubled);
+        if let Some(member) = positions(self.seen[level] & self.here).next() {
+            return Err(JsonFault::Doubled { member });
         }
         self.seen[level] |= self.here;
         Ok(())

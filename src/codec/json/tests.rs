@@ -70,15 +70,19 @@ fn wanted_members_are_found_wherever_they_stand() {
 
 #[test]
 fn a_wanted_member_that_stands_twice_is_refused_late_ones_too() {
-    for text in [
-        r#"{"model":"a","model":"b"}"#,
-        r#"{"model":"a","messages":[{}],"mod\u0065l":"a"}"#,
-        r#"{"model":{"x":1},"model":"b"}"#,
-        r#"{"metadata":{"tier":"a"},"metadata":{}}"#,
-        r#"{"metadata":null,"metadata":{"tier":"a"}}"#,
-        r#"{"metadata":{"tier":"a","tier":"a"}}"#,
+    for (text, member) in [
+        (r#"{"model":"a","model":"b"}"#, 0),
+        (r#"{"model":"a","messages":[{}],"mod\u0065l":"a"}"#, 0),
+        (r#"{"model":{"x":1},"model":"b"}"#, 0),
+        (r#"{"metadata":{"tier":"a"},"metadata":{}}"#, 1),
+        (r#"{"metadata":null,"metadata":{"tier":"a"}}"#, 1),
+        (r#"{"metadata":{"tier":"a","tier":"a"}}"#, 1),
     ] {
-        assert_eq!(scan_split(&["model", "metadata.tier"], text), Err(JsonFault::Doubled), "{text}");
+        assert_eq!(
+            scan_split(&["model", "metadata.tier"], text),
+            Err(JsonFault::Doubled { member }),
+            "{text}"
+        );
     }
     let text = r#"{"metadata":{"x":1,"x":2},"y":1,"y":2,"a":{"tier":1},"b":{"tier":2}}"#;
     assert!(scan_split(&["model", "metadata.tier"], text).is_ok(), "others may stand twice");
@@ -233,7 +237,7 @@ fn it_accepts_what_serde_json_accepts_and_reads_the_same() {
         let (head, tail) = text.as_bytes().split_at(cut);
         let ours = scan(&["model", "metadata.tier"], &[head, tail]);
         match (ours, witness(&text)) {
-            (Err(JsonFault::Doubled), _) => doubled += 1,
+            (Err(JsonFault::Doubled { .. }), _) => doubled += 1,
             // An escape that does not exist, in a string that nobody wants: not looked at.
             (Ok(_), None) if text.contains('\\') => strange += 1,
             (Err(_), None) => refused += 1,

@@ -52,6 +52,11 @@ impl Wanted {
         }
     }
 
+    /// The path at `position`, as it was written.
+    pub fn path(&self, position: usize) -> Option<String> {
+        self.paths.get(position).map(|segments| segments.join("."))
+    }
+
     pub(super) fn all(&self) -> Set {
         match self.paths.len() {
             0 => 0,
