@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::base::limits::FIELDS_MAX;
+
 /// The rule that was broken. Its text is shown to the peer, so it names no internals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Rule {
@@ -98,7 +100,7 @@ impl fmt::Display for CodecError {
             Rule::StartLine => "the start line is malformed",
             Rule::Version => "the version must be HTTP/1.0 or HTTP/1.1",
             Rule::FieldLine => "a field line is malformed",
-            Rule::FieldsMax => "there are too many fields",
+            Rule::FieldsMax => return write!(f, "there are more than {FIELDS_MAX} fields"),
             Rule::HeadMax => "the head is too long",
             Rule::TargetMax => "the request target is too long",
             Rule::Target => "the request target is malformed",

@@ -6,7 +6,7 @@ use super::body::{BodyEvent, BodyReader};
 use super::error::{CodecError, Rule};
 use super::head::{FieldTable, RequestHead, split_request};
 use super::{Progress, head_end_within};
-use crate::base::limits::LEADING_EMPTY_LINES_MAX;
+use crate::base::limits::{LEADING_EMPTY_LINES_MAX, TARGET_BYTES_MAX};
 
 /// What a request consists of.
 #[derive(Debug)]
@@ -75,12 +75,23 @@ impl RequestReader {
     }
 
     fn head(&mut self, input: &mut BytesMut) -> Result<Progress<RequestEvent>, CodecError> {
-        let Some(end) = head_end_within(input, &mut self.scanned, self.head_bytes_max)? else {
-            return Ok(Progress::NeedMore);
-        };
+        let end = head_end_within(input, &mut self.scanned, self.head_bytes_max)
+            .map_err(|error| if error.rule == Rule::HeadMax { self.too_long(input) } else { error })?;
+        let Some(end) = end else { return Ok(Progress::NeedMore) };
         let head = split_request(input.split_to(end).freeze(), std::mem::take(&mut self.table))?;
         self.state = State::Body(BodyReader::new(head.framing()));
         Ok(Progress::Ready(RequestEvent::Head(head)))
+    }
+
+    /// A head that is too long for its target's sake is told so (RFC 9110 §15.5.15).
+    fn too_long(&self, input: &[u8]) -> CodecError {
+        let seen = &input[..self.head_bytes_max.min(input.len())];
+        let line = seen.split(|&byte| byte == b'\r').next().unwrap_or_default();
+        let mut words = line.split(|&byte| byte == b' ').skip(1);
+        let target = words.next().unwrap_or_default();
+        let runs_on = line.len() == seen.len() && words.next().is_none() && !target.is_empty();
+        let rule = if runs_on || target.len() > TARGET_BYTES_MAX { Rule::TargetMax } else { Rule::HeadMax };
+        CodecError::at(rule, self.head_bytes_max)
     }
 
     fn fail<T>(&mut self, error: CodecError) -> Result<T, CodecError> {
