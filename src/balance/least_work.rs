@@ -1,39 +1,35 @@
-//! Least requests in flight for its weight, over all lanes; ties are broken by chance.
+//! Least requests in flight for its weight, over all lanes; among equal ones chance decides, by weight.
 
 use super::Candidates;
 use crate::base::rng::Rng;
 
-/// Picks the endpoint whose next request would find the least company; keeps no state of its own, for the board has it.
+/// Picks the endpoint that is loaded least for its weight; keeps no state of its own, for the board has it.
 #[derive(Debug)]
 pub struct LeastWork;
 
 impl LeastWork {
     /// The least loaded endpoint.
     pub fn pick(&mut self, from: Candidates<'_>, rng: &mut Rng) -> Option<usize> {
-        let mut best: Option<(usize, u64, u64)> = None; // position, load after this request, weight
-        let mut ties = 1;
+        let mut best: Option<(usize, u64, u64)> = None; // position, load, weight
+        let mut tied = 0;
         for (position, candidate) in from.all.iter().enumerate().filter(|(at, _)| from.admits(*at)) {
-            let (load, weight) = (candidate.load.in_flight() + 1, u64::from(candidate.weight));
-            let Some((_, least, of)) = best else {
-                best = Some((position, load, weight));
-                continue;
-            };
+            let (load, weight) = (candidate.load.in_flight(), u64::from(candidate.weight));
             // load / weight against least / of, without division
-            match (load * of).cmp(&(least * weight)) {
-                std::cmp::Ordering::Less => {
-                    ties = 1;
-                    best = Some((position, load, weight));
-                }
+            let order =
+                best.map_or(std::cmp::Ordering::Less, |(_, least, of)| (load * of).cmp(&(least * weight)));
+            match order {
+                std::cmp::Ordering::Less => tied = weight,
+                // The new one replaces with its part of the weight so far: each gets its share, in one pass. Without it
+                // all lanes would herd onto the first, and light ones that are idle would never be asked.
                 std::cmp::Ordering::Equal => {
-                    // The n-th equal one replaces with chance 1/n: each is as likely, in one pass. Without it all
-                    // lanes would herd onto the first.
-                    ties += 1;
-                    if rng.below(ties) == 0 {
-                        best = Some((position, load, weight));
+                    tied += weight;
+                    if rng.below(tied) >= weight {
+                        continue;
                     }
                 }
-                std::cmp::Ordering::Greater => {}
+                std::cmp::Ordering::Greater => continue,
             }
+            best = Some((position, load, weight));
         }
         best.map(|(position, _, _)| position)
     }
@@ -57,6 +53,20 @@ mod tests {
             picks[position] += 1;
         }
         assert_eq!(picks, [20, 80]);
+    }
+
+    #[test]
+    fn idle_endpoints_are_picked_by_weight() {
+        let all = candidates(&[1, 3, 4]);
+        let mut rng = Rng::new(3);
+        let mut picks = [0; 3];
+        for _ in 0..8000 {
+            picks[LeastWork.pick(Candidates { all: &all, tried: &[] }, &mut rng).unwrap()] += 1;
+        }
+        assert!(
+            picks.iter().zip([1000, 3000, 4000]).all(|(n, mean)| (n - mean as i32).abs() < 200),
+            "{picks:?}"
+        );
     }
 
     #[test]
