@@ -64,7 +64,7 @@ mod tests {
             picks[LeastWork.pick(Candidates { all: &all, tried: &[] }, &mut rng).unwrap()] += 1;
         }
         assert!(
-            picks.iter().zip([1000, 3000, 4000]).all(|(n, mean)| (n - mean as i32).abs() < 200),
+            picks.iter().zip([1000_i32, 3000, 4000]).all(|(n, mean)| (n - mean).abs() < 200),
             "{picks:?}"
         );
     }

@@ -23,6 +23,8 @@ pub const CHUNK_LINE_BYTES_MAX: usize = 4 * KIB;
 pub const CHUNK_OVERHEAD_BYTES_MAX: u64 = 64 * KIB as u64;
 /// Longest trailer section; it is read, checked and dropped.
 pub const TRAILER_BYTES_MAX: usize = 16 * KIB;
+/// A write that takes longer waits for its peer: one that the kernel takes at once takes some microseconds.
+pub const WRITE_STALL: Duration = Duration::from_millis(1);
 /// What may follow the fixed part of a PROXY header of version 2: addresses and a few facts of TLS.
 pub const PROXY_HEADER_BYTES_MAX: usize = 2 * KIB;
 /// Longest x-request-id that is taken over from a trusted sender; ids in the field have 16 to 64 bytes.

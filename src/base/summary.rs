@@ -39,7 +39,7 @@ pub struct Summary {
     pub status: u16,
     /// T: first byte of the request head to last byte of the response.
     pub total_us: u64,
-    /// T minus the time spent waiting for the upstream.
+    /// T minus the time spent waiting for the upstream and for the client.
     pub overhead_us: u64,
     /// Request head complete to the first token-bearing event, else first body byte.
     pub ttft_us: Option<u64>,

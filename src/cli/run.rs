@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use crate::base::address::Address;
 use crate::base::choice::IoDriver;
@@ -14,11 +14,12 @@ use crate::control::{RunError, Started, run};
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 #[command(
+    group = ArgGroup::new("source").required(true).args(["config", "upstream"]),
     after_help = "Examples:\n  corelane run --upstream http://127.0.0.1:8000\n  corelane run --config corelane.toml --cores 0-1"
 )]
 pub(super) struct Run {
     /// The configuration file.
-    #[arg(long, value_name = "FILE", required_unless_present = "upstream", conflicts_with = "upstream")]
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// An endpoint: http://host:port[/base] or unix:/path; may be given several times. No file is needed then.
     #[arg(long, value_name = "URL")]

@@ -104,10 +104,17 @@ pub struct DownstreamHead<'a> {
     pub framing: Framing,
     /// Whether the connection lives on, and whether that must be said.
     pub connection: Connection,
-    /// The id of this exchange.
-    pub request_id: &'a str,
     /// When the answer came, where it does not say so itself (RFC 9110 §6.6.1).
     pub date: Option<&'a str>,
+    /// What every answer to a client says of its exchange.
+    pub signature: Signature<'a>,
+}
+
+/// What every answer to a client says of its exchange.
+#[derive(Debug, Clone, Copy)]
+pub struct Signature<'a> {
+    /// Its id.
+    pub request_id: &'a str,
     /// Where its time went so far, if that is to be said.
     pub timing: Option<Timing>,
 }
@@ -166,17 +173,21 @@ pub fn write_response(out: &mut BytesMut, response: &ResponseHead, downstream: &
     if let Some(date) = downstream.date {
         write_field(out, b"date", date.as_bytes());
     }
-    out.put_slice(b"x-request-id: ");
-    out.put_slice(downstream.request_id.as_bytes());
-    if let Some(timing) = downstream.timing {
+    write_signature(out, &downstream.signature);
+    out.put_slice(b"\r\n");
+}
+
+/// Appends the fields that every answer to a client carries.
+pub fn write_signature(out: &mut BytesMut, signature: &Signature<'_>) {
+    write_field(out, b"x-request-id", signature.request_id.as_bytes());
+    if let Some(timing) = signature.timing {
         // Milliseconds with three decimals (Server Timing §2).
         let ms = |time: Duration| time.as_secs_f64() * 1e3;
         let (queue, gateway, upstream) = (ms(timing.queue), ms(timing.gateway), ms(timing.upstream));
         let value = format!("queue;dur={queue:.3}, gw;dur={gateway:.3}, up;dur={upstream:.3}");
-        out.put_slice(b"\r\nserver-timing: ");
-        out.put_slice(value.as_bytes());
+        write_field(out, b"server-timing", value.as_bytes());
     }
-    out.put_slice(b"\r\nvia: 1.1 corelane\r\n\r\n");
+    out.put_slice(b"via: 1.1 corelane\r\n");
 }
 
 /// Appends an interim response (1xx) that is relayed. It has no body and must not say a length (RFC 9110 §8.6); its

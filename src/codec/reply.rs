@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::encode::{Connection, write_connection, write_field, write_length, write_status_line};
+use super::encode::{
+    Connection, Signature, write_connection, write_field, write_length, write_signature, write_status_line,
+};
 
 /// A complete answer of our own.
 #[derive(Debug, Clone)]
@@ -88,15 +90,21 @@ pub enum SendBody {
     HeadOnly,
 }
 
-/// Appends the whole answer. `date` is an HTTP date (RFC 9110 §6.6.1).
-pub fn write_reply(
-    out: &mut BytesMut,
-    reply: &LocalReply,
-    connection: Connection,
-    send: SendBody,
-    request_id: &str,
-    date: &str,
-) {
+/// How an answer of our own is sent.
+#[derive(Debug)]
+pub struct Sending<'a> {
+    /// Whether the connection lives on.
+    pub connection: Connection,
+    /// Whether its body goes with it.
+    pub body: SendBody,
+    /// When it was made, an HTTP date (RFC 9110 §6.6.1).
+    pub date: &'a str,
+    /// What it says of its exchange; none for those that are no exchange.
+    pub signature: Option<Signature<'a>>,
+}
+
+/// Appends the whole answer.
+pub fn write_reply(out: &mut BytesMut, reply: &LocalReply, sending: &Sending<'_>) {
     write_status_line(out, reply.status, reason(reply.status).as_bytes());
     let may_have_body = !matches!(reply.status, 204 | 304);
     if may_have_body {
@@ -106,11 +114,13 @@ pub fn write_reply(
     for (name, value) in &reply.fields {
         write_field(out, name.as_bytes(), value.as_bytes());
     }
-    write_connection(out, connection);
-    write_field(out, b"x-request-id", request_id.as_bytes());
-    write_field(out, b"date", date.as_bytes());
+    write_connection(out, sending.connection);
+    write_field(out, b"date", sending.date.as_bytes());
+    if let Some(signature) = &sending.signature {
+        write_signature(out, signature);
+    }
     out.put_slice(b"\r\n");
-    if may_have_body && send == SendBody::Whole {
+    if may_have_body && sending.body == SendBody::Whole {
         out.put_slice(&reply.body);
     }
 }

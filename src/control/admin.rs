@@ -12,7 +12,7 @@ use crate::base::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_REQUEST_BYTES_MAX, ADMIN_
 use crate::codec::Progress;
 use crate::codec::encode::Connection;
 use crate::codec::head::{Method, RequestHead, Reuse};
-use crate::codec::reply::{LocalReply, SendBody, write_reply};
+use crate::codec::reply::{LocalReply, SendBody, Sending, write_reply};
 use crate::codec::request::{RequestEvent, RequestReader};
 use crate::metrics::text::Format;
 use crate::net::listen::Listener;
@@ -57,7 +57,7 @@ async fn connection(socket: Socket, control: Rc<Control>) -> std::io::Result<()>
         };
         let mut out = BytesMut::new();
         let date = httpdate::fmt_http_date(SystemTime::now());
-        write_reply(&mut out, &reply, connection, send, "admin", &date);
+        write_reply(&mut out, &reply, &Sending { connection, body: send, date: &date, signature: None });
         let written = monoio::time::timeout(ADMIN_TIMEOUT, stream.writer.write_all(out)).await;
         if !matches!(written, Ok((Ok(()), _))) || connection == Connection::Close {
             return Ok(());
@@ -109,8 +109,9 @@ impl Control {
         match (method, path.as_str()) {
             (Method::Get, "/livez") => text(200, "ok"),
             (Method::Get, "/readyz") => match self.unready(query(head, "route").as_deref()) {
-                None => text(200, "ok"),
-                Some(why) => text(503, why),
+                Ok(None) => text(200, "ok"),
+                Ok(Some(why)) => text(503, why),
+                Err(NoSuchRoute) => text(404, "there is no such route"),
             },
             (Method::Get, "/stats") => {
                 self.collect().await;
@@ -175,10 +176,7 @@ impl Control {
     }
 
     /// Why requests, or those of one route, should not be sent here; none if they may.
-    fn unready(&self, route: Option<&str>) -> Option<String> {
-        if self.draining.get() {
-            return Some("draining".to_owned());
-        }
+    fn unready(&self, route: Option<&str>) -> Result<Option<&'static str>, NoSuchRoute> {
         let plan = self.plan();
         let serves = |action: &Action| match action {
             Action::Respond(_) => true,
@@ -191,11 +189,18 @@ impl Control {
         let mut routes =
             plan.routes.iter().filter(|known| route.is_none_or(|name| known.name == name)).peekable();
         if routes.peek().is_none() {
-            return Some("there is no such route".to_owned());
+            return Err(NoSuchRoute);
         }
-        (!routes.any(|known| serves(&known.action))).then(|| "no endpoint is admitted".to_owned())
+        Ok(match (self.draining.get(), routes.any(|known| serves(&known.action))) {
+            (true, _) => Some("draining"),
+            (false, true) => None,
+            (false, false) => Some("no endpoint is admitted"),
+        })
     }
 }
+
+/// Nobody can say whether a route is ready that does not exist.
+struct NoSuchRoute;
 
 fn other_method(allow: &str) -> LocalReply {
     let mut reply = text(405, "this path does not take this method");

@@ -3,7 +3,7 @@
 //! | measure | from | to |
 //! |---|---|---|
 //! | T, processing time | first byte of the request head read | last byte of the response handed to the kernel |
-//! | overhead, the gateway's share of T | T | minus the time spent waiting for the upstream |
+//! | overhead, the gateway's share of T | T | minus the time spent waiting for the upstream and for the client |
 //! | TTFT, streams only | request head complete | first token-bearing event handed to the kernel |
 //! | ITL, streams only | one token-bearing event handed to the kernel | the next |
 //! | S, success rate | exchanges that ended as intended | all but those whose client left early |

@@ -30,7 +30,7 @@ metrics! {
     BYTES_OUT "corelane_response_body_bytes_total" "Response body bytes sent."
     TOKENS "corelane_tokens_total" "Token-bearing events relayed."
     TOTAL "corelane_request_duration_seconds" "T: first byte of the request head to last byte of the response."
-    OVERHEAD "corelane_overhead_seconds" "The gateway's share of T: T minus the time spent waiting for the upstream."
+    OVERHEAD "corelane_overhead_seconds" "The gateway's share of T: T minus the time spent waiting for the upstream and for the client."
     TTFT "corelane_ttft_seconds" "Request head complete to the first token-bearing event sent; streams only."
     ITL "corelane_itl_seconds" "From one token-bearing event sent to the next; streams only."
     ENDPOINT_REQUESTS "corelane_endpoint_requests_total" "Exchanges that ended at an endpoint."

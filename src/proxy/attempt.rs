@@ -17,7 +17,7 @@ use super::state::{EndpointOnLane, InFlight, LaneState};
 use super::upstream::{AnswerHead, Upstream, poll_head};
 use crate::base::fault::{Fault, FaultKind, Sent, Side, Stage};
 use crate::base::ids::EndpointId;
-use crate::base::limits::RELAY_BYTES_LARGE;
+use crate::base::limits::{RELAY_BYTES_LARGE, WRITE_STALL};
 use crate::base::time::{deadline, earlier};
 use crate::cluster::dispatch::{Connection, Failure};
 use crate::codec::Progress;
@@ -123,7 +123,7 @@ async fn connect(
 
 type Answered = (ResponseHead, Framing, Upload);
 
-/// Sends the request and waits for the final head of its answer, relaying interim ones on the way.
+/// Sends the request and waits for the final head of its answer.
 async fn converse(
     exchange: &mut Exchange,
     client: &mut Client,
@@ -137,36 +137,58 @@ async fn converse(
         held.rewind();
     }
     upstream.responses.expect(exchange.head.method());
+    let kept_waiting = exchange.tally.waited_client;
+    let early = send_request(exchange, client, upstream).await;
+    let sent = Instant::now();
+    exchange.tally.phases.send += sent - connected;
+    let writing = (sent - connected).saturating_sub(exchange.tally.waited_client - kept_waiting);
+    if writing > WRITE_STALL {
+        exchange.tally.waited += writing;
+    }
+    if let Some((head, framing)) = early? {
+        exchange.tally.answered = Some(sent);
+        return Ok((head, framing, Upload::CutShort));
+    }
+    client.ear.wait_until(earlier(deadline(sent, timeouts.first_byte), exchange.deadline));
+    let answered = await_head(exchange, client, upstream).await;
+    let now = Instant::now();
+    exchange.tally.waited += now - sent;
+    exchange.tally.phases.wait += now - sent;
+    let (head, framing) = answered?;
+    exchange.tally.answered = Some(now);
+    Ok((head, framing, Upload::Complete))
+}
+
+/// Sends head and body as the body comes. Some final head if the upstream answered before it had all of it.
+async fn send_request(
+    exchange: &mut Exchange,
+    client: &mut Client,
+    upstream: &mut Upstream,
+) -> Result<Option<(ResponseHead, Framing)>, Fault> {
     loop {
         let body = take_body(exchange, &mut client.ear, upstream)?;
         client.ear.wait_until(exchange.deadline);
-        if let Some((head, framing)) = send(exchange, client, upstream).await? {
-            return Ok((head, framing, Upload::CutShort));
+        let mut early = send(exchange, client, upstream).await?;
+        if early.is_none() && body == Body::Starved {
+            early = more_body(exchange, client, upstream).await?;
         }
-        match body {
-            Body::Complete => break,
-            Body::StepFull => {}
-            Body::Starved => {
-                if let Some((head, framing)) = more_body(exchange, client, upstream).await? {
-                    return Ok((head, framing, Upload::CutShort));
-                }
-            }
+        if early.is_some() || body == Body::Complete {
+            return Ok(early);
         }
     }
-    let sent = Instant::now();
-    exchange.tally.phases.send += sent - connected;
-    client.ear.wait_until(earlier(deadline(sent, timeouts.first_byte), exchange.deadline));
+}
+
+/// Waits for the final head, relaying interim ones on the way.
+async fn await_head(
+    exchange: &Exchange,
+    client: &mut Client,
+    upstream: &mut Upstream,
+) -> Result<(ResponseHead, Framing), Fault> {
     loop {
         let Upstream { reader, responses, .. } = upstream;
         let head = client.ear.during(poll_fn(|cx| poll_head(reader, responses, Sent::Wholly, cx))).await;
         match head {
-            Ok(Ok(AnswerHead::Final(head, framing))) => {
-                let now = Instant::now();
-                exchange.tally.waited += now - sent;
-                exchange.tally.phases.wait += now - sent;
-                exchange.tally.answered = Some(now);
-                return Ok((head, framing, Upload::Complete));
-            }
+            Ok(Ok(AnswerHead::Final(head, framing))) => return Ok((head, framing)),
             Ok(Ok(AnswerHead::Interim(head))) => relay_interim(exchange, client, &head).await?,
             Ok(Err(fault)) => return Err(fault),
             Err(interrupt) => return Err(interrupted(interrupt, Stage::Wait, Sent::Wholly)),
@@ -341,7 +363,7 @@ async fn more_body(
             client.ear.watchdog.poll_fired(cx).map(|()| Ok(BodyEvent::Expired))
         })
         .await?;
-        exchange.pace.waited(since.elapsed());
+        exchange.waited_for_body(since.elapsed());
         match event {
             BodyEvent::Expired if exchange.deadline.is_some_and(|due| due <= Instant::now()) => {
                 return Err(interrupted(Interrupt::Expired, Stage::Send, Sent::Partly));

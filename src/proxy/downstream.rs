@@ -14,15 +14,16 @@ use super::log;
 use super::reply;
 use super::state::LaneState;
 use super::watchdog::Phase;
+use crate::base::fault::Sent;
 use crate::base::ids::ListenerId;
 use crate::base::limits::{COOL_AFTER, DRAIN_IDLE_GRACE, LINGER_BYTES_MAX, LINGER_TIME, WRITE_BYTES_KEPT};
 use crate::base::time::{deadline, earlier};
 use crate::codec::Progress;
-use crate::codec::encode::Connection;
+use crate::codec::encode::{Connection, Signature, Timing};
 use crate::codec::forwarded::Sender;
 use crate::codec::head::RequestHead;
 use crate::codec::proxy_protocol::{self, Claimed, NoHeader};
-use crate::codec::reply::{ErrorReply, SendBody, write_reply};
+use crate::codec::reply::{ErrorReply, SendBody, Sending, write_reply};
 use crate::codec::request::{RequestEvent, RequestReader};
 use crate::net::listen::Peer;
 use crate::net::stream::{Stream, Writer};
@@ -81,7 +82,7 @@ pub async fn serve(stream: Stream, peer: Peer, listener: ListenerId, lane: Rc<La
                 end
             }
             Next::Over => End::Close,
-            Next::Refused(refusal) => client.refuse(refusal, &lane).await,
+            Next::Refused(refusal, began) => client.refuse(refusal, began, &lane).await,
         };
         match end {
             End::KeepAlive => {}
@@ -110,8 +111,8 @@ enum Next {
     Head(RequestHead, Arrival),
     /// The client is done, or was idle for too long.
     Over,
-    /// The client's bytes break a rule, or came too slowly.
-    Refused(ErrorReply),
+    /// The client's bytes break a rule, or came too slowly; when the first of them came.
+    Refused(ErrorReply, Instant),
 }
 
 impl Client {
@@ -156,7 +157,7 @@ impl Client {
                     Ok(Progress::Ready(RequestEvent::Data(_) | RequestEvent::End)) => {
                         unreachable!("between two requests a reader yields heads only")
                     }
-                    Err(broken) => return Next::Refused(reply::of_codec(broken)),
+                    Err(broken) => return Next::Refused(reply::of_codec(broken), first),
                 }
             }
             if self.ear.half_closed {
@@ -167,17 +168,19 @@ impl Client {
                 Ok(Ok(0) | Err(_)) => return Next::Over,
                 Ok(Ok(_)) => {}
                 Err(Interrupt::ClientLeft) => return Next::Over,
-                Err(Interrupt::Expired) if began.is_some() => return Next::Refused(reply::too_slow()),
-                Err(Interrupt::Expired) if cool || lane.draining.get() => return Next::Over,
-                Err(Interrupt::Expired) => {
-                    // Idle for a while: give the buffers back and wait on.
-                    cool = true;
-                    self.out = BytesMut::new();
-                    if self.ear.reader.cool().await.is_err() {
-                        return Next::Over;
+                Err(Interrupt::Expired) => match began {
+                    Some(began) => return Next::Refused(reply::too_slow(Sent::Nothing), began),
+                    None if cool || lane.draining.get() => return Next::Over,
+                    None => {
+                        // Idle for a while: give the buffers back and wait on.
+                        cool = true;
+                        self.out = BytesMut::new();
+                        if self.ear.reader.cool().await.is_err() {
+                            return Next::Over;
+                        }
+                        waiting_since = Instant::now() - COOL_AFTER;
                     }
-                    waiting_since = Instant::now() - COOL_AFTER;
-                }
+                },
             }
         }
     }
@@ -197,15 +200,28 @@ impl Client {
     }
 
     /// Answers what is not even a request, then closes.
-    async fn refuse(&mut self, refusal: ErrorReply, lane: &LaneState) -> End {
+    async fn refuse(&mut self, refusal: ErrorReply, began: Instant, lane: &LaneState) -> End {
         let id = lane.request_id(None, false);
-        log::refused(self, lane, id.as_str(), refusal.status, refusal.code);
+        let code = refusal.code;
         let reply = refusal.into_reply(id.as_str());
-        let date = httpdate::fmt_http_date(SystemTime::now());
-        write_reply(&mut self.out, &reply, Connection::Close, SendBody::Whole, id.as_str(), &date);
-        lane.plan().recorder.borrow_mut().lane.unrouted += 1;
+        let plan = lane.plan();
+        let now = Instant::now();
+        let timing = Timing { gateway: now - began, ..Timing::default() };
+        let sending = Sending {
+            connection: Connection::Close,
+            body: SendBody::Whole,
+            date: &httpdate::fmt_http_date(SystemTime::now()),
+            signature: Some(Signature {
+                request_id: id.as_str(),
+                timing: plan.plan.observe.server_timing.then_some(timing),
+            }),
+        };
+        write_reply(&mut self.out, &reply, &sending);
+        plan.recorder.borrow_mut().lane.unrouted += 1;
         self.bound_answer(lane);
-        match self.flush().await {
+        let sent = self.flush().await;
+        log::refused(self, lane, id.as_str(), (&reply, code), began);
+        match sent {
             Ok(()) => End::Linger,
             Err(_) => End::Close,
         }

@@ -1,7 +1,7 @@
 //! One exchange: the ordered steps, nothing else.
 
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::action::{forward, respond};
 use super::decide::{self, Found};
@@ -17,6 +17,7 @@ use crate::base::fault::{Fault, FaultKind};
 use crate::base::ids::RouteId;
 use crate::base::summary::Ended;
 use crate::codec::Progress;
+use crate::codec::encode::Signature;
 use crate::codec::error::CodecError;
 use crate::codec::framing::Framing;
 use crate::codec::head::RequestHead;
@@ -44,6 +45,23 @@ pub(super) struct Exchange {
     pub(super) broken: Option<CodecError>,
     pub(super) tally: Tally,
     pub(super) ended: Ended,
+}
+
+impl Exchange {
+    /// What its answer says of it; its head is about to leave.
+    pub(super) fn signature(&self) -> Signature<'_> {
+        let says_time = self.plan.plan.observe.server_timing;
+        Signature {
+            request_id: self.request_id.as_str(),
+            timing: says_time.then(|| self.tally.timing(Instant::now())),
+        }
+    }
+
+    /// The client kept us waiting for its body this long.
+    pub(super) fn waited_for_body(&mut self, time: Duration) {
+        self.pace.waited(time);
+        self.tally.waited_client += time;
+    }
 }
 
 /// Runs one exchange to its end and tells what becomes of the client's connection.
@@ -136,7 +154,7 @@ async fn find_route(exchange: &mut Exchange, client: &mut Client, lane: &LaneSta
         Framing::Empty | Framing::Chunked | Framing::UntilClose => exchange.tally.bytes_in,
     };
     match length > exchange.body_max {
-        true => Err(reply::body_too_large(exchange.body_max).into()),
+        true => Err(reply::body_too_large().into()),
         false => Ok(route),
     }
 }
@@ -146,7 +164,7 @@ async fn fail(fault: Fault, exchange: &mut Exchange, client: &mut Client, lane: 
     exchange.tally.upstream_fault = fault.side == crate::base::fault::Side::Upstream;
     let refusal = match (fault.kind, exchange.broken) {
         (FaultKind::BadMessage, Some(broken)) => Some(reply::of_codec(broken)),
-        (FaultKind::BodyTooLarge, _) => Some(reply::body_too_large(exchange.body_max)),
+        (FaultKind::BodyTooLarge, _) => Some(reply::body_too_large()),
         _ => reply::of_fault(&fault),
     };
     match refusal {

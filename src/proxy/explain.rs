@@ -5,6 +5,7 @@ use bytes::{Bytes, BytesMut};
 use super::decide::{self, Found, Identity};
 use super::reply;
 use super::state::RequestId;
+use crate::base::fault::Sent;
 use crate::base::ids::{ClusterId, EndpointId, RouteId};
 use crate::codec::Progress;
 use crate::codec::forwarded::Sender;
@@ -64,7 +65,7 @@ fn follow(
     let head = match reader.next(&mut input).map_err(reply::of_codec)? {
         Progress::Ready(RequestEvent::Head(head)) => head,
         Progress::Ready(RequestEvent::Data(_) | RequestEvent::End) | Progress::NeedMore => {
-            return Err(reply::too_slow());
+            return Err(reply::too_slow(Sent::Nothing));
         }
     };
     let mut is_held = false;
@@ -127,7 +128,7 @@ fn body(
     mut look: impl FnMut(&[u8]) -> Result<(), ErrorReply>,
 ) -> Result<(), ErrorReply> {
     if matches!(head.framing(), Framing::Length(length) if length > max) {
-        return Err(reply::body_too_large(max));
+        return Err(reply::body_too_large());
     }
     let mut length = 0;
     loop {
@@ -135,12 +136,14 @@ fn body(
             Progress::Ready(RequestEvent::Data(data)) => {
                 length += data.len() as u64;
                 if length > max {
-                    return Err(reply::body_too_large(max));
+                    return Err(reply::body_too_large());
                 }
                 look(&data)?;
             }
             Progress::Ready(RequestEvent::End) => return Ok(()),
-            Progress::Ready(RequestEvent::Head(_)) | Progress::NeedMore => return Err(reply::too_slow()),
+            Progress::Ready(RequestEvent::Head(_)) | Progress::NeedMore => {
+                return Err(reply::too_slow(Sent::Nothing));
+            }
         }
     }
 }

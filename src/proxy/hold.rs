@@ -11,6 +11,7 @@ use super::ear::Interrupt;
 use super::exchange::{Exchange, Stop};
 use super::reply;
 use super::state::LaneState;
+use crate::base::fault::Sent;
 use crate::base::ids::RouteId;
 use crate::base::limits::{BUFFERED_STEP_BYTES, BUFFERED_WAIT, HELD_PIECE_BYTES};
 use crate::board::buffered::Reservation;
@@ -81,7 +82,7 @@ pub(super) async fn decide(
     exchange.body_max = decide::body_max(plan, rules, &exchange.head);
     let need = match exchange.head.framing() {
         Framing::Length(length) if length > exchange.body_max => {
-            return Err(reply::body_too_large(exchange.body_max).into());
+            return Err(reply::body_too_large().into());
         }
         Framing::Length(length) => length,
         Framing::Chunked | Framing::Empty | Framing::UntilClose => {
@@ -139,7 +140,7 @@ async fn read(
                 exchange.tally.bytes_in += data.len() as u64;
                 let length = held.length + data.len() as u64;
                 if length > exchange.body_max {
-                    return Err(reply::body_too_large(exchange.body_max).into());
+                    return Err(reply::body_too_large().into());
                 }
                 if length > held.room.bytes() && !held.room.grow(length.max(2 * held.room.bytes())) {
                     return Err(reply::buffers_full().into());
@@ -167,11 +168,11 @@ async fn more(exchange: &mut Exchange, client: &mut Client) -> Result<(), Stop> 
     let rate = exchange.plan.plan.limits.body_rate;
     client.ear.wait_until(exchange.pace.deadline(rate, exchange.tally.bytes_in, since));
     let filled = client.ear.fill().await;
-    exchange.pace.waited(since.elapsed());
+    exchange.waited_for_body(since.elapsed());
     match filled {
         Ok(Ok(1..)) => Ok(()),
         // The end of the stream inside a request: the client left.
         Ok(Ok(0) | Err(_)) | Err(Interrupt::ClientLeft) => Err(Stop::ClientLeft),
-        Err(Interrupt::Expired) => Err(reply::too_slow().into()),
+        Err(Interrupt::Expired) => Err(reply::too_slow(Sent::Nothing).into()),
     }
 }

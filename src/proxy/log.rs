@@ -8,6 +8,7 @@ use super::exchange::Exchange;
 use super::state::{LanePlan, LaneState};
 use crate::base::summary::{Ended, Summary};
 use crate::base::time::micros;
+use crate::codec::reply::LocalReply;
 use crate::metrics::access::Line;
 use crate::plan::AccessLogPlan;
 
@@ -61,15 +62,23 @@ pub(super) fn exchange(
 }
 
 /// Logs a request that was refused before its head was understood.
-pub(super) fn refused(client: &Client, lane: &LaneState, request_id: &str, status: u16, code: &str) {
+pub(super) fn refused(
+    client: &Client,
+    lane: &LaneState,
+    request_id: &str,
+    (reply, code): (&LocalReply, &str),
+    began: Instant,
+) {
     let plan = lane.plan();
     let Some(log) = wanted(&plan, lane) else { return };
     let line = Line {
         time: Some(SystemTime::now()),
         request_id,
         client: client.sender.address,
-        status,
+        status: reply.status,
         code: Some(code),
+        bytes_out: reply.body.len() as u64,
+        total_us: micros(began, Instant::now()),
         ended: Ended::Well.name(),
         ..Line::default()
     };

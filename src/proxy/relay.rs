@@ -11,7 +11,7 @@ use super::ear::Interrupt;
 use super::exchange::Exchange;
 use super::state::LaneState;
 use crate::base::fault::{Fault, FaultKind, Sent, Stage};
-use crate::base::limits::RELAY_BYTES;
+use crate::base::limits::{RELAY_BYTES, WRITE_STALL};
 use crate::base::summary::Ended;
 use crate::base::time::{deadline, earlier, micros};
 use crate::codec::Progress;
@@ -35,9 +35,8 @@ pub(super) async fn run(
     let said = DownstreamHead {
         framing: relay.framing,
         connection,
-        request_id: exchange.request_id.as_str(),
-        timing: exchange.plan.plan.observe.server_timing.then(|| exchange.tally.timing(Instant::now())),
         date: date.as_deref(),
+        signature: exchange.signature(),
     };
     write_response(&mut client.out, &relay.answer.head, &said);
     exchange.tally.status = relay.answer.head.status();
@@ -53,6 +52,8 @@ struct Relay {
     /// Token-bearing events in what is about to be written.
     fresh_tokens: u64,
     last_token: Option<Instant>,
+    /// When the bytes at hand arrived.
+    turn: Instant,
 }
 
 /// What is looked for in the body.
@@ -113,7 +114,8 @@ impl Relay {
             Framing::Length(_) => Watch::Nothing,
             Framing::Chunked | Framing::UntilClose => Watch::FirstByte,
         };
-        Self { answer, framing, watch, fresh_tokens: 0, last_token: None }
+        let turn = exchange.tally.answered.unwrap_or_else(Instant::now);
+        Self { answer, framing, watch, fresh_tokens: 0, last_token: None, turn }
     }
 
     fn connection(&self, exchange: &Exchange, client: &Client, lane: &LaneState) -> Connection {
@@ -203,7 +205,8 @@ impl Relay {
             .wait_until(earlier(deadline(since, self.answer.timeouts.between_bytes), exchange.deadline));
         let upstream = &mut self.answer.upstream;
         let filled = client.ear.during(poll_fn(|cx| upstream.reader.poll_fill(cx))).await;
-        exchange.tally.waited += since.elapsed();
+        self.turn = Instant::now();
+        exchange.tally.waited += self.turn - since;
         match filled {
             Ok(Ok(0)) => {
                 upstream.responses.finish().map(|()| Waited::EndOfBody).map_err(|_| Cut::UpstreamBroke)
@@ -226,6 +229,9 @@ impl Relay {
     /// The bytes were handed to the kernel: notes TTFT and ITL of the events among them, and tells the time.
     fn note_tokens(&mut self, exchange: &mut Exchange) -> Instant {
         let now = Instant::now();
+        if now - self.turn > WRITE_STALL {
+            exchange.tally.waited_client += now - self.turn;
+        }
         let events = std::mem::take(&mut self.fresh_tokens);
         if events == 0 {
             return now;

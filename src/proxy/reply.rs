@@ -132,18 +132,14 @@ pub(super) fn buffers_full() -> ErrorReply {
 }
 
 /// The answer to a body longer than the route allows.
-pub(super) fn body_too_large(max: u64) -> ErrorReply {
-    error(
-        413,
-        "body_too_large",
-        format!("The request body is longer than the {max} bytes allowed here; send a shorter one."),
-    )
+pub(super) fn body_too_large() -> ErrorReply {
+    error(413, "body_too_large", "The request body is longer than allowed here; send a shorter one.")
 }
 
-/// The answer to a head or body that comes too slowly.
-pub(super) fn too_slow() -> ErrorReply {
+/// The answer to a head or body that comes too slowly, of which `sent` went upstream.
+pub(super) fn too_slow(sent: Sent) -> ErrorReply {
     ErrorReply {
-        should_retry: Some(true),
+        should_retry: Some(sent == Sent::Nothing),
         ..error(408, "request_timeout", "The request did not arrive in time; send it again, faster.")
     }
 }
@@ -197,7 +193,7 @@ pub(super) fn of_fault(fault: &Fault) -> Option<ErrorReply> {
             "The AI system's answer breaks HTTP/1.1; the request may have been executed.",
             "http_protocol_error",
         ),
-        (FaultKind::TooSlow, _) => too_slow(),
+        (FaultKind::TooSlow, _) => too_slow(fault.sent),
         (FaultKind::NoRoute, _) => no_route(),
         (FaultKind::BadMessage | FaultKind::BodyTooLarge, _) => {
             error(400, "bad_request", "The request was refused; send a well-formed HTTP/1.1 message.")

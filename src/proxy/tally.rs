@@ -22,8 +22,9 @@ pub(super) struct Tally {
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
     pub(super) tokens: u64,
-    /// Time spent waiting for the upstream.
+    /// Time spent waiting for the upstream, and for the client.
     pub(super) waited: Duration,
+    pub(super) waited_client: Duration,
     pub(super) first_token: Option<Instant>,
     /// Attempts made, and whether the last one found a pooled connection.
     pub(super) attempts: u32,
@@ -57,6 +58,7 @@ impl Tally {
             bytes_out: 0,
             tokens: 0,
             waited: Duration::ZERO,
+            waited_client: arrival.complete - arrival.began,
             first_token: None,
             attempts: 0,
             reused: false,
@@ -69,13 +71,17 @@ impl Tally {
 
     /// Where the time went until `now`, when the head of the answer leaves. There is no queue to wait in.
     pub(super) fn timing(&self, now: Instant) -> Timing {
+        Timing { queue: Duration::ZERO, gateway: self.own(now), upstream: self.waited }
+    }
+
+    /// The gateway's own share of the time until `now`.
+    fn own(&self, now: Instant) -> Duration {
         let total = now.saturating_duration_since(self.arrival.began);
-        Timing { queue: Duration::ZERO, gateway: total.saturating_sub(self.waited), upstream: self.waited }
+        total.saturating_sub(self.waited + self.waited_client)
     }
 
     pub(super) fn summary(&self, ended: Ended, now: Instant) -> Summary {
         let total_us = micros(self.arrival.began, now);
-        let waited_us = u64::try_from(self.waited.as_micros()).unwrap_or(u64::MAX);
         Summary {
             route: self.route,
             endpoint: self.endpoint,
@@ -84,7 +90,7 @@ impl Tally {
             // Whatever had been sent: a client that left is counted as that, apart from failures.
             status: if ended == Ended::ClientLeft || self.status == 0 { 499 } else { self.status },
             total_us,
-            overhead_us: total_us.saturating_sub(waited_us),
+            overhead_us: u64::try_from(self.own(now).as_micros()).unwrap_or(u64::MAX),
             ttft_us: self.first_token.map(|at| micros(self.arrival.complete, at)),
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,

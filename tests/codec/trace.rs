@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use corelane::base::limits::HEAD_BYTES_MAX;
 use corelane::codec::Progress;
 use corelane::codec::encode::{
-    Connection, DownstreamHead, UpstreamHead, write_interim, write_request, write_response,
+    Connection, DownstreamHead, Signature, UpstreamHead, write_interim, write_request, write_response,
 };
 use corelane::codec::error::CodecError;
 use corelane::codec::field::FieldName;
@@ -171,9 +171,8 @@ pub fn written_answer(head: &ResponseHead, framing: Framing) -> ResponseHead {
     let said = DownstreamHead {
         framing,
         connection: Connection::Implied,
-        request_id: "id",
         date: None,
-        timing: None,
+        signature: Signature { request_id: "id", timing: None },
     };
     write_response(&mut out, head, &said);
     split_response(out.freeze(), FieldTable::default()).expect("what we write is well-formed")

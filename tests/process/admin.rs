@@ -10,7 +10,7 @@ fn probes_and_unknown_paths_answer() {
     assert_eq!(gateway.admin("GET", "/livez"), (200, "ok\n".to_owned()));
     assert_eq!(gateway.admin("GET", "/readyz"), (200, "ok\n".to_owned()));
     assert_eq!(gateway.admin("GET", "/readyz?route=all").0, 200);
-    assert_eq!(gateway.admin("GET", "/readyz?route=nowhere").0, 503);
+    assert_eq!(gateway.admin("GET", "/readyz?route=nowhere").0, 404);
     assert_eq!(gateway.admin("GET", "/nowhere").0, 404);
     assert_eq!(gateway.admin("POST", "/stats").0, 405);
 }

@@ -25,6 +25,25 @@ fn sent(listener: &str, prefix: &[u8], fields: &str) -> (String, String) {
     (head, client.read_message())
 }
 
+#[test]
+fn answers_of_our_own_are_signed_like_others() {
+    let gateway = Gateway::start(
+        "[observe]\nserver_timing = true\n[[route]]\nmatch = { path = \"/ping\" }\nrespond = { body = \"pong\" }\n",
+    );
+    for (request, status) in [
+        ("GET /ping HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", "200"),
+        ("HEAD /ping HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", "200"),
+        ("GET /nowhere HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", "404"),
+        ("GET / HTTP/9\r\n\r\n", "400"),
+    ] {
+        let answer = gateway.exchange(request);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        assert_eq!(value(&answer, "via"), "1.1 corelane");
+        assert_eq!(value(&answer, "x-request-id").len(), 32, "{answer}");
+        assert!(value(&answer, "server-timing").starts_with("queue;dur=0.000, gw;dur="), "{answer}");
+    }
+}
+
 /// The value of a field that must be there once.
 fn value<'h>(head: &'h str, name: &str) -> &'h str {
     let mut values = head.lines().filter_map(|line| line.strip_prefix(&format!("{name}: ")));

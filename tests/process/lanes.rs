@@ -1,8 +1,7 @@
 //! Lanes: connections spread evenly, cores are pinned, wrong ones are told.
 
-use std::process::Command;
 
-use crate::support::{Gateway, fresh_path, io};
+use crate::support::{Gateway, fresh_path};
 
 const PONG: &str = "[[route]]\nrespond = { status = 200, body = \"pong\" }\n";
 
@@ -57,40 +56,4 @@ fn lanes_run_on_the_cores_given_and_nowhere_else() {
         }
     }
     assert_eq!(pinned, 1);
-}
-
-#[test]
-fn what_cannot_start_says_why_and_exits_by_the_contract() {
-    let run = |arguments: &[&str]| {
-        let output =
-            Command::new(env!("CARGO_BIN_EXE_corelane")).arg("run").args(arguments).output().unwrap();
-        (output.status.code(), String::from_utf8(output.stderr).unwrap())
-    };
-    let file = fresh_path("pong.toml");
-    std::fs::write(&file, PONG).unwrap();
-    let config = file.to_str().unwrap();
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
-    let driver = io();
-    for (arguments, code, said) in [
-        (
-            &["--config", config, "--listen", &address, "--admin", "off", "--io", &driver][..],
-            1,
-            "cannot listen on",
-        ),
-        (
-            &["--config", config, "--listen", "127.0.0.1:0", "--admin", "off", "--cores", "4000"][..],
-            1,
-            "core 4000 cannot be used",
-        ),
-        (&["--config", "/does/not/exist"][..], 2, "the file cannot be read"),
-        (&["--upstream", "https://x"][..], 2, "is not the URL of an endpoint"),
-        (&["--config", config, "--io", "kqueue"][..], 2, "kqueue"),
-        (&[][..], 2, "--config"),
-    ] {
-        let (exit, stderr) = run(arguments);
-        assert_eq!(exit, Some(code), "{arguments:?}: {stderr}");
-        assert!(stderr.contains(said), "{arguments:?}: {stderr}");
-    }
-    std::fs::remove_file(&file).unwrap();
 }

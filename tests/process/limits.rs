@@ -29,8 +29,9 @@ fn a_body_that_drips_below_the_rate_ends_with_408() {
         client.read_until("\r\n\r\n")
     });
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    // Part of it went upstream: nobody knows what became of it.
     assert!(
-        answer.contains("x-should-retry: true\r\n") && answer.contains("connection: close\r\n"),
+        answer.contains("x-should-retry: false\r\n") && answer.contains("connection: close\r\n"),
         "{answer}"
     );
     assert!(begun.elapsed() >= Duration::from_secs(4), "{:?}", begun.elapsed());

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use crate::support::{Gateway, io};
+use crate::support::{Gateway, fresh_path, io};
 
 /// Runs the program where it is expected to end by itself.
 fn run(arguments: &[&str]) -> Output {
@@ -36,14 +36,39 @@ fn an_address_that_another_gateway_has_is_refused() {
 }
 
 #[test]
-fn cores_that_are_not_there_are_wrong_use() {
-    let output = run(&["--cores", "0,4000", "--listen", "127.0.0.1:0", "--admin", "off"]);
-    assert_eq!(output.status.code(), Some(2));
-    assert!(
-        said(&output).starts_with("--cores: core 4000 cannot be used by this process\n"),
-        "{}",
-        said(&output)
-    );
+fn what_cannot_start_says_why_and_exits_by_the_contract() {
+    let run = |arguments: &[&str]| {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_corelane")).arg("run").args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let file = fresh_path("pong.toml");
+    std::fs::write(&file, "[[route]]\nrespond = {}\n").unwrap();
+    let config = file.to_str().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let driver = io();
+    for (arguments, code, said) in [
+        (
+            &["--config", config, "--listen", &address, "--admin", "off", "--io", &driver][..],
+            1,
+            "cannot listen on",
+        ),
+        (
+            &["--config", config, "--listen", "127.0.0.1:0", "--admin", "off", "--cores", "4000"][..],
+            2,
+            "--cores: core 4000 cannot be used by this process\n",
+        ),
+        (&["--config", "/does/not/exist"][..], 2, "the file cannot be read"),
+        (&["--upstream", "https://x"][..], 2, "is not the URL of an endpoint"),
+        (&["--config", config, "--io", "kqueue"][..], 2, "kqueue"),
+        (&[][..], 2, "<--config <FILE>|--upstream <URL>>"),
+    ] {
+        let (exit, stderr) = run(arguments);
+        assert_eq!(exit, Some(code), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(said), "{arguments:?}: {stderr}");
+    }
+    std::fs::remove_file(&file).unwrap();
 }
 
 #[test]

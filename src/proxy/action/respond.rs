@@ -6,7 +6,7 @@ use crate::base::summary::Ended;
 use crate::codec::Progress;
 use crate::codec::encode::Connection;
 use crate::codec::head::{Method, Reuse, Version};
-use crate::codec::reply::{ErrorReply, LocalReply, SendBody, write_reply};
+use crate::codec::reply::{ErrorReply, LocalReply, SendBody, Sending, write_reply};
 use crate::codec::request::RequestEvent;
 use crate::proxy::downstream::{Client, End};
 use crate::proxy::ear::Ear;
@@ -45,9 +45,12 @@ pub(in crate::proxy) async fn answer(
         _ => SendBody::Whole,
     };
     let date = httpdate::fmt_http_date(SystemTime::now());
-    write_reply(&mut client.out, reply, connection, send, exchange.request_id.as_str(), &date);
+    let sending = Sending { connection, body: send, date: &date, signature: Some(exchange.signature()) };
+    write_reply(&mut client.out, reply, &sending);
     exchange.tally.status = reply.status;
-    exchange.tally.bytes_out += reply.body.len() as u64;
+    if send == SendBody::Whole {
+        exchange.tally.bytes_out += reply.body.len() as u64;
+    }
     exchange.ended = if reply.status < 500 { Ended::Well } else { Ended::Badly };
     client.bound_answer(lane);
     if client.flush().await.is_err() {
