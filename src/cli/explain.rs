@@ -25,10 +25,10 @@ pub(super) struct Explain {
     #[arg(short = 'X', long = "request", value_name = "METHOD")]
     method: Option<String>,
     /// A field, repeatable. Host is the first listener's address unless it is given.
-    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", allow_hyphen_values = true)]
     headers: Vec<String>,
     /// The body, or the file that holds it.
-    #[arg(short = 'd', long = "data", value_name = "BODY|@FILE")]
+    #[arg(short = 'd', long = "data", value_name = "BODY|@FILE", allow_hyphen_values = true)]
     body: Option<String>,
     /// The address that the request comes from; on the listener's `trusted` it may speak for others.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]

@@ -300,7 +300,7 @@ pub(super) fn suggestion(wrong: &str, right: &[&str]) -> String {
     let least = right.iter().map(distance).min();
     let nearest: Vec<_> = right
         .iter()
-        .filter(|word| Some(distance(word)) == least && distance(word) <= 1 + word.len() / 4)
+        .filter(|word| Some(distance(word)) == least && distance(word) <= 1 + wrong.len().min(word.len()) / 4)
         .collect();
     if let [word] = nearest[..] {
         return format!("write `{word}`");

@@ -1,6 +1,8 @@
 //! From a file, or from the command line alone, to a plan: the one road, at start and at each reload.
 
 use std::path::PathBuf;
+use std::string::FromUtf8Error;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::access_log::writable;
@@ -58,7 +60,8 @@ pub fn load(origin: &Origin, previous: Option<&Plan>) -> Result<Plan, Vec<Proble
     let (reading, written) = match &origin.source {
         Source::File(path) => {
             let name = path.display().to_string();
-            let text = std::fs::read_to_string(path).map_err(|error| vec![unreadable(&name, &error)])?;
+            let bytes = std::fs::read(path).map_err(|error| vec![unreadable(&name, &error)])?;
+            let text = String::from_utf8(bytes).map_err(|error| vec![not_text(&name, &error)])?;
             (read(&name, &text), text)
         }
         Source::Text(name, text) => (read(name, text), text.clone()),
@@ -132,6 +135,17 @@ fn unreadable(name: &str, error: &std::io::Error) -> Problem {
         why: error.to_string(),
         fix: "name a file that exists and may be read".to_owned(),
     }
+}
+
+fn not_text(name: &str, error: &FromUtf8Error) -> Problem {
+    let valid = error.utf8_error().valid_up_to();
+    let text = String::from_utf8_lossy(&error.as_bytes()[..valid]);
+    let place = Place::at(&Arc::from(name), &text, valid);
+    Placed { value: (), place }.problem(
+        "this is not UTF-8",
+        "TOML is written in it, and the file cannot be read past here",
+        "save the file as UTF-8",
+    )
 }
 
 fn option<T>(name: &str, value: T) -> Placed<T> {

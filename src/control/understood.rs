@@ -48,6 +48,7 @@ fn understood(plan: &Plan) -> Value {
         "server": {
             "cores": server.cores,
             "lanes": plan.lanes,
+            "io": server.io.map_or("auto", |io| io.name()),
             "admin": server.admin.as_ref().map_or("off".to_owned(), ToString::to_string),
             "drain": duration(Some(server.drain)),
             "drain_delay": duration(Some(server.drain_delay)),
@@ -56,6 +57,7 @@ fn understood(plan: &Plan) -> Value {
         "limits": {
             "connections": plan.limits.connections,
             "head": plan.limits.head_bytes,
+            "body": plan.limits.body,
             "buffered": plan.limits.buffered,
             "body_rate": plan.limits.body_rate,
             "head_timeout": duration(plan.limits.head_timeout),

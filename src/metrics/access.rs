@@ -161,7 +161,8 @@ impl Format {
         while let Some((text, behind)) = rest.split_once('{') {
             let (name, behind) = behind.split_once('}').ok_or("close the brace, as in \"{status}\"")?;
             let field = FIELDS.iter().position(|field| *field == name);
-            let field = field.ok_or_else(|| format!("use fields there are: {}", FIELDS.join(", ")))?;
+            let field =
+                field.ok_or_else(|| format!("leave {{{name}}} out, and use: {}", FIELDS.join(", ")))?;
             if !text.is_empty() {
                 pieces.push(Piece::Text(text.to_owned()));
             }

@@ -97,6 +97,7 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         limits: LimitsPlan {
             connections: config.limits.connections.unwrap_or(bound::CONNECTIONS_MAX),
             head_bytes: config.limits.head.map_or(bound::HEAD_BYTES_MAX, |size| size as usize),
+            body: body_max,
             buffered,
             body_rate: config.limits.body_rate.unwrap_or(bound::BODY_RATE),
             head_timeout: config.limits.head_timeout.unwrap_or(Some(bound::HEAD_TIMEOUT)),

@@ -113,6 +113,8 @@ pub struct LimitsPlan {
     pub connections: usize,
     /// Bytes of a request head.
     pub head_bytes: usize,
+    /// Bytes of a request body, where its route says nothing.
+    pub body: u64,
     /// Bytes of request bodies that are held at once, over all lanes.
     pub buffered: u64,
     /// Slowest average, in bytes a second, that a client may send a body at; zero for any.

@@ -1,6 +1,5 @@
 //! Lanes: connections spread evenly, cores are pinned, wrong ones are told.
 
-
 use crate::support::{Gateway, fresh_path};
 
 const PONG: &str = "[[route]]\nrespond = { status = 200, body = \"pong\" }\n";
