@@ -10,7 +10,7 @@ mod target;
 mod visit;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,6 +33,9 @@ struct Arguments {
     /// With nginx and HAProxy beside it.
     #[arg(long)]
     peers: bool,
+    /// Another build of corelane beside it: what a change did.
+    #[arg(long, value_name = "BINARY")]
+    before: Option<PathBuf>,
     /// Only this driver of corelane's.
     #[arg(long, value_parser = ["io_uring", "epoll"])]
     io: Option<String>,
@@ -90,6 +93,10 @@ impl Arguments {
         let mut programs = vec![Program::Direct];
         programs.extend(driver("io_uring", IoDriver::IoUring).then_some(Program::CorelaneUring));
         programs.extend(driver("epoll", IoDriver::Epoll).then_some(Program::CorelaneEpoll));
+        if self.before.is_some() {
+            let others: Vec<_> = programs.iter().filter_map(|program| program.before()).collect();
+            programs.extend(others);
+        }
         for (program, binary) in [(Program::Nginx, "nginx"), (Program::Haproxy, "haproxy")] {
             match (self.peers, target::find(binary)) {
                 (true, Some(_)) => programs.push(program),
@@ -137,7 +144,8 @@ fn measure(arguments: &Arguments) -> io::Result<u64> {
     };
     for scenario in scenario::all().into_iter().filter(wanted) {
         let begun = Instant::now();
-        let group = run(fit(scenario, &effort), &programs, &effort, cores)?;
+        let before = arguments.before.clone().unwrap_or_default();
+        let group = run(fit(scenario, &effort), &programs, &effort, cores, &before)?;
         eprintln!("{:<10} {:>4} s", group.scenario.name, begun.elapsed().as_secs());
         groups.push(group);
     }
@@ -176,10 +184,16 @@ fn cores() -> io::Result<Cores> {
     }
 }
 
-fn run(scenario: Scenario, programs: &[Program], effort: &Effort, cores: Cores) -> io::Result<Group> {
+fn run(
+    scenario: Scenario,
+    programs: &[Program],
+    effort: &Effort,
+    cores: Cores,
+    before: &Path,
+) -> io::Result<Group> {
     let folder = std::env::temp_dir().join(format!("corelane-load-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
-    let measured = visits(scenario, programs, effort, cores, &folder);
+    let measured = visits(scenario, programs, effort, cores, (&folder, before));
     std::fs::remove_dir_all(&folder)?;
     measured
 }
@@ -189,7 +203,7 @@ fn visits(
     programs: &[Program],
     effort: &Effort,
     cores: Cores,
-    folder: &std::path::Path,
+    (folder, before): (&Path, &Path),
 ) -> io::Result<Group> {
     core_affinity::set_for_current(cores.load);
     let sim = target::start_sim(cores.sim, scenario.sim)?;
@@ -197,7 +211,7 @@ fn visits(
         .iter()
         .map(|program| match program {
             Program::Direct => Ok(Arc::new(target::direct(&sim))),
-            other => target::start(*other, &sim.target, cores.proxy, folder).map(Arc::new),
+            other => target::start(*other, &sim.target, cores.proxy, folder, before).map(Arc::new),
         })
         .collect::<io::Result<_>>()?;
     let memory_before = running

@@ -15,7 +15,7 @@ pub struct Group {
     pub memory_before: Vec<(Program, u64)>,
 }
 
-pub const HEADER: &str = "| scenario | through | CPU µs (quartiles) | beside the better peer | a second | T p50 µs | \
+pub const HEADER: &str = "| scenario | through | CPU µs (quartiles) | beside the better | a second | T p50 µs | \
 added | token delay p50 | memory MiB | failed | disturbed |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n";
 
 impl Group {
@@ -26,6 +26,12 @@ impl Group {
 
     fn cpu(&self, program: Program) -> Option<Spread> {
         self.spread(program, |visit| visit.cpu_us(self.scenario.unit))
+    }
+
+    /// What `program` is held against: its own other build if there is one, else the better peer.
+    fn reference(&self, program: Program) -> Option<Program> {
+        let is_here = |wanted: &Program| self.programs.iter().any(|(program, _)| program == wanted);
+        program.before().filter(is_here).or_else(|| self.best_peer())
     }
 
     /// The peer that takes least CPU time.
@@ -65,7 +71,6 @@ impl Group {
 
     /// The rows of this scenario.
     pub fn rows(&self) -> String {
-        let best = self.best_peer();
         let direct = self.t_p50(Program::Direct);
         let row = |(program, visits): &(Program, Vec<Visit>)| {
             let cpu = match self.cpu(*program) {
@@ -74,7 +79,7 @@ impl Group {
                 }
                 _ => String::new(),
             };
-            let beside = match best {
+            let beside = match self.reference(*program) {
                 Some(peer) if program.is_ours() && self.scenario.unit != Unit::Connection => {
                     match judge(&self.beside(*program, peer)) {
                         (Some(all), Verdict::Differ(_)) => format!("{:.2}", all.median),

@@ -16,6 +16,9 @@ pub enum Program {
     Direct,
     CorelaneUring,
     CorelaneEpoll,
+    /// Another build of corelane, that a change is held against.
+    BeforeUring,
+    BeforeEpoll,
     Nginx,
     Haproxy,
 }
@@ -26,6 +29,8 @@ impl Program {
             Self::Direct => "direct",
             Self::CorelaneUring => "corelane io_uring",
             Self::CorelaneEpoll => "corelane epoll",
+            Self::BeforeUring => "before, io_uring",
+            Self::BeforeEpoll => "before, epoll",
             Self::Nginx => "nginx",
             Self::Haproxy => "HAProxy",
         }
@@ -33,6 +38,15 @@ impl Program {
 
     pub fn is_ours(self) -> bool {
         matches!(self, Self::CorelaneUring | Self::CorelaneEpoll)
+    }
+
+    /// The same driver's other build.
+    pub fn before(self) -> Option<Self> {
+        match self {
+            Self::CorelaneUring => Some(Self::BeforeUring),
+            Self::CorelaneEpoll => Some(Self::BeforeEpoll),
+            Self::Direct | Self::BeforeUring | Self::BeforeEpoll | Self::Nginx | Self::Haproxy => None,
+        }
     }
 
     pub fn is_peer(self) -> bool {
@@ -85,20 +99,29 @@ pub fn direct(sim: &Running) -> Running {
     Running { program: Program::Direct, target: sim.target.clone(), child: None }
 }
 
-/// `program` in front of `upstream`, all of it on `core`. Its files go into `folder`.
-pub fn start(program: Program, upstream: &Target, core: CoreId, folder: &Path) -> io::Result<Running> {
+/// `program` in front of `upstream`, all of it on `core`. Its files go into `folder`; `before` is the other build.
+pub fn start(
+    program: Program,
+    upstream: &Target,
+    core: CoreId,
+    folder: &Path,
+    before: &Path,
+) -> io::Result<Running> {
+    let ours = Path::new(env!("CARGO_BIN_EXE_corelane"));
     let (child, address) = match program {
         Program::Direct => unreachable!("the direct way is not started"),
-        Program::CorelaneUring => corelane("io_uring", upstream, core)?,
-        Program::CorelaneEpoll => corelane("epoll", upstream, core)?,
+        Program::CorelaneUring => corelane(ours, "io_uring", upstream, core)?,
+        Program::CorelaneEpoll => corelane(ours, "epoll", upstream, core)?,
+        Program::BeforeUring => corelane(before, "io_uring", upstream, core)?,
+        Program::BeforeEpoll => corelane(before, "epoll", upstream, core)?,
         Program::Nginx => peer("nginx", upstream, core, folder, nginx_text, &["-c"])?,
         Program::Haproxy => peer("haproxy", upstream, core, folder, haproxy_text, &["-db", "-f"])?,
     };
     Ok(Running { program, target: target(address), child: Some(child) })
 }
 
-fn corelane(driver: &str, upstream: &Target, core: CoreId) -> io::Result<(Child, SocketAddr)> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_corelane"));
+fn corelane(binary: &Path, driver: &str, upstream: &Target, core: CoreId) -> io::Result<(Child, SocketAddr)> {
+    let mut command = Command::new(binary);
     command.args(["run", "--upstream", &upstream.url, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
     command.args(["--cores", &core.id.to_string(), "--io", driver]).stderr(Stdio::piped());
     let mut child = pinned(core, command)?;
