@@ -10,6 +10,8 @@ pub const MIB: usize = 1024 * KIB;
 /// Longest request or response head unless the operator sets another. Fits cookies and long bearer tokens;
 /// servers in the field use 8 to 80 KiB.
 pub const HEAD_BYTES_MAX: usize = 64 * KIB;
+/// Room that is made for a head at once, so that the next one mostly needs none.
+pub const HEAD_BYTES_USUAL: usize = KIB;
 /// Most fields in one head. A browser sends about 20, a chain of proxies adds 10; the table lives on the stack
 /// while a head is split, 32 bytes a field.
 pub const FIELDS_MAX: usize = 256;
@@ -32,19 +34,25 @@ pub const REQUEST_ID_BYTES_MAX: usize = 128;
 /// Most interim (1xx) answers before a final one; a server that sends more is broken or hostile.
 pub const INTERIM_ANSWERS_MAX: usize = 16;
 
+/// The first reads of a connection: most heads and token events fit, and a thousand streams stay small.
+pub const READ_BYTES_FIRST: usize = 4 * KIB;
+/// A read that only tells whether the peer is still there, while its bytes lie unread.
+pub const LISTEN_BYTES: usize = KIB;
 /// One relay step. Large enough to amortise a system call, small enough to stay in L2 with its twin.
 pub const RELAY_BYTES: usize = 16 * KIB;
 /// A relay step once a body has shown to be large: fewer system calls, measured at about 40 % of the cost a MiB.
 pub const RELAY_BYTES_LARGE: usize = 128 * KIB;
 /// Least room that is worth a read; below it the buffer is renewed.
-pub const READ_ROOM_MIN: usize = 4 * KIB;
+pub const READ_ROOM_MIN: usize = KIB;
 /// Idle write buffers above this size are given back rather than kept with their connection.
 pub const WRITE_BYTES_KEPT: usize = 2 * RELAY_BYTES;
 
 const _: () = assert!(BUFFERED_BYTES_MAX >= BODY_BYTES_MAX, "the largest body must have room");
 const _: () = assert!(RELAY_BYTES.is_power_of_two());
 const _: () = assert!(HEAD_BYTES_MAX >= RELAY_BYTES, "a head buffer doubles as the first relay buffer");
-const _: () = assert!(READ_ROOM_MIN < RELAY_BYTES, "a fresh buffer must have room for a read");
+const _: () = assert!(READ_ROOM_MIN < READ_BYTES_FIRST, "a fresh buffer must have room for a read");
+const _: () = assert!(READ_ROOM_MIN <= LISTEN_BYTES, "a fresh buffer must have room for a read");
+const _: () = assert!(READ_BYTES_FIRST < RELAY_BYTES, "steps grow");
 
 /// Longest request body unless the operator sets another: an image in base64, a long document.
 pub const BODY_BYTES_MAX: u64 = 64 * MIB as u64;

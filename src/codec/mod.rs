@@ -54,6 +54,10 @@ pub mod sse;
 mod target;
 pub mod trace;
 
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::base::limits::HEAD_BYTES_USUAL;
+
 /// What a reader says after looking at its input.
 #[derive(Debug)]
 pub enum Progress<T> {
@@ -103,6 +107,16 @@ fn head_end_within(
         return Err(error::CodecError::at(error::Rule::HeadMax, max));
     }
     Ok(None)
+}
+
+/// Takes the head of `length` bytes out of `input` into `store`, whose memory it gets again from each head that is gone.
+///
+/// A head that lay in the read buffer would hold on to all of it, so that what comes next went to memory that is cold.
+fn take_head(input: &mut BytesMut, length: usize, store: &mut BytesMut) -> Bytes {
+    store.reserve(length.max(HEAD_BYTES_USUAL));
+    store.extend_from_slice(&input[..length]);
+    input.advance(length);
+    store.split().freeze()
 }
 
 /// The first LF in `input[from..]` that no CR precedes. Without this check a client that ends lines with LF alone

@@ -5,7 +5,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use super::body::{BodyEvent, BodyReader};
 use super::error::{CodecError, Rule};
 use super::head::{FieldTable, RequestHead, split_request};
-use super::{Progress, head_end_within};
+use super::{Progress, head_end_within, take_head};
 use crate::base::limits::{LEADING_EMPTY_LINES_MAX, TARGET_BYTES_MAX};
 
 /// What a request consists of.
@@ -33,6 +33,8 @@ pub struct RequestReader {
     state: State,
     scanned: usize,
     table: FieldTable,
+    /// Where heads lie.
+    heads: BytesMut,
 }
 
 impl RequestReader {
@@ -43,6 +45,7 @@ impl RequestReader {
             state: State::Head { empty_lines: 0 },
             scanned: 0,
             table: FieldTable::default(),
+            heads: BytesMut::new(),
         }
     }
 
@@ -78,7 +81,8 @@ impl RequestReader {
         let end = head_end_within(input, &mut self.scanned, self.head_bytes_max)
             .map_err(|error| if error.rule == Rule::HeadMax { self.too_long(input) } else { error })?;
         let Some(end) = end else { return Ok(Progress::NeedMore) };
-        let head = split_request(input.split_to(end).freeze(), std::mem::take(&mut self.table))?;
+        let head = take_head(input, end, &mut self.heads);
+        let head = split_request(head, std::mem::take(&mut self.table))?;
         self.state = State::Body(BodyReader::new(head.framing()));
         Ok(Progress::Ready(RequestEvent::Head(head)))
     }

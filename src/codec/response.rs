@@ -6,7 +6,7 @@ use super::body::{BodyEvent, BodyReader};
 use super::error::{CodecError, Rule};
 use super::framing::{Framing, response_framing};
 use super::head::{FieldTable, Method, ResponseHead, Reuse, split_response};
-use super::{Progress, head_end_within};
+use super::{Progress, head_end_within, take_head};
 use crate::base::limits::{HEAD_BYTES_MAX, INTERIM_ANSWERS_MAX};
 
 /// What a response consists of.
@@ -36,13 +36,21 @@ pub struct ResponseReader {
     state: State,
     scanned: usize,
     table: FieldTable,
+    /// Where heads lie.
+    heads: BytesMut,
     reuse: Reuse,
 }
 
 impl ResponseReader {
     /// A reader for a fresh connection.
     pub fn new() -> Self {
-        Self { state: State::Idle, scanned: 0, table: FieldTable::default(), reuse: Reuse::KeepAlive }
+        Self {
+            state: State::Idle,
+            scanned: 0,
+            table: FieldTable::default(),
+            heads: BytesMut::new(),
+            reuse: Reuse::KeepAlive,
+        }
     }
 
     /// A request with this method goes out: its response is what comes next.
@@ -87,7 +95,8 @@ impl ResponseReader {
         let Some(end) = head_end_within(input, &mut self.scanned, HEAD_BYTES_MAX)? else {
             return Ok(Progress::NeedMore);
         };
-        let head = split_response(input.split_to(end).freeze(), std::mem::take(&mut self.table))?;
+        let head = take_head(input, end, &mut self.heads);
+        let head = split_response(head, std::mem::take(&mut self.table))?;
         match head.status() {
             // Nobody asked for another protocol: Upgrade never passes.
             101 => Err(CodecError::at(Rule::Status, 9)),

@@ -3,15 +3,21 @@
 //! The observer only watches: the stream passes byte for byte whatever is found here, and no length of line or
 //! event disturbs it.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 use crate::base::limits::EVENT_WINDOW_BYTES;
 
 /// Counts token-bearing events of a `text/event-stream` body (WHATWG HTML §9.2).
 #[derive(Debug, Default)]
 pub struct EventCounter {
-    /// The first bytes of the current event, up to the window.
-    window: Vec<u8>,
-    /// Length of the current line so far; zero at its start.
-    line: usize,
+    /// The first bytes of a line that began in an earlier piece, up to the window.
+    begun: Vec<u8>,
+    /// Whether the current line began in an earlier piece, and with more than nothing.
+    in_line: bool,
+    /// A line of the current event says something.
+    says: bool,
     /// The last byte was CR: a LF that follows belongs to the same line end.
     after_cr: bool,
 }
@@ -26,60 +32,74 @@ impl EventCounter {
     pub fn feed(&mut self, mut bytes: &[u8]) -> u64 {
         let mut tokens = 0;
         while !bytes.is_empty() {
-            if self.after_cr && bytes[0] == b'\n' {
-                self.after_cr = false;
+            if std::mem::take(&mut self.after_cr) && bytes[0] == b'\n' {
                 bytes = &bytes[1..];
                 continue;
             }
-            self.after_cr = false;
             let end = memchr::memchr2(b'\n', b'\r', bytes);
             let text = &bytes[..end.unwrap_or(bytes.len())];
-            self.line += text.len();
-            self.keep(text);
-            let Some(end) = end else { break };
+            let Some(end) = end else {
+                self.keep(text);
+                break;
+            };
             self.after_cr = bytes[end] == b'\r';
             bytes = &bytes[end + 1..];
-            if self.line == 0 {
-                tokens += u64::from(carries_token(&self.window));
-                self.window.clear();
+            if !self.in_line && text.is_empty() {
+                tokens += u64::from(std::mem::take(&mut self.says));
+            } else if self.in_line {
+                self.keep(text);
+                self.says = self.says || says_something(&self.begun);
+                self.begun.clear();
+                self.in_line = false;
             } else {
-                self.keep(b"\n");
+                // Mostly a line comes in one piece, and is looked at where it lies.
+                self.says = self.says || says_something(&text[..text.len().min(EVENT_WINDOW_BYTES)]);
             }
-            self.line = 0;
         }
         tokens
     }
 
     fn keep(&mut self, text: &[u8]) {
-        let room = EVENT_WINDOW_BYTES - self.window.len();
-        self.window.extend_from_slice(&text[..text.len().min(room)]);
+        self.in_line = true;
+        let room = EVENT_WINDOW_BYTES - self.begun.len();
+        self.begun.extend_from_slice(&text[..text.len().min(room)]);
     }
 }
 
-/// Whether an event says anything: not a comment, not `[DONE]`, not an empty or role-only delta, not a bare usage
-/// report. Judged on its first bytes; what cannot be judged counts as a token.
-fn carries_token(event: &[u8]) -> bool {
-    event
-        .split(|&b| b == b'\n')
-        .filter_map(|line| line.strip_prefix(b"data:"))
-        .map(<[u8]>::trim_ascii)
-        .any(|payload| !payload.is_empty() && payload != b"[DONE]" && payload_says_something(payload))
+/// Whether a line says anything: not a comment, not `[DONE]`, not an empty or role-only delta, not a bare usage report.
+/// Judged on its first bytes; what cannot be judged counts as a token.
+fn says_something(line: &[u8]) -> bool {
+    let Some(payload) = line.strip_prefix(b"data:") else { return false };
+    match payload.trim_ascii() {
+        b"" | b"[DONE]" => false,
+        payload => payload[0] != b'{' || object_says_something(payload),
+    }
 }
 
-fn payload_says_something(payload: &[u8]) -> bool {
-    if payload[0] != b'{' {
-        return true;
-    }
-    let find = |key: &[u8]| {
-        memchr::memmem::find(payload, key).map(|at| payload[at + key.len()..].trim_ascii_start())
-    };
-    if let Some(delta) = find(b"\"delta\":") {
+/// Built once: to build one costs more than to use it.
+struct Keys {
+    delta: Finder<'static>,
+    text: Finder<'static>,
+    choices: Finder<'static>,
+}
+
+static KEYS: LazyLock<Keys> = LazyLock::new(|| Keys {
+    delta: Finder::new("\"delta\":"),
+    text: Finder::new("\"text\":"),
+    choices: Finder::new("\"choices\":"),
+});
+
+fn object_says_something(payload: &[u8]) -> bool {
+    let keys = &*KEYS;
+    let value_of =
+        |key: &Finder<'_>| key.find(payload).map(|at| payload[at + key.needle().len()..].trim_ascii_start());
+    if let Some(delta) = value_of(&keys.delta) {
         return delta_says_something(delta);
     }
-    if let Some(text) = find(b"\"text\":") {
+    if let Some(text) = value_of(&keys.text) {
         return !text.starts_with(b"\"\"") && !text.starts_with(b"null");
     }
-    !find(b"\"choices\":").is_some_and(|choices| choices.starts_with(b"[]"))
+    !value_of(&keys.choices).is_some_and(|choices| choices.starts_with(b"[]"))
 }
 
 /// A delta is a string, or an object of which any member but `role` is neither empty nor null.
@@ -164,7 +184,7 @@ mod tests {
         for _ in 0..10_000 {
             counter.feed(&[b'x'; 1000]);
         }
-        assert!(counter.window.capacity() <= 2 * EVENT_WINDOW_BYTES);
+        assert!(counter.begun.capacity() <= 2 * EVENT_WINDOW_BYTES);
         assert_eq!(counter.feed(b"\n\n"), 1);
     }
 }

@@ -12,7 +12,7 @@ mod tick;
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -137,7 +137,8 @@ impl Lane {
         let state = Rc::clone(&self.state);
         monoio::spawn(async move {
             let _counted = counted;
-            if caught(serve(stream, peer, id, Rc::clone(&state))).await.is_err() {
+            // Pinned here: handed over by value, it would lie in this task twice.
+            if caught(pin!(serve(stream, peer, id, Rc::clone(&state)))).await.is_err() {
                 state.plan().recorder.borrow_mut().lane.panics += 1;
             }
         });
@@ -190,8 +191,7 @@ impl Lane {
 }
 
 /// Runs a connection's task; a panic inside ends it and nothing else.
-async fn caught(task: impl Future<Output = ()>) -> Result<(), Panicked> {
-    let mut task = pin!(task);
+async fn caught(mut task: Pin<&mut impl Future<Output = ()>>) -> Result<(), Panicked> {
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx))) {
         Ok(Poll::Ready(())) => Poll::Ready(Ok(())),
         Ok(Poll::Pending) => Poll::Pending,
@@ -213,8 +213,10 @@ mod tests {
     fn a_panic_ends_its_own_task_only() {
         for driver in [IoDriver::Epoll, choose()] {
             let results = block_on(driver, async {
-                let bad = monoio::spawn(caught(async { panic!("a connection's task panics, on purpose") }));
-                let good = monoio::spawn(caught(async {}));
+                let bad = monoio::spawn(async {
+                    caught(pin!(async { panic!("a connection's task panics, on purpose") })).await
+                });
+                let good = monoio::spawn(async { caught(pin!(async {})).await });
                 (bad.await, good.await)
             });
             assert_eq!(results.unwrap(), (Err(Panicked), Ok(())));

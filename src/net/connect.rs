@@ -13,9 +13,9 @@ pub async fn connect(address: &Address) -> io::Result<Stream> {
         Address::Tcp(address) => {
             let socket = TcpStream::connect_addr(*address).await?;
             socket.set_nodelay(true)?;
-            Ok(Stream::of_tcp(socket))
+            Ok(Stream::of_tcp(socket, None))
         }
-        Address::Unix(path) => Ok(Stream::of_unix(UnixStream::connect(path).await?)),
+        Address::Unix(path) => Ok(Stream::of_unix(UnixStream::connect(path).await?, None)),
     }
 }
 

@@ -11,13 +11,13 @@ use std::task::{Context, Poll};
 use bytes::BytesMut;
 use monoio::buf::{IoBuf, IoBufMut};
 use monoio::io::{
-    AsyncWriteRent, CancelHandle, CancelableAsyncReadRent, Canceller, OwnedReadHalf, OwnedWriteHalf,
-    Splitable,
+    AsyncReadRent, AsyncWriteRent, CancelHandle, CancelableAsyncReadRent, Canceller, OwnedReadHalf,
+    OwnedWriteHalf, Splitable,
 };
 use monoio::net::{TcpStream, UnixStream};
 
 use super::fd::LentFd;
-use crate::base::limits::{READ_ROOM_MIN, RELAY_BYTES, RELAY_BYTES_LARGE};
+use crate::base::limits::{LISTEN_BYTES, READ_BYTES_FIRST, READ_ROOM_MIN, RELAY_BYTES, RELAY_BYTES_LARGE};
 
 /// Room of the read that a cool connection keeps posted: enough to notice that something came.
 const COOL_READ_BYTES: usize = 64;
@@ -42,31 +42,35 @@ pub struct Stream {
 impl Stream {
     /// Makes an accepted socket this event loop's own.
     pub fn adopt(socket: Socket) -> io::Result<Self> {
+        let canceller = Some(Canceller::new());
         let is_legacy = monoio::utils::is_legacy();
         Ok(match socket {
             Socket::Tcp(socket) => {
                 // io_uring waits by itself and would return at once on a non-blocking socket; epoll needs one.
                 socket.set_nonblocking(is_legacy)?;
-                Self::of_tcp(TcpStream::from_std(socket)?)
+                Self::of_tcp(TcpStream::from_std(socket)?, canceller)
             }
             Socket::Unix(socket) => {
                 socket.set_nonblocking(is_legacy)?;
-                Self::of_unix(UnixStream::from_std(socket)?)
+                Self::of_unix(UnixStream::from_std(socket)?, canceller)
             }
         })
     }
 
-    pub(super) fn of_tcp(socket: TcpStream) -> Self {
-        let fd = LentFd::of(&socket);
-        let (read, write) = socket.into_split();
-        Self { reader: Reader::new(ReadHalf::Tcp(read)), writer: Writer { half: WriteHalf::Tcp(write), fd } }
-    }
-
-    pub(super) fn of_unix(socket: UnixStream) -> Self {
+    pub(super) fn of_tcp(socket: TcpStream, canceller: Option<Canceller>) -> Self {
         let fd = LentFd::of(&socket);
         let (read, write) = socket.into_split();
         Self {
-            reader: Reader::new(ReadHalf::Unix(read)),
+            reader: Reader::new(ReadHalf::Tcp(read), canceller),
+            writer: Writer { half: WriteHalf::Tcp(write), fd },
+        }
+    }
+
+    pub(super) fn of_unix(socket: UnixStream, canceller: Option<Canceller>) -> Self {
+        let fd = LentFd::of(&socket);
+        let (read, write) = socket.into_split();
+        Self {
+            reader: Reader::new(ReadHalf::Unix(read), canceller),
             writer: Writer { half: WriteHalf::Unix(write), fd },
         }
     }
@@ -80,7 +84,7 @@ enum ReadHalf {
 /// The mailbox between a reader and its pump. Each side takes what the other put.
 #[derive(Default)]
 struct Slot {
-    order: Cell<Option<(BytesMut, CancelHandle)>>,
+    order: Cell<Option<(BytesMut, Option<CancelHandle>)>>,
     done: Cell<Option<(io::Result<usize>, BytesMut)>>,
 }
 
@@ -91,9 +95,11 @@ async fn pump(mut half: ReadHalf, slot: Rc<Slot>) -> Infallible {
         let (buffer, cancel) = poll_fn(|_| slot.order.take().map_or(Poll::Pending, Poll::Ready)).await;
         let room = buffer.len()..buffer.capacity();
         let window = buffer.slice_mut(room);
-        let (result, window) = match &mut half {
-            ReadHalf::Tcp(half) => half.cancelable_read(window, cancel).await,
-            ReadHalf::Unix(half) => half.cancelable_read(window, cancel).await,
+        let (result, window) = match (&mut half, cancel) {
+            (ReadHalf::Tcp(half), Some(cancel)) => half.cancelable_read(window, cancel).await,
+            (ReadHalf::Unix(half), Some(cancel)) => half.cancelable_read(window, cancel).await,
+            (ReadHalf::Tcp(half), None) => half.read(window).await,
+            (ReadHalf::Unix(half), None) => half.read(window).await,
         };
         slot.done.set(Some((result, window.into_inner())));
     }
@@ -103,7 +109,8 @@ async fn pump(mut half: ReadHalf, slot: Rc<Slot>) -> Infallible {
 pub struct Reader {
     pump: Pin<Box<dyn Future<Output = Infallible>>>,
     slot: Rc<Slot>,
-    canceller: Canceller,
+    /// Cancels the read under way; none where that never happens, for each read that can be cancelled is registered.
+    canceller: Option<Canceller>,
     armed: bool,
     step: usize,
     unread: BytesMut,
@@ -112,14 +119,14 @@ pub struct Reader {
 }
 
 impl Reader {
-    fn new(half: ReadHalf) -> Self {
+    fn new(half: ReadHalf, canceller: Option<Canceller>) -> Self {
         let slot = Rc::new(Slot::default());
         Self {
             pump: Box::pin(pump(half, Rc::clone(&slot))),
             slot,
-            canceller: Canceller::new(),
+            canceller,
             armed: false,
-            step: RELAY_BYTES,
+            step: READ_BYTES_FIRST,
             unread: BytesMut::new(),
             beside: BytesMut::new(),
         }
@@ -138,12 +145,26 @@ impl Reader {
     /// Starts a read if none is under way and polls it: bytes appended to [`Self::unread`], zero at the end of the
     /// stream. Pending keeps the read under way; nothing is lost if nobody asks again for a while.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.poll_read(self.step, cx)
+    }
+
+    /// Like [`Self::poll_fill`], for one who has bytes to go on with and wants to know whether the peer is still there.
+    pub fn poll_listen(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let room = if self.unread.is_empty() { self.step } else { LISTEN_BYTES };
+        self.poll_read(room, cx)
+    }
+
+    fn poll_read(&mut self, room: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if !self.armed {
             // What lies unread must stay within reach while the kernel owns the buffer of the read.
             let home = if self.unread.is_empty() { &mut self.unread } else { &mut self.beside };
             let mut buffer = std::mem::take(home);
-            if buffer.capacity() - buffer.len() < READ_ROOM_MIN || self.step > RELAY_BYTES {
-                buffer.reserve(self.step);
+            // What was read before was understood, and mostly nobody holds it any more: then this goes back to the
+            // front of the same memory, whose first lines are warm, and whose rest was never touched.
+            if !buffer.try_reclaim(room)
+                && (buffer.capacity() - buffer.len() < READ_ROOM_MIN || room > RELAY_BYTES)
+            {
+                buffer.reserve(room);
             }
             self.arm(buffer);
         }
@@ -156,7 +177,7 @@ impl Reader {
     }
 
     fn arm(&mut self, buffer: BytesMut) {
-        self.slot.order.set(Some((buffer, self.canceller.handle())));
+        self.slot.order.set(Some((buffer, self.canceller.as_ref().map(Canceller::handle))));
         self.armed = true;
     }
 
@@ -165,9 +186,9 @@ impl Reader {
         match self.slot.done.take() {
             Some((result, buffer)) => {
                 self.armed = false;
-                // A read that filled its room announces a large body: fewer, larger steps from now on.
-                if buffer.len() == buffer.capacity() && buffer.capacity() >= RELAY_BYTES {
-                    self.step = RELAY_BYTES_LARGE;
+                // A read that filled its room announces more: fewer, larger steps from now on.
+                if buffer.len() == buffer.capacity() && buffer.capacity() >= self.step {
+                    self.step = if self.step < RELAY_BYTES { RELAY_BYTES } else { RELAY_BYTES_LARGE };
                 }
                 if self.unread.is_empty() {
                     self.unread = buffer;
@@ -182,7 +203,7 @@ impl Reader {
         }
     }
 
-    /// A message ended: the next one starts with small steps again, and a large buffer is let go.
+    /// A message ended: the next one starts with smaller steps again, and a large buffer is let go.
     pub fn settle(&mut self) {
         if self.step > RELAY_BYTES {
             self.step = RELAY_BYTES;
@@ -194,10 +215,12 @@ impl Reader {
     }
 
     /// Gives the buffer of an idle connection back: the read under way is cancelled, awaited, and posted again with
-    /// hardly any room. Bytes that came in the meantime are kept; then the connection is not idle.
+    /// hardly any room. Bytes that came in the meantime are kept; then the connection is not idle. For accepted
+    /// connections; others stay as they are.
     pub async fn cool(&mut self) -> io::Result<()> {
+        let Some(canceller) = self.canceller.take() else { return Ok(()) };
+        self.canceller = Some(if self.armed { canceller.cancel() } else { canceller });
         if self.armed {
-            self.canceller = std::mem::take(&mut self.canceller).cancel();
             match poll_fn(|cx| self.poll_armed(cx)).await {
                 Err(error) if is_cancelled(&error) => {}
                 // The end of the stream will be read again; an error is the connection's end.

@@ -46,7 +46,7 @@ impl Ear {
             return Poll::Ready(Interrupt::Expired);
         }
         while !self.half_closed && self.reader.unread().len() < RELAY_BYTES {
-            match self.reader.poll_fill(cx) {
+            match self.reader.poll_listen(cx) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(0)) => match self.on_half_close {
                     HalfClose::Cancel => return Poll::Ready(Interrupt::ClientLeft),
