@@ -58,8 +58,8 @@ async fn connection(socket: Socket, control: Rc<Control>) -> std::io::Result<()>
         let mut out = BytesMut::new();
         let date = httpdate::fmt_http_date(SystemTime::now());
         write_reply(&mut out, &reply, &Sending { connection, body: send, date: &date, signature: None });
-        let written = monoio::time::timeout(ADMIN_TIMEOUT, stream.writer.write_all(out)).await;
-        if !matches!(written, Ok((Ok(()), _))) || connection == Connection::Close {
+        let written = monoio::time::timeout(ADMIN_TIMEOUT, stream.writer.write(out)).await;
+        if !matches!(written, Ok(Ok(()))) || connection == Connection::Close {
             return Ok(());
         }
     }

@@ -4,6 +4,8 @@ use std::io::ErrorKind;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bytes::BytesMut;
+
 use super::crew::Crew;
 use super::verdict::{Failure, Judge};
 use crate::base::time::micros;
@@ -21,7 +23,7 @@ const LOOK_AFTER: Duration = Duration::from_millis(500);
 pub(super) struct Line {
     open: Option<Open>,
     /// The request that is sent.
-    out: Vec<u8>,
+    out: BytesMut,
 }
 
 struct Open {
@@ -128,11 +130,11 @@ impl Line {
         crew.job.write(crew.next_number(), &mut self.out);
         self.out.truncate(self.out.len() - withheld);
         open.responses.expect(crew.job.method);
-        let (sent, out) = open.stream.writer.write_all(std::mem::take(&mut self.out)).await;
-        self.out = out;
         if crew.is_measured() {
             crew.tally.borrow_mut().bytes_out += self.out.len() as u64;
         }
+        let sent = open.stream.writer.write(std::mem::take(&mut self.out)).await;
+        self.out = open.stream.writer.take_spare();
         match sent {
             // The answer may have come before the request was taken: what the server said counts.
             Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::Broken),

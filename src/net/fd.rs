@@ -31,4 +31,11 @@ impl LentFd {
         // A socket that is not connected any more is as broken as it can be.
         let _ = SockRef::from(&borrowed).connect(&nowhere);
     }
+
+    /// Closes the sending side of the connection.
+    pub(super) fn shutdown(&self) -> std::io::Result<()> {
+        // SAFETY: by the invariant the descriptor is open for the length of this call.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(self.0) };
+        SockRef::from(&borrowed).shutdown(std::net::Shutdown::Write)
+    }
 }

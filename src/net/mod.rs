@@ -9,4 +9,6 @@ pub mod doorbell;
 pub mod driver;
 mod fd;
 pub mod listen;
+pub mod reader;
 pub mod stream;
+pub mod writer;

@@ -1,7 +1,6 @@
 //! One attempt: a pooled or a new connection, the request sent, the response head awaited.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Instant;
@@ -17,7 +16,7 @@ use super::state::{EndpointOnLane, InFlight, LaneState};
 use super::upstream::{AnswerHead, Upstream, poll_head};
 use crate::base::fault::{Fault, FaultKind, Sent, Side, Stage};
 use crate::base::ids::EndpointId;
-use crate::base::limits::{RELAY_BYTES_LARGE, WRITE_STALL};
+use crate::base::limits::{RELAY_BYTES, RELAY_BYTES_LARGE, WRITE_STALL};
 use crate::base::time::{deadline, earlier};
 use crate::cluster::dispatch::{Connection, Failure};
 use crate::codec::Progress;
@@ -168,7 +167,7 @@ async fn send_request(
     loop {
         let body = take_body(exchange, &mut client.ear, upstream)?;
         client.ear.wait_until(exchange.deadline);
-        let mut early = send(exchange, client, upstream).await?;
+        let mut early = send(exchange, client, upstream, body).await?;
         if early.is_none() && body == Body::Starved {
             early = more_body(exchange, client, upstream).await?;
         }
@@ -285,19 +284,21 @@ async fn send(
     exchange: &Exchange,
     client: &mut Client,
     upstream: &mut Upstream,
+    body: Body,
 ) -> Result<Option<(ResponseHead, Framing)>, Fault> {
-    let out = std::mem::take(&mut upstream.out);
-    if out.is_empty() {
-        upstream.out = out;
+    if upstream.out.is_empty() {
         return Ok(None);
     }
-    let Upstream { reader, writer, responses, out: kept } = upstream;
-    let mut write = pin!(writer.write_all(out));
+    // A small request is taken at once: its answer is what is waited for.
+    let goes_alone = body == Body::Complete && upstream.out.len() <= RELAY_BYTES;
+    upstream.writer.start(std::mem::take(&mut upstream.out));
+    if goes_alone && upstream.writer.is_under_way() {
+        return Ok(None);
+    }
     loop {
+        let Upstream { reader, writer, responses, .. } = upstream;
         let event = poll_fn(|cx| {
-            if let Poll::Ready((result, mut out)) = write.as_mut().poll(cx) {
-                out.clear();
-                *kept = out;
+            if let Poll::Ready(result) = writer.poll_idle(cx) {
                 return Poll::Ready(Ok(SendEvent::Written(result)));
             }
             // Beside the write, the read that the answer will come by is posted; an upstream that refuses a body
@@ -309,7 +310,10 @@ async fn send(
         })
         .await?;
         match event {
-            SendEvent::Written(Ok(())) => return Ok(None),
+            SendEvent::Written(Ok(())) => {
+                upstream.take_buffer();
+                return Ok(None);
+            }
             SendEvent::Written(Err(_)) => return Ok(Some(last_words(client, reader, responses).await?)),
             SendEvent::Head(AnswerHead::Final(head, framing)) => return Ok(Some((head, framing))),
             SendEvent::Head(AnswerHead::Interim(head)) => relay_interim(exchange, client, &head).await?,
@@ -325,7 +329,7 @@ enum SendEvent {
 /// The upstream takes no more bytes: it may have answered before it closed.
 async fn last_words(
     client: &mut Client,
-    reader: &mut crate::net::stream::Reader,
+    reader: &mut crate::net::reader::Reader,
     responses: &mut crate::codec::response::ResponseReader,
 ) -> Result<(ResponseHead, Framing), Fault> {
     loop {

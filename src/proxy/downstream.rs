@@ -1,12 +1,12 @@
 //! One client connection: exchanges in turn until close, drain or fault.
 
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use bytes::BytesMut;
-use monoio::buf::IoBuf;
 
 use super::ear::{Ear, Interrupt};
 use super::exchange;
@@ -26,7 +26,8 @@ use crate::codec::proxy_protocol::{self, Claimed, NoHeader};
 use crate::codec::reply::{ErrorReply, SendBody, Sending, write_reply};
 use crate::codec::request::{RequestEvent, RequestReader};
 use crate::net::listen::Peer;
-use crate::net::stream::{Stream, Writer};
+use crate::net::stream::Stream;
+use crate::net::writer::{Outgoing, Writer};
 
 /// A client connection.
 pub(super) struct Client {
@@ -89,6 +90,9 @@ pub async fn serve(stream: Stream, peer: Peer, listener: ListenerId, lane: Rc<La
             End::Close | End::Linger | End::Reset => break end,
         }
     };
+    // What was handed over last may still be on its way; a client that left takes nothing.
+    client.bound_answer(&lane);
+    let _ = client.written().await;
     match end {
         End::KeepAlive | End::Close => {}
         End::Linger => client.linger().await,
@@ -170,11 +174,16 @@ impl Client {
                 Err(Interrupt::ClientLeft) => return Next::Over,
                 Err(Interrupt::Expired) => match began {
                     Some(began) => return Next::Refused(reply::too_slow(Sent::Nothing), began),
+                    // A client that still reads its answer is not idle.
+                    None if self.writer.look() && !lane.draining.get() => {
+                        waiting_since = Instant::now();
+                    }
                     None if cool || lane.draining.get() => return Next::Over,
                     None => {
                         // Idle for a while: give the buffers back and wait on.
                         cool = true;
                         self.out = BytesMut::new();
+                        drop(self.writer.take_spare());
                         if self.ear.reader.cool().await.is_err() {
                             return Next::Over;
                         }
@@ -227,14 +236,35 @@ impl Client {
         }
     }
 
+    /// Waits until no write is under way, unless the client leaves first, and takes its buffer back.
+    pub(super) async fn written(&mut self) -> Result<(), Interrupt> {
+        let Self { ear, writer, .. } = self;
+        let written = ear.during(poll_fn(|cx| writer.poll_idle(cx))).await?;
+        written.map_err(|_| Interrupt::ClientLeft)?;
+        let spare = self.writer.take_spare();
+        if self.out.is_empty() && spare.capacity() > self.out.capacity() {
+            self.out = spare;
+        }
+        Ok(())
+    }
+
+    /// Starts to write what is in the buffer, after what is under way. It goes on while the next thing is waited for.
+    pub(super) async fn send(&mut self) -> Result<(), Interrupt> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        self.written().await?;
+        self.writer.start(std::mem::take(&mut self.out));
+        match self.writer.is_under_way() {
+            true => Ok(()),
+            false => self.written().await,
+        }
+    }
+
     /// Writes what is in the buffer, unless the client leaves first.
     pub(super) async fn flush(&mut self) -> Result<(), Interrupt> {
-        let out = std::mem::take(&mut self.out);
-        let written = self.ear.during(self.writer.write_all(out)).await?;
-        let (result, mut out) = written;
-        out.clear();
-        self.out = out;
-        result.map_err(|_| Interrupt::ClientLeft)
+        self.send().await?;
+        self.written().await
     }
 
     /// Bounds the wait for a client that does not read an answer of our own.
@@ -243,9 +273,10 @@ impl Client {
     }
 
     /// Writes one piece as it is, unless the client leaves first.
-    pub(super) async fn write(&mut self, piece: impl IoBuf) -> Result<(), Interrupt> {
-        let (result, _) = self.ear.during(self.writer.write_all(piece)).await?;
-        result.map_err(|_| Interrupt::ClientLeft)
+    pub(super) async fn write(&mut self, piece: impl Into<Outgoing>) -> Result<(), Interrupt> {
+        self.written().await?;
+        self.writer.start(piece);
+        self.written().await
     }
 
     /// An exchange ended: large buffers are let go.
@@ -258,7 +289,7 @@ impl Client {
 
     /// Ends our side and drops what the client still sends, within bounds, so that it reads the answer and not a reset.
     async fn linger(&mut self) {
-        if self.writer.shutdown().await.is_err() {
+        if self.writer.shutdown().is_err() {
             return;
         }
         self.ear.wait_until(Some(Instant::now() + LINGER_TIME));

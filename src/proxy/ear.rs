@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::watchdog::{Phase, Watchdog};
 use crate::base::limits::RELAY_BYTES;
 use crate::codec::request::RequestReader;
-use crate::net::stream::Reader;
+use crate::net::reader::Reader;
 use crate::plan::HalfClose;
 
 /// Why a wait was broken off.

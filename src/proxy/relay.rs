@@ -133,13 +133,13 @@ impl Relay {
 
     async fn body(&mut self, exchange: &mut Exchange, client: &mut Client) -> Result<(), Cut> {
         loop {
-            let taken = self.take(exchange, &mut client.out);
             // The cluster's clocks do not run while we wait for the client, but for the one of the whole exchange.
             client.ear.wait_until(exchange.deadline);
+            // A client that has not taken the last piece holds up the next: so it holds up the upstream too.
+            client.written().await.map_err(not_delivered)?;
+            let taken = self.take(exchange, &mut client.out);
             // One write for whatever one read brought: the head too, if it was not sent yet.
-            if !client.out.is_empty() {
-                client.flush().await.map_err(not_delivered)?;
-            }
+            client.send().await.map_err(not_delivered)?;
             match taken {
                 Taken::End => {
                     self.note_tokens(exchange);
@@ -221,7 +221,7 @@ impl Relay {
     async fn end_of_body(&self, client: &mut Client) -> Result<(), Cut> {
         if self.framing == Framing::Chunked {
             write_last_chunk(&mut client.out);
-            client.flush().await.map_err(not_delivered)?;
+            client.send().await.map_err(not_delivered)?;
         }
         Ok(())
     }

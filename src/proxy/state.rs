@@ -101,8 +101,7 @@ impl LaneState {
         if endpoint.retired.get() || self.draining.get() {
             return;
         }
-        upstream.settle();
-        let over = {
+        let over = !upstream.settle() || {
             let waker = self.evictor.borrow();
             upstream.poll_over(&mut Context::from_waker(&waker)).is_ready()
         };

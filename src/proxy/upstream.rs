@@ -1,6 +1,6 @@
 //! One upstream connection: its halves, its response reader, its write buffer.
 
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
 
@@ -10,7 +10,9 @@ use crate::codec::Progress;
 use crate::codec::framing::Framing;
 use crate::codec::head::ResponseHead;
 use crate::codec::response::{ResponseEvent, ResponseReader};
-use crate::net::stream::{Reader, Stream, Writer};
+use crate::net::reader::Reader;
+use crate::net::stream::Stream;
+use crate::net::writer::Writer;
 
 /// A connection to an endpoint.
 pub struct Upstream {
@@ -39,13 +41,25 @@ impl Upstream {
         self.reader.poll_fill(cx).map(|_| ())
     }
 
-    /// An exchange ended: large buffers are let go before the connection lies idle.
-    pub fn settle(&mut self) {
+    /// An exchange ended: large buffers are let go before the connection lies idle. False if it cannot serve another,
+    /// for its request is not even sent.
+    pub fn settle(&mut self) -> bool {
         assert!(
             self.reader.unread().is_empty(),
             "bytes left on a returned connection would answer someone else's request"
         );
         self.reader.settle();
+        let sent = self.writer.poll_idle(&mut Context::from_waker(Waker::noop()));
+        self.take_buffer();
+        matches!(sent, Poll::Ready(Ok(())))
+    }
+
+    /// Takes the buffer of the last write back, if it is not too large to be kept.
+    pub(super) fn take_buffer(&mut self) {
+        let spare = self.writer.take_spare();
+        if spare.capacity() > self.out.capacity() {
+            self.out = spare;
+        }
         if self.out.capacity() > WRITE_BYTES_KEPT {
             self.out = BytesMut::new();
         }

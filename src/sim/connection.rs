@@ -1,11 +1,12 @@
 //! One connection: requests in turn, each with the fault it asks for.
 
 use std::future::{Future, poll_fn};
-use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use super::State;
 use super::api::{Answer, Reply, refuse};
@@ -15,7 +16,9 @@ use crate::codec::Progress;
 use crate::codec::head::{Method, RequestHead, Reuse, Version};
 use crate::codec::reply::reason;
 use crate::codec::request::{RequestEvent, RequestReader};
-use crate::net::stream::{Reader, Socket, Stream, Writer};
+use crate::net::reader::Reader;
+use crate::net::stream::{Socket, Stream};
+use crate::net::writer::Writer;
 
 /// Longest request head.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -158,8 +161,7 @@ impl Peer {
     }
 
     pub(super) async fn write(&mut self, bytes: Vec<u8>) -> Result<(), Over> {
-        let (result, _): (io::Result<()>, _) = self.writer.write_all(bytes).await;
-        result.map_err(|_| Over)
+        self.writer.write(Bytes::from(bytes)).await.map_err(|_| Over)
     }
 
     /// Breaks off inside a body.

@@ -53,7 +53,7 @@ pub(in crate::proxy) async fn answer(
     }
     exchange.ended = if reply.status < 500 { Ended::Well } else { Ended::Badly };
     client.bound_answer(lane);
-    if client.flush().await.is_err() {
+    if client.send().await.is_err() {
         exchange.ended = Ended::ClientLeft;
         return End::Close;
     }

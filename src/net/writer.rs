@@ -1,0 +1,177 @@
+//! The sending half of a connection: writes that go on while something else is waited for.
+//!
+//! A completed write tells nothing that must be known at once: whether the peer is still there shows on the receiving
+//! half. So a write is started, and its end is looked at before the next one. That saves a task its waking for each
+//! write, on io_uring; on epoll the kernel mostly takes the bytes at the start.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Bytes, BytesMut};
+use monoio::buf::IoBuf;
+use monoio::io::{AsyncWriteRent, OwnedWriteHalf};
+use monoio::net::{TcpStream, UnixStream};
+
+use super::fd::LentFd;
+
+pub(super) enum WriteHalf {
+    Tcp(OwnedWriteHalf<TcpStream>),
+    Unix(OwnedWriteHalf<UnixStream>),
+}
+
+/// What is written.
+pub enum Outgoing {
+    /// A buffer, which comes back empty.
+    Buffer(BytesMut),
+    /// A piece that others may hold too.
+    Piece(Bytes),
+}
+
+impl From<BytesMut> for Outgoing {
+    fn from(buffer: BytesMut) -> Self {
+        Self::Buffer(buffer)
+    }
+}
+
+impl From<Bytes> for Outgoing {
+    fn from(piece: Bytes) -> Self {
+        Self::Piece(piece)
+    }
+}
+
+/// The mailbox between a writer and its pump. Each side takes what the other put.
+struct Slot {
+    order: Cell<Option<Outgoing>>,
+    ended: Cell<bool>,
+    outcome: Cell<io::Result<()>>,
+    /// The buffer of the last write, empty.
+    spare: Cell<BytesMut>,
+}
+
+/// Performs one write after the other, as ordered. It owns the operation, so that one which is under way goes on,
+/// whoever waits for it.
+async fn pump(mut half: WriteHalf, slot: Rc<Slot>) -> Infallible {
+    loop {
+        let order = poll_fn(|_| slot.order.take().map_or(Poll::Pending, Poll::Ready)).await;
+        slot.outcome.set(match order {
+            Outgoing::Buffer(buffer) => {
+                let (outcome, mut buffer) = write_all(&mut half, buffer).await;
+                buffer.clear();
+                slot.spare.set(buffer);
+                outcome
+            }
+            Outgoing::Piece(piece) => write_all(&mut half, piece).await.0,
+        });
+        slot.ended.set(true);
+    }
+}
+
+async fn write_all<B: IoBuf>(half: &mut WriteHalf, buffer: B) -> (io::Result<()>, B) {
+    let length = buffer.bytes_init();
+    let (mut written, mut buffer) = write_some(half, buffer).await;
+    let mut done = 0;
+    loop {
+        match written {
+            Ok(0) if done < length => return (Err(io::ErrorKind::WriteZero.into()), buffer),
+            Ok(count) => done += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (Err(error), buffer),
+        }
+        if done >= length {
+            return (Ok(()), buffer);
+        }
+        let (result, rest) = write_some(half, buffer.slice(done..)).await;
+        (written, buffer) = (result, rest.into_inner());
+    }
+}
+
+async fn write_some<B: IoBuf>(half: &mut WriteHalf, buffer: B) -> (io::Result<usize>, B) {
+    match half {
+        WriteHalf::Tcp(half) => half.write(buffer).await,
+        WriteHalf::Unix(half) => half.write(buffer).await,
+    }
+}
+
+/// The sending half. At most one write is under way.
+pub struct Writer {
+    // The descriptor is lent by the half that the pump holds, beside it.
+    pump: Pin<Box<dyn Future<Output = Infallible>>>,
+    slot: Rc<Slot>,
+    /// A write was started, and its outcome was not told yet.
+    untold: bool,
+    fd: LentFd,
+}
+
+impl Writer {
+    pub(super) fn new(half: WriteHalf, fd: LentFd) -> Self {
+        let slot = Rc::new(Slot {
+            order: Cell::new(None),
+            ended: Cell::new(false),
+            outcome: Cell::new(Ok(())),
+            spare: Cell::default(),
+        });
+        let pump = Box::pin(pump(half, Rc::clone(&slot)));
+        Self { pump, slot, untold: false, fd }
+    }
+
+    /// Starts a write; the outcome of the last one was told. Nobody is woken when it ends.
+    pub fn start(&mut self, what: impl Into<Outgoing>) {
+        debug_assert!(!self.untold, "one write at a time");
+        self.slot.order.set(Some(what.into()));
+        self.untold = true;
+        let Poll::Pending = self.pump.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    }
+
+    /// Whether a write was under way when its pump was last polled.
+    pub fn is_under_way(&self) -> bool {
+        self.untold && !self.slot.ended.get()
+    }
+
+    /// Whether a write is under way now.
+    pub fn look(&mut self) -> bool {
+        if self.is_under_way() {
+            let Poll::Pending = self.pump.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        }
+        self.is_under_way()
+    }
+
+    /// Ready once no write is under way, with the outcome of the last one if it was not told yet.
+    pub fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_under_way() {
+            let Poll::Pending = self.pump.as_mut().poll(cx);
+            if self.is_under_way() {
+                return Poll::Pending;
+            }
+        }
+        self.untold = false;
+        self.slot.ended.set(false);
+        Poll::Ready(self.slot.outcome.replace(Ok(())))
+    }
+
+    /// The buffer that was written last, empty, with its memory.
+    pub fn take_spare(&self) -> BytesMut {
+        self.slot.spare.take()
+    }
+
+    /// Writes all of `what`, after what is under way.
+    pub async fn write(&mut self, what: impl Into<Outgoing>) -> io::Result<()> {
+        poll_fn(|cx| self.poll_idle(cx)).await?;
+        self.start(what);
+        poll_fn(|cx| self.poll_idle(cx)).await
+    }
+
+    /// Closes the sending side; the peer sees the end of the stream.
+    pub fn shutdown(&self) -> io::Result<()> {
+        self.fd.shutdown()
+    }
+
+    /// Breaks the connection so that the peer can tell: a reset on TCP.
+    pub fn reset(&self) {
+        self.fd.reset();
+    }
+}
