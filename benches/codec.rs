@@ -39,7 +39,7 @@ fn main() {
         table = split.into_table();
     });
 
-    let mut chunk = BytesMut::new();
+    let mut chunk = Vec::new();
     write_chunk(&mut chunk, EVENT.as_bytes());
     let mut input = BytesMut::with_capacity(4096);
     let mut reader = ChunkReader::new();

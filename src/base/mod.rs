@@ -3,6 +3,7 @@
 pub mod address;
 pub mod choice;
 pub mod fault;
+pub mod hex;
 pub mod ids;
 pub mod limits;
 pub mod network;

@@ -1,6 +1,6 @@
 //! Chunked coding, incremental, both directions (RFC 9112 §7.1).
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::Progress;
 use super::error::{CodecError, Rule};
@@ -158,26 +158,26 @@ fn check_trailer(line: &[u8]) -> Result<(), CodecError> {
 }
 
 /// Appends `data` as one chunk. Empty data appends nothing: an empty chunk would end the body.
-pub fn write_chunk(out: &mut BytesMut, data: &[u8]) {
+pub fn write_chunk(out: &mut Vec<u8>, data: &[u8]) {
     if data.is_empty() {
         return;
     }
     out.reserve(data.len() + 20);
     write_hex(out, data.len());
-    out.put_slice(b"\r\n");
-    out.put_slice(data);
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(data);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Appends the last chunk and an empty trailer section.
-pub fn write_last_chunk(out: &mut BytesMut) {
-    out.put_slice(b"0\r\n\r\n");
+pub fn write_last_chunk(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"0\r\n\r\n");
 }
 
-fn write_hex(out: &mut BytesMut, number: usize) {
+fn write_hex(out: &mut Vec<u8>, number: usize) {
     let digits = (usize::BITS - number.leading_zeros()).div_ceil(4).max(1);
     for place in (0..digits).rev() {
-        out.put_u8(b"0123456789abcdef"[(number >> (4 * place)) & 15]);
+        out.push(b"0123456789abcdef"[(number >> (4 * place)) & 15]);
     }
 }
 
@@ -204,13 +204,13 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let mut out = BytesMut::new();
+        let mut out = Vec::new();
         for size in [1, 15, 16, 17, 255, 256, 70_000] {
             write_chunk(&mut out, "x".repeat(size).as_bytes());
         }
         write_chunk(&mut out, b"");
         write_last_chunk(&mut out);
-        out.put_slice(b"next");
+        out.extend_from_slice(b"next");
         let (data, rest) = read(std::str::from_utf8(&out).unwrap()).unwrap();
         assert_eq!((data.len(), rest.as_str()), (1 + 15 + 16 + 17 + 255 + 256 + 70_000, "next"));
     }

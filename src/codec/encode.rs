@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::{BufMut, BytesMut};
-
 use super::field::FieldName;
 use super::forwarded::{Sender, is_forwarding, write_forwarding};
 use super::framing::Framing;
@@ -26,7 +24,7 @@ pub struct UpstreamHead<'a> {
     /// The trace it belongs to.
     pub trace: &'a TraceContext,
     /// The id of this exchange.
-    pub request_id: &'a str,
+    pub request_id: &'a [u8],
 }
 
 /// Appends the head of the request that goes upstream: start line, Host, framing, forwarding fields, and every
@@ -34,16 +32,16 @@ pub struct UpstreamHead<'a> {
 ///
 /// The body keeps its framing. `via` is added to (RFC 9110 §7.6.3); what a sender says of others is believed only from
 /// one who is trusted.
-pub fn write_request(out: &mut BytesMut, request: &RequestHead, upstream: &UpstreamHead<'_>) {
-    out.put_slice(request.method_bytes());
-    out.put_u8(b' ');
+pub fn write_request(out: &mut Vec<u8>, request: &RequestHead, upstream: &UpstreamHead<'_>) {
+    out.extend_from_slice(request.method_bytes());
+    out.push(b' ');
     if upstream.target != b"*" {
-        out.put_slice(upstream.base.as_bytes());
+        out.extend_from_slice(upstream.base.as_bytes());
     }
-    out.put_slice(upstream.target);
-    out.put_slice(b" HTTP/1.1\r\nhost: ");
-    out.put_slice(upstream.host);
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(upstream.target);
+    out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
+    out.extend_from_slice(upstream.host);
+    out.extend_from_slice(b"\r\n");
     let head = request.head();
     for field in head.fields() {
         match field.name {
@@ -60,15 +58,15 @@ pub fn write_request(out: &mut BytesMut, request: &RequestHead, upstream: &Upstr
         }
     }
     if let Some(left) = request.forwards_left() {
-        out.put_slice(b"max-forwards: ");
+        out.extend_from_slice(b"max-forwards: ");
         write_decimal(out, left.saturating_sub(1));
-        out.put_slice(b"\r\n");
+        out.extend_from_slice(b"\r\n");
     }
     write_framing(out, request.framing(), request_says_length(request));
     write_forwarding(out, request, upstream.sender);
-    write_field(out, b"x-request-id", upstream.request_id.as_bytes());
+    write_field(out, b"x-request-id", upstream.request_id);
     write_field(out, b"traceparent", upstream.trace.as_bytes());
-    out.put_slice(b"via: 1.1 corelane\r\n\r\n");
+    out.extend_from_slice(b"via: 1.1 corelane\r\n\r\n");
 }
 
 /// A request without a body says so only where the client did (`content-length: 0` on POST).
@@ -88,11 +86,11 @@ pub enum Announce {
     Nothing,
 }
 
-fn write_framing(out: &mut BytesMut, framing: Framing, empty: Announce) {
+fn write_framing(out: &mut Vec<u8>, framing: Framing, empty: Announce) {
     match (framing, empty) {
         (Framing::Length(length), _) => write_length(out, length),
         (Framing::Empty, Announce::Zero) => write_length(out, 0),
-        (Framing::Chunked, _) => out.put_slice(b"transfer-encoding: chunked\r\n"),
+        (Framing::Chunked, _) => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         (Framing::Empty, Announce::Nothing) | (Framing::UntilClose, _) => {}
     }
 }
@@ -105,7 +103,7 @@ pub struct DownstreamHead<'a> {
     /// Whether the connection lives on, and whether that must be said.
     pub connection: Connection,
     /// When the answer came, where it does not say so itself (RFC 9110 §6.6.1).
-    pub date: Option<&'a str>,
+    pub date: Option<&'a [u8]>,
     /// What every answer to a client says of its exchange.
     pub signature: Signature<'a>,
 }
@@ -114,7 +112,7 @@ pub struct DownstreamHead<'a> {
 #[derive(Debug, Clone, Copy)]
 pub struct Signature<'a> {
     /// Its id.
-    pub request_id: &'a str,
+    pub request_id: &'a [u8],
     /// Where its time went so far, if that is to be said.
     pub timing: Option<Timing>,
 }
@@ -155,7 +153,7 @@ impl Connection {
 ///
 /// A response without a body keeps the upstream's own Content-Length (HEAD, 304: RFC 9110 §8.6), except that 204
 /// has none.
-pub fn write_response(out: &mut BytesMut, response: &ResponseHead, downstream: &DownstreamHead<'_>) {
+pub fn write_response(out: &mut Vec<u8>, response: &ResponseHead, downstream: &DownstreamHead<'_>) {
     write_status_line(out, response.status(), response.reason());
     let head = response.head();
     for field in head.fields() {
@@ -171,15 +169,15 @@ pub fn write_response(out: &mut BytesMut, response: &ResponseHead, downstream: &
     write_framing(out, downstream.framing, Announce::Nothing);
     write_connection(out, downstream.connection);
     if let Some(date) = downstream.date {
-        write_field(out, b"date", date.as_bytes());
+        write_field(out, b"date", date);
     }
     write_signature(out, &downstream.signature);
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Appends the fields that every answer to a client carries.
-pub fn write_signature(out: &mut BytesMut, signature: &Signature<'_>) {
-    write_field(out, b"x-request-id", signature.request_id.as_bytes());
+pub fn write_signature(out: &mut Vec<u8>, signature: &Signature<'_>) {
+    write_field(out, b"x-request-id", signature.request_id);
     if let Some(timing) = signature.timing {
         // Milliseconds with three decimals (Server Timing §2).
         let ms = |time: Duration| time.as_secs_f64() * 1e3;
@@ -187,12 +185,12 @@ pub fn write_signature(out: &mut BytesMut, signature: &Signature<'_>) {
         let value = format!("queue;dur={queue:.3}, gw;dur={gateway:.3}, up;dur={upstream:.3}");
         write_field(out, b"server-timing", value.as_bytes());
     }
-    out.put_slice(b"via: 1.1 corelane\r\n");
+    out.extend_from_slice(b"via: 1.1 corelane\r\n");
 }
 
 /// Appends an interim response (1xx) that is relayed. It has no body and must not say a length (RFC 9110 §8.6); its
 /// exchange is named by the final one.
-pub fn write_interim(out: &mut BytesMut, response: &ResponseHead) {
+pub fn write_interim(out: &mut Vec<u8>, response: &ResponseHead) {
     write_status_line(out, response.status(), response.reason());
     let head = response.head();
     for field in head.fields().filter(|field| head.passes(field)) {
@@ -201,48 +199,48 @@ pub fn write_interim(out: &mut BytesMut, response: &ResponseHead) {
             _ => write_field(out, field.raw, field.value),
         }
     }
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Appends a status line.
-pub fn write_status_line(out: &mut BytesMut, status: u16, reason: &[u8]) {
-    out.put_slice(b"HTTP/1.1 ");
-    out.put_slice(&[
+pub fn write_status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(&[
         b'0' + (status / 100 % 10) as u8,
         b'0' + (status / 10 % 10) as u8,
         b'0' + (status % 10) as u8,
         b' ',
     ]);
-    out.put_slice(reason);
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(reason);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Appends one field line.
-pub fn write_field(out: &mut BytesMut, name: &[u8], value: &[u8]) {
+pub fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.reserve(name.len() + value.len() + 4);
-    out.put_slice(name);
-    out.put_slice(b": ");
-    out.put_slice(value);
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Appends the Connection field, if one is needed.
-pub fn write_connection(out: &mut BytesMut, connection: Connection) {
+pub fn write_connection(out: &mut Vec<u8>, connection: Connection) {
     match connection {
         Connection::Implied => {}
-        Connection::KeepAlive => out.put_slice(b"connection: keep-alive\r\n"),
-        Connection::Close => out.put_slice(b"connection: close\r\n"),
+        Connection::KeepAlive => out.extend_from_slice(b"connection: keep-alive\r\n"),
+        Connection::Close => out.extend_from_slice(b"connection: close\r\n"),
     }
 }
 
 /// Appends `content-length`.
-pub fn write_length(out: &mut BytesMut, length: u64) {
-    out.put_slice(b"content-length: ");
+pub fn write_length(out: &mut Vec<u8>, length: u64) {
+    out.extend_from_slice(b"content-length: ");
     write_decimal(out, length);
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(b"\r\n");
 }
 
-fn write_decimal(out: &mut BytesMut, mut number: u64) {
+fn write_decimal(out: &mut Vec<u8>, mut number: u64) {
     let mut digits = [0u8; 20];
     let mut at = digits.len();
     loop {
@@ -253,5 +251,5 @@ fn write_decimal(out: &mut BytesMut, mut number: u64) {
             break;
         }
     }
-    out.put_slice(&digits[at..]);
+    out.extend_from_slice(&digits[at..]);
 }

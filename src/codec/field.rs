@@ -55,7 +55,14 @@ pub enum FieldName {
     Other,
 }
 
+const _: () = assert!((FieldName::Other as u32) < u32::BITS, "each name has a bit");
+
 impl FieldName {
+    /// A bit of its own.
+    pub(super) fn bit(self) -> u32 {
+        1 << self as u32
+    }
+
     /// Recognises `name` in any case.
     pub fn of(name: &[u8]) -> Self {
         let is = |known: &[u8]| name.eq_ignore_ascii_case(known);

@@ -2,8 +2,6 @@
 
 use std::net::IpAddr;
 
-use bytes::{BufMut, BytesMut};
-
 use super::encode::write_field;
 use super::field::{FieldName, list};
 use super::head::{Head, RequestHead};
@@ -68,25 +66,25 @@ pub fn is_forwarding(name: FieldName) -> bool {
 }
 
 /// Appends the forwarding fields of a request that goes upstream.
-pub fn write_forwarding(out: &mut BytesMut, request: &RequestHead, sender: &Sender) {
+pub fn write_forwarding(out: &mut Vec<u8>, request: &RequestHead, sender: &Sender) {
     let head = request.head();
     let said = |name| head.value(name).filter(|value| sender.is_trusted && !value.is_empty());
-    out.put_slice(b"x-forwarded-for: ");
+    out.extend_from_slice(b"x-forwarded-for: ");
     let before = out.len();
     if sender.is_trusted {
         for (count, entry) in head.values(FieldName::XForwardedFor).flat_map(list).enumerate() {
-            out.put_slice(if count == 0 { b"" } else { b", " });
-            out.put_slice(entry);
+            out.extend_from_slice(if count == 0 { b"" } else { b", " });
+            out.extend_from_slice(entry);
         }
     }
     if out.len() > before && !sender.text.is_empty() {
-        out.put_slice(b", ");
+        out.extend_from_slice(b", ");
     }
-    out.put_slice(sender.text.as_bytes());
+    out.extend_from_slice(sender.text.as_bytes());
     if out.len() == before {
         out.truncate(before - b"x-forwarded-for: ".len());
     } else {
-        out.put_slice(b"\r\n");
+        out.extend_from_slice(b"\r\n");
     }
     let proto = said(FieldName::XForwardedProto).unwrap_or(b"http");
     write_field(out, b"x-forwarded-proto", proto);
@@ -119,9 +117,9 @@ mod tests {
     }
 
     fn written(sender: &str, fields: &str) -> String {
-        let mut out = BytesMut::new();
+        let mut out = Vec::new();
         write_forwarding(&mut out, &request(fields), &Sender::new(sender.parse().ok(), &trusted()));
-        String::from_utf8(out.to_vec()).unwrap()
+        String::from_utf8(out).unwrap()
     }
 
     #[test]

@@ -55,6 +55,9 @@ enum Lengths {
 }
 
 fn lengths(head: &Head) -> Result<Lengths, CodecError> {
+    if !head.has(FieldName::ContentLength) && !head.has(FieldName::TransferEncoding) {
+        return Ok(Lengths::Neither);
+    }
     let mut length = None;
     let mut codings = 0usize;
     let mut chunked = 0usize;

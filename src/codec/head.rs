@@ -105,6 +105,8 @@ struct FieldSpan {
 #[derive(Debug, Clone, Default)]
 pub struct FieldTable {
     spans: Vec<FieldSpan>,
+    /// A bit for each name that is there: most names that are asked for are not.
+    names: u32,
 }
 
 /// One field as it was sent.
@@ -151,9 +153,15 @@ impl Head {
         })
     }
 
+    /// Whether there is a field called `name`.
+    pub fn has(&self, name: FieldName) -> bool {
+        self.fields.names & name.bit() != 0
+    }
+
     /// The values of each field called `name`.
     pub fn values(&self, name: FieldName) -> impl Iterator<Item = &[u8]> {
-        self.fields().filter(move |field| field.name == name).map(|field| field.value)
+        let spans = if self.has(name) { &self.fields.spans[..] } else { &[] };
+        spans.iter().filter(move |span| span.name == name).map(|span| span.value.of(&self.bytes))
     }
 
     /// The first value of the field called `name`.
@@ -412,6 +420,7 @@ fn fields_of(
     mut table: FieldTable,
 ) -> Result<(FieldTable, ConnectionOptions), CodecError> {
     table.spans.clear();
+    table.names = 0;
     table.spans.reserve(parsed.len());
     let mut options = ConnectionOptions::default();
     let mut at = start;
@@ -427,6 +436,7 @@ fn fields_of(
             return Err(CodecError::at(Rule::LineEnd, end));
         }
         let name = FieldName::of(field.name.as_bytes());
+        table.names |= name.bit();
         if name == FieldName::Connection {
             note_options(&bytes[value_start..value_end], &mut options);
         }

@@ -54,7 +54,10 @@ pub mod sse;
 mod target;
 pub mod trace;
 
+use std::sync::LazyLock;
+
 use bytes::{Buf, Bytes, BytesMut};
+use memchr::memmem::Finder;
 
 use crate::base::limits::HEAD_BYTES_USUAL;
 
@@ -67,12 +70,15 @@ pub enum Progress<T> {
     NeedMore,
 }
 
+/// Built once: to build one costs more than to search a head.
+static HEAD_END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
+
 /// Where the head at the start of `input` ends, searching on from `scanned`.
 ///
 /// Returns the length including the empty line, or none and how far was searched. A head whose lines end in lone LF
 /// never ends here; `bare_line_feed` finds those early.
 fn head_end(input: &[u8], scanned: &mut usize) -> Option<usize> {
-    match memchr::memmem::find(&input[*scanned..], b"\r\n\r\n") {
+    match HEAD_END.find(&input[*scanned..]) {
         Some(found) => {
             let end = *scanned + found + 4;
             *scanned = 0;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::encode::{
     Connection, Signature, write_connection, write_field, write_length, write_signature, write_status_line,
@@ -98,13 +98,13 @@ pub struct Sending<'a> {
     /// Whether its body goes with it.
     pub body: SendBody,
     /// When it was made, an HTTP date (RFC 9110 §6.6.1).
-    pub date: &'a str,
+    pub date: &'a [u8],
     /// What it says of its exchange; none for those that are no exchange.
     pub signature: Option<Signature<'a>>,
 }
 
 /// Appends the whole answer.
-pub fn write_reply(out: &mut BytesMut, reply: &LocalReply, sending: &Sending<'_>) {
+pub fn write_reply(out: &mut Vec<u8>, reply: &LocalReply, sending: &Sending<'_>) {
     write_status_line(out, reply.status, reason(reply.status).as_bytes());
     let may_have_body = !matches!(reply.status, 204 | 304);
     if may_have_body {
@@ -115,13 +115,13 @@ pub fn write_reply(out: &mut BytesMut, reply: &LocalReply, sending: &Sending<'_>
         write_field(out, name.as_bytes(), value.as_bytes());
     }
     write_connection(out, sending.connection);
-    write_field(out, b"date", sending.date.as_bytes());
+    write_field(out, b"date", sending.date);
     if let Some(signature) = &sending.signature {
         write_signature(out, signature);
     }
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(b"\r\n");
     if may_have_body && sending.body == SendBody::Whole {
-        out.put_slice(&reply.body);
+        out.extend_from_slice(&reply.body);
     }
 }
 

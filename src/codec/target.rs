@@ -101,10 +101,27 @@ fn split_authority(value: &[u8]) -> Option<(&[u8], &[u8])> {
         [] => rest,
         _ => return None,
     };
-    let is_port =
-        port.is_empty() || std::str::from_utf8(port).is_ok_and(|digits| digits.parse::<u16>().is_ok());
-    (!host.is_empty() && is_port).then_some((host, port))
+    let number =
+        port.iter().try_fold(0u16, |sum, digit| sum.checked_mul(10)?.checked_add(u16::from(digit - b'0')));
+    (!host.is_empty() && number.is_some()).then_some((host, port))
 }
+
+/// What a registered name is made of, but for escapes.
+const NAME_BYTES: [bool; 256] = {
+    let mut bytes = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        bytes[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let others = b"-._~!$&'()*+;=";
+    let mut at = 0;
+    while at < others.len() {
+        bytes[others[at] as usize] = true;
+        at += 1;
+    }
+    bytes
+};
 
 /// Whether `name` is a registered name or an IPv4 address (RFC 3986 §3.2.2), without commas.
 fn is_name(name: &[u8]) -> bool {
@@ -112,7 +129,7 @@ fn is_name(name: &[u8]) -> bool {
         |at: usize| name.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
     name.iter().enumerate().all(|(at, b)| match b {
         b'%' => is_escape(at),
-        _ => b.is_ascii_alphanumeric() || b"-._~!$&'()*+;=".contains(b),
+        _ => NAME_BYTES[usize::from(*b)],
     })
 }
 

@@ -2,6 +2,7 @@
 
 use super::field::FieldName;
 use super::head::Head;
+use crate::base::hex::write_hex;
 
 /// The trace that a request belongs to, and our own part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,12 +63,6 @@ fn well_formed(value: &[u8]) -> Option<&[u8]> {
     let some = |part: &[u8]| part.iter().any(|&b| b != b'0');
     let digits = [version, trace, parent, flags].into_iter().all(is_hex);
     (dashes && length && digits && some(trace) && some(parent)).then_some(head)
-}
-
-fn write_hex(out: &mut [u8], number: u64) {
-    for (place, digit) in out.iter_mut().rev().enumerate() {
-        *digit = b"0123456789abcdef"[(number >> (4 * place) & 15) as usize];
-    }
 }
 
 #[cfg(test)]

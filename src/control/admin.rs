@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::SystemTime;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::Control;
@@ -55,9 +55,13 @@ async fn connection(socket: Socket, control: Rc<Control>) -> std::io::Result<()>
             Reuse::KeepAlive => Connection::Implied,
             Reuse::Close => Connection::Close,
         };
-        let mut out = BytesMut::new();
+        let mut out = Vec::new();
         let date = httpdate::fmt_http_date(SystemTime::now());
-        write_reply(&mut out, &reply, &Sending { connection, body: send, date: &date, signature: None });
+        write_reply(
+            &mut out,
+            &reply,
+            &Sending { connection, body: send, date: date.as_bytes(), signature: None },
+        );
         let written = monoio::time::timeout(ADMIN_TIMEOUT, stream.writer.write(out)).await;
         if !matches!(written, Ok(Ok(()))) || connection == Connection::Close {
             return Ok(());

@@ -1,10 +1,11 @@
 //! The slow pulse: deadlines of clients, expiry of idle upstream connections.
 
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::Lane;
 use crate::base::limits::TICK;
+use crate::proxy::state::date_of;
 
 /// Beats for the life of the lane. Ten wake-ups a second cost an idle gateway about 0.02 % of a core.
 pub(super) async fn run(lane: Rc<Lane>) {
@@ -12,6 +13,7 @@ pub(super) async fn run(lane: Rc<Lane>) {
         monoio::time::sleep(TICK).await;
         let now = Instant::now();
         lane.state.watchdogs.sweep(now);
+        lane.state.date.set(date_of(SystemTime::now()));
         for endpoint in lane.state.plan().endpoints.iter() {
             let expired = endpoint.pool.borrow_mut().expire(now);
             drop(expired);

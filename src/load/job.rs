@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use bytes::BytesMut;
 use serde_json::{Value, json};
 
 use crate::codec::head::Method;
@@ -129,7 +128,7 @@ impl Job {
     }
 
     /// The bytes of request `number`: each prompt ends differently, as prompts of different users do.
-    pub fn write(&self, number: u64, out: &mut BytesMut) {
+    pub fn write(&self, number: u64, out: &mut Vec<u8>) {
         out.clear();
         out.extend_from_slice(&self.bytes);
         if let Some(at) = self.number_at {
@@ -193,7 +192,7 @@ mod tests {
             for length in [200, 1000, 1024, 65_536] {
                 let job =
                     Job::new(&JobOptions { body_bytes: Some(length), ..options(kind) }, "h", "").unwrap();
-                let (mut one, mut two) = (BytesMut::new(), BytesMut::new());
+                let (mut one, mut two) = (Vec::new(), Vec::new());
                 job.write(1, &mut one);
                 job.write(2, &mut two);
                 assert_ne!(one, two);
@@ -216,7 +215,7 @@ mod tests {
     #[test]
     fn health_is_a_get_below_the_base() {
         let job = Job::new(&options(Kind::Health), "h:1", "/b").unwrap();
-        let mut bytes = BytesMut::new();
+        let mut bytes = Vec::new();
         job.write(1, &mut bytes);
         assert!(bytes.starts_with(b"GET /b/health HTTP/1.1\r\nhost: h:1\r\n"), "{bytes:?}");
         assert!(bytes.ends_with(b"\r\n\r\n"));

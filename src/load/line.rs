@@ -4,8 +4,6 @@ use std::io::ErrorKind;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bytes::BytesMut;
-
 use super::crew::Crew;
 use super::verdict::{Failure, Judge};
 use crate::base::time::micros;
@@ -23,7 +21,7 @@ const LOOK_AFTER: Duration = Duration::from_millis(500);
 pub(super) struct Line {
     open: Option<Open>,
     /// The request that is sent.
-    out: BytesMut,
+    out: Vec<u8>,
 }
 
 struct Open {

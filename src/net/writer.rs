@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use monoio::buf::IoBuf;
 use monoio::io::{AsyncWriteRent, OwnedWriteHalf};
 use monoio::net::{TcpStream, UnixStream};
@@ -27,13 +27,13 @@ pub(super) enum WriteHalf {
 /// What is written.
 pub enum Outgoing {
     /// A buffer, which comes back empty.
-    Buffer(BytesMut),
+    Buffer(Vec<u8>),
     /// A piece that others may hold too.
     Piece(Bytes),
 }
 
-impl From<BytesMut> for Outgoing {
-    fn from(buffer: BytesMut) -> Self {
+impl From<Vec<u8>> for Outgoing {
+    fn from(buffer: Vec<u8>) -> Self {
         Self::Buffer(buffer)
     }
 }
@@ -50,7 +50,7 @@ struct Slot {
     ended: Cell<bool>,
     outcome: Cell<io::Result<()>>,
     /// The buffer of the last write, empty.
-    spare: Cell<BytesMut>,
+    spare: Cell<Vec<u8>>,
 }
 
 /// Performs one write after the other, as ordered. It owns the operation, so that one which is under way goes on,
@@ -154,7 +154,7 @@ impl Writer {
     }
 
     /// The buffer that was written last, empty, with its memory.
-    pub fn take_spare(&self) -> BytesMut {
+    pub fn take_spare(&self) -> Vec<u8> {
         self.slot.spare.take()
     }
 

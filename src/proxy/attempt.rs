@@ -5,8 +5,6 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Instant;
 
-use bytes::BufMut;
-
 use super::decide::{Identity, write_upstream};
 use super::downstream::Client;
 use super::ear::{Ear, Interrupt};
@@ -30,7 +28,7 @@ use crate::plan::Timeouts;
 
 /// An answer that began: its head is read, its body is still with the upstream.
 pub(super) struct Answer {
-    pub(super) upstream: Upstream,
+    pub(super) upstream: Box<Upstream>,
     pub(super) head: ResponseHead,
     pub(super) framing: Framing,
     pub(super) in_flight: InFlight,
@@ -63,7 +61,9 @@ pub(super) async fn run(
     exchange.tally.endpoint = Some(id);
     exchange.tally.attempts += 1;
 
-    let begun = Instant::now();
+    // Nothing was waited for since the head was complete, unless the body was or another attempt.
+    let is_first = exchange.tally.attempts == 1 && exchange.held.is_none();
+    let begun = if is_first { exchange.tally.arrival.complete } else { Instant::now() };
     let (mut upstream, on, connected) = match take(exchange, &endpoint, id, wanted, begun) {
         Some(upstream) => (upstream, Connection::Pooled, begun),
         None => match connect(exchange, client, id, timeouts, begun).await {
@@ -85,7 +85,7 @@ fn take(
     id: EndpointId,
     wanted: Connection,
     now: Instant,
-) -> Option<Upstream> {
+) -> Option<Box<Upstream>> {
     let upstream = match wanted {
         Connection::Pooled => endpoint.checkout(now),
         Connection::Fresh => None,
@@ -104,7 +104,7 @@ async fn connect(
     id: EndpointId,
     timeouts: Timeouts,
     begun: Instant,
-) -> Result<(Upstream, Instant), Fault> {
+) -> Result<(Box<Upstream>, Instant), Fault> {
     let fault = |kind| Fault::upstream(Stage::Connect, kind, Sent::Nothing);
     let addresses = &exchange.plan.plan.endpoints[id].addresses;
     client.ear.wait_until(earlier(deadline(begun, Some(timeouts.connect)), exchange.deadline));
@@ -201,7 +201,7 @@ fn write_head(exchange: &Exchange, client: &Client, upstream: &mut Upstream, id:
     let identity = Identity {
         sender: &client.sender,
         trace: &exchange.trace,
-        request_id: exchange.request_id.as_str(),
+        request_id: exchange.request_id.as_bytes(),
         is_held: exchange.held.is_some(),
     };
     write_upstream(&mut upstream.out, &exchange.plan.plan, (route, id), &exchange.head, &identity);
@@ -240,7 +240,7 @@ fn take_body(exchange: &mut Exchange, ear: &mut Ear, upstream: &mut Upstream) ->
                 match framing {
                     Framing::Chunked => write_chunk(&mut upstream.out, &data),
                     Framing::Length(_) | Framing::Empty | Framing::UntilClose => {
-                        upstream.out.put_slice(&data)
+                        upstream.out.extend_from_slice(&data)
                     }
                 }
             }
@@ -268,7 +268,7 @@ fn take_held(held: &mut Held, framing: Framing, upstream: &mut Upstream) -> Body
     while upstream.out.len() < RELAY_BYTES_LARGE {
         match (held.next(), framing) {
             (Some(piece), Framing::Chunked) => write_chunk(&mut upstream.out, &piece),
-            (Some(piece), _) => upstream.out.put_slice(&piece),
+            (Some(piece), _) => upstream.out.extend_from_slice(&piece),
             (None, Framing::Chunked) => {
                 write_last_chunk(&mut upstream.out);
                 return Body::Complete;

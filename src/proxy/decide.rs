@@ -1,7 +1,5 @@
 //! What is decided of a request before anything is sent: pure, and the same for the data path and `corelane explain`.
 
-use bytes::BytesMut;
-
 use super::reply;
 use crate::base::ids::{EndpointId, RouteId};
 use crate::codec::encode::{UpstreamHead, write_request};
@@ -71,14 +69,14 @@ pub(super) fn body_max(plan: &Plan, rules: BodyRules, head: &RequestHead) -> u64
 pub(super) struct Identity<'a> {
     pub(super) sender: &'a Sender,
     pub(super) trace: &'a TraceContext,
-    pub(super) request_id: &'a str,
+    pub(super) request_id: &'a [u8],
     /// Whether the body is held: then an expectation was met already.
     pub(super) is_held: bool,
 }
 
 /// Appends the head that goes to `endpoint`.
 pub(super) fn write_upstream(
-    out: &mut BytesMut,
+    out: &mut Vec<u8>,
     plan: &Plan,
     (route, endpoint): (RouteId, EndpointId),
     head: &RequestHead,

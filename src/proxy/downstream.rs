@@ -4,9 +4,7 @@ use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
-
-use bytes::BytesMut;
+use std::time::Instant;
 
 use super::ear::{Ear, Interrupt};
 use super::exchange;
@@ -34,11 +32,13 @@ pub(super) struct Client {
     pub(super) ear: Ear,
     writer: Writer,
     /// What is about to be written.
-    pub(super) out: BytesMut,
+    pub(super) out: Vec<u8>,
     /// Who sends its requests.
     pub(super) sender: Sender,
     /// Where it was accepted.
     pub(super) listener: ListenerId,
+    /// When it began, or its last exchange ended.
+    pub(super) since: Instant,
 }
 
 /// What becomes of a connection after an exchange.
@@ -71,7 +71,8 @@ pub async fn serve(stream: Stream, peer: Peer, listener: ListenerId, lane: Rc<La
         Peer::Remote(address) => Some(address.ip()),
         Peer::Local => None,
     };
-    let mut client = Client { ear, writer, out: BytesMut::new(), sender: Sender::default(), listener };
+    let mut client =
+        Client { ear, writer, out: Vec::new(), sender: Sender::default(), listener, since: Instant::now() };
     if client.introduce(address, &lane).await.is_err() {
         return;
     }
@@ -124,7 +125,7 @@ impl Client {
     async fn introduce(&mut self, connected: Option<IpAddr>, lane: &LaneState) -> Result<(), NoHeader> {
         let plan = lane.plan();
         let listener = &plan.plan.listeners[self.listener];
-        self.ear.wait_until(deadline(Instant::now(), plan.plan.limits.head_timeout));
+        self.ear.wait_until(deadline(self.since, plan.plan.limits.head_timeout));
         let claimed = loop {
             match proxy_protocol::take(self.ear.reader.unread(), listener.proxy_protocol)? {
                 Progress::Ready(claimed) => break claimed,
@@ -144,7 +145,7 @@ impl Client {
 
     /// Waits for the next request head.
     async fn next_head(&mut self, lane: &LaneState) -> Next {
-        let mut waiting_since = Instant::now();
+        let mut waiting_since = self.since;
         let mut began = None;
         let mut cool = false;
         loop {
@@ -182,7 +183,7 @@ impl Client {
                     None => {
                         // Idle for a while: give the buffers back and wait on.
                         cool = true;
-                        self.out = BytesMut::new();
+                        self.out = Vec::new();
                         drop(self.writer.take_spare());
                         if self.ear.reader.cool().await.is_err() {
                             return Next::Over;
@@ -219,9 +220,9 @@ impl Client {
         let sending = Sending {
             connection: Connection::Close,
             body: SendBody::Whole,
-            date: &httpdate::fmt_http_date(SystemTime::now()),
+            date: &lane.date.get(),
             signature: Some(Signature {
-                request_id: id.as_str(),
+                request_id: id.as_bytes(),
                 timing: plan.plan.observe.server_timing.then_some(timing),
             }),
         };
@@ -283,7 +284,7 @@ impl Client {
     fn settle(&mut self) {
         self.ear.reader.settle();
         if self.out.capacity() > WRITE_BYTES_KEPT {
-            self.out = BytesMut::new();
+            self.out = Vec::new();
         }
     }
 

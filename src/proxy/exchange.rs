@@ -45,6 +45,8 @@ pub(super) struct Exchange {
     pub(super) broken: Option<CodecError>,
     pub(super) tally: Tally,
     pub(super) ended: Ended,
+    /// When it was over, if its last step looked at the clock.
+    pub(super) over: Option<Instant>,
 }
 
 impl Exchange {
@@ -52,7 +54,7 @@ impl Exchange {
     pub(super) fn signature(&self) -> Signature<'_> {
         let says_time = self.plan.plan.observe.server_timing;
         Signature {
-            request_id: self.request_id.as_str(),
+            request_id: self.request_id.as_bytes(),
             timing: says_time.then(|| self.tally.timing(Instant::now())),
         }
     }
@@ -89,9 +91,11 @@ pub(super) async fn run(
         broken: None,
         tally: Tally::new(arrival),
         ended: Ended::Well,
+        over: None,
     };
     let end = steps(&mut exchange, client, lane).await;
-    let now = Instant::now();
+    let now = exchange.over.unwrap_or_else(Instant::now);
+    client.since = now;
     let summary = exchange.tally.summary(exchange.ended, now);
     exchange.plan.recorder.borrow_mut().record(&summary);
     log::exchange(&exchange, client, lane, &summary, now);

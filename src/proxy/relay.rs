@@ -1,9 +1,9 @@
 //! The answer's way back: head and first bytes in one write, then one read, one write, until the end.
 
 use std::future::poll_fn;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::attempt::{Answer, Upload};
 use super::downstream::{Client, End};
@@ -31,11 +31,11 @@ pub(super) async fn run(
 ) -> End {
     let mut relay = Relay::new(answer, exchange);
     let connection = relay.connection(exchange, client, lane);
-    let date = (!relay.answer.head.is_dated()).then(|| httpdate::fmt_http_date(SystemTime::now()));
+    let date = lane.date.get();
     let said = DownstreamHead {
         framing: relay.framing,
         connection,
-        date: date.as_deref(),
+        date: (!relay.answer.head.is_dated()).then_some(&date[..]),
         signature: exchange.signature(),
     };
     write_response(&mut client.out, &relay.answer.head, &said);
@@ -142,7 +142,9 @@ impl Relay {
             client.send().await.map_err(not_delivered)?;
             match taken {
                 Taken::End => {
-                    self.note_tokens(exchange);
+                    if self.fresh_tokens > 0 {
+                        self.note_tokens(exchange);
+                    }
                     return Ok(());
                 }
                 Taken::Broken => return Err(Cut::UpstreamBroke),
@@ -158,7 +160,7 @@ impl Relay {
     }
 
     /// Moves what has arrived into the client's buffer, framed for the client.
-    fn take(&mut self, exchange: &mut Exchange, out: &mut BytesMut) -> Taken {
+    fn take(&mut self, exchange: &mut Exchange, out: &mut Vec<u8>) -> Taken {
         let upstream = &mut self.answer.upstream;
         loop {
             match upstream.responses.next(upstream.reader.unread()) {
@@ -176,7 +178,9 @@ impl Relay {
                         Framing::Chunked => write_chunk(out, &data),
                         // Copying a small piece is cheaper than a second write; a large one goes as it is.
                         _ if data.len() > RELAY_BYTES => return Taken::Piece(data),
-                        Framing::Length(_) | Framing::UntilClose | Framing::Empty => out.put_slice(&data),
+                        Framing::Length(_) | Framing::UntilClose | Framing::Empty => {
+                            out.extend_from_slice(&data)
+                        }
                     }
                 }
                 Ok(Progress::Ready(ResponseEvent::End)) => {
@@ -275,13 +279,15 @@ impl Relay {
             (_, true) => Ended::Badly,
             (_, false) => Ended::Well,
         };
+        let now = Instant::now();
+        exchange.over = Some(now);
         if delivered.is_ok()
             && request == Upload::Complete
             && upstream.responses.reuse() == Reuse::KeepAlive
             && upstream.reader.unread().is_empty()
         {
             upstream.responses.recycle(head);
-            lane.give_back(in_flight.endpoint(), upstream, Instant::now());
+            lane.give_back(in_flight.endpoint(), upstream, now);
         }
         match (delivered, request, connection.reuse()) {
             (Ok(()), Upload::CutShort, _) => End::Linger,

@@ -4,12 +4,14 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Waker};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
+use bytes::Bytes;
 use crossbeam_channel::Sender;
 
 use super::upstream::Upstream;
 use super::watchdog::Watchdogs;
+use crate::base::hex::write_hex;
 use crate::base::ids::{ClusterId, EndpointId, IdVec, LaneId};
 use crate::base::limits::REQUEST_ID_BYTES_MAX;
 use crate::base::rng::Rng;
@@ -37,7 +39,7 @@ pub struct LanePlan {
 /// One endpoint as one lane carries it.
 pub struct EndpointOnLane {
     /// Idle connections.
-    pub pool: RefCell<Pool<Upstream>>,
+    pub pool: RefCell<Pool<Box<Upstream>>>,
     /// Its load over all lanes.
     pub load: Arc<EndpointLoad>,
     /// No plan has it any more: what comes back is closed.
@@ -59,6 +61,8 @@ pub struct LaneState {
     pub rng: RefCell<Rng>,
     /// Lines of the access log go here.
     pub log: LogSender,
+    /// The time as answers tell it (RFC 9110 §5.6.7), a tick old at most.
+    pub date: Cell<[u8; 29]>,
     current: RefCell<Rc<LanePlan>>,
     evictor: RefCell<Waker>,
 }
@@ -72,6 +76,7 @@ impl LaneState {
             draining: Cell::new(false),
             rng: RefCell::new(rng),
             log,
+            date: Cell::new(date_of(SystemTime::now())),
             current: RefCell::new(Rc::new(plan)),
             evictor: RefCell::new(Waker::noop().clone()),
         }
@@ -97,7 +102,7 @@ impl LaneState {
     }
 
     /// Keeps a connection for the next attempt, with a read posted that tells when the endpoint closes it.
-    pub fn give_back(&self, endpoint: &EndpointOnLane, mut upstream: Upstream, now: Instant) {
+    pub fn give_back(&self, endpoint: &EndpointOnLane, mut upstream: Box<Upstream>, now: Instant) {
         if endpoint.retired.get() || self.draining.get() {
             return;
         }
@@ -128,7 +133,7 @@ impl LaneState {
 
 impl EndpointOnLane {
     /// The newest pooled connection that is still open.
-    pub fn checkout(&self, now: Instant) -> Option<Upstream> {
+    pub fn checkout(&self, now: Instant) -> Option<Box<Upstream>> {
         loop {
             let mut upstream = self.pool.borrow_mut().take(now)?;
             // Its close may have been noticed already, with the evictor not run yet.
@@ -139,39 +144,51 @@ impl EndpointOnLane {
     }
 }
 
-/// The id of one exchange.
-#[derive(Debug, Clone, Copy)]
-pub struct RequestId {
-    text: [u8; REQUEST_ID_BYTES_MAX],
-    length: u8,
+/// An HTTP date.
+pub fn date_of(now: SystemTime) -> [u8; 29] {
+    httpdate::fmt_http_date(now)
+        .as_bytes()
+        .try_into()
+        .expect("an HTTP date has 29 characters until the year 9999")
 }
 
-const _: () = assert!(REQUEST_ID_BYTES_MAX <= u8::MAX as usize, "a length fits one byte");
+/// The id of one exchange: printable ASCII.
+#[derive(Debug, Clone)]
+pub enum RequestId {
+    /// 128 bits of chance in lower-case hex.
+    Made([u8; 32]),
+    /// What a trusted sender said, copied.
+    Given(Bytes),
+}
 
 impl RequestId {
     /// 128 bits in lower-case hex.
     pub fn new(high: u64, low: u64) -> Self {
-        let mut text = [0; REQUEST_ID_BYTES_MAX];
-        for (position, digit) in text[..32].iter_mut().enumerate() {
-            let half = if position < 16 { high } else { low };
-            *digit = b"0123456789abcdef"[(half >> (60 - 4 * (position % 16)) & 15) as usize];
-        }
-        Self { text, length: 32 }
+        let mut text = [0; 32];
+        write_hex(&mut text[..16], high);
+        write_hex(&mut text[16..], low);
+        Self::Made(text)
     }
 
     /// The id that a trusted sender made, if it is short and plain.
     pub fn given(head: &Head, is_trusted: bool) -> Option<Self> {
         let id = head.value(FieldName::XRequestId).filter(|_| is_trusted)?;
-        let is_plain = !id.is_empty() && id.iter().all(u8::is_ascii_graphic);
-        let mut text = [0; REQUEST_ID_BYTES_MAX];
-        text.get_mut(..id.len()).filter(|_| is_plain)?.copy_from_slice(id);
-        Some(Self { text, length: id.len() as u8 })
+        let is_plain = id.iter().all(u8::is_ascii_graphic);
+        let fits = (1..=REQUEST_ID_BYTES_MAX).contains(&id.len());
+        (is_plain && fits).then(|| Self::Given(Bytes::copy_from_slice(id)))
+    }
+
+    /// Its text.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Made(text) => text,
+            Self::Given(text) => text,
+        }
     }
 
     /// Its text.
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.text[..usize::from(self.length)])
-            .expect("both ways to make one take ASCII only")
+        std::str::from_utf8(self.as_bytes()).expect("both ways to make one take ASCII only")
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::task::{Context, Poll, Waker};
 
-use bytes::BytesMut;
-
 use crate::base::fault::{Fault, FaultKind, Sent, Stage};
 use crate::base::limits::WRITE_BYTES_KEPT;
 use crate::codec::Progress;
@@ -19,7 +17,7 @@ pub struct Upstream {
     pub(super) reader: Reader,
     pub(super) writer: Writer,
     pub(super) responses: ResponseReader,
-    pub(super) out: BytesMut,
+    pub(super) out: Vec<u8>,
 }
 
 /// What comes before the body of an answer.
@@ -31,9 +29,10 @@ pub(super) enum AnswerHead {
 }
 
 impl Upstream {
-    pub(super) fn new(stream: Stream) -> Self {
+    /// In a box: it is handed from the pool to an attempt, to the relay, and back.
+    pub(super) fn new(stream: Stream) -> Box<Self> {
         let Stream { reader, writer } = stream;
-        Self { reader, writer, responses: ResponseReader::new(), out: BytesMut::new() }
+        Box::new(Self { reader, writer, responses: ResponseReader::new(), out: Vec::new() })
     }
 
     /// Ready when an idle connection is no longer good: closed, failed, or sending what nobody asked for.
@@ -61,7 +60,7 @@ impl Upstream {
             self.out = spare;
         }
         if self.out.capacity() > WRITE_BYTES_KEPT {
-            self.out = BytesMut::new();
+            self.out = Vec::new();
         }
     }
 }

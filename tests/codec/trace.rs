@@ -151,7 +151,7 @@ pub fn line(raw: &[u8], value: &[u8]) -> Vec<u8> {
 
 /// The head that goes upstream.
 pub fn written(head: &RequestHead) -> RequestHead {
-    let mut out = BytesMut::new();
+    let mut out = Vec::new();
     let said = UpstreamHead {
         base: "",
         target: head.path_and_query(),
@@ -159,30 +159,30 @@ pub fn written(head: &RequestHead) -> RequestHead {
         host: b"up",
         sender: &corelane::codec::forwarded::Sender::new("1.2.3.4".parse().ok(), &[]),
         trace: &TraceContext::of(head.head(), false, [1, 2], 3),
-        request_id: "id",
+        request_id: b"id",
     };
     write_request(&mut out, head, &said);
-    split_request(out.freeze(), FieldTable::default()).expect("what we write is well-formed")
+    split_request(out.into(), FieldTable::default()).expect("what we write is well-formed")
 }
 
 /// The head that goes to the client.
 pub fn written_answer(head: &ResponseHead, framing: Framing) -> ResponseHead {
-    let mut out = BytesMut::new();
+    let mut out = Vec::new();
     let said = DownstreamHead {
         framing,
         connection: Connection::Implied,
         date: None,
-        signature: Signature { request_id: "id", timing: None },
+        signature: Signature { request_id: b"id", timing: None },
     };
     write_response(&mut out, head, &said);
-    split_response(out.freeze(), FieldTable::default()).expect("what we write is well-formed")
+    split_response(out.into(), FieldTable::default()).expect("what we write is well-formed")
 }
 
 /// The interim head that goes to the client.
 pub fn written_interim(head: &ResponseHead) -> ResponseHead {
-    let mut out = BytesMut::new();
+    let mut out = Vec::new();
     write_interim(&mut out, head);
-    split_response(out.freeze(), FieldTable::default()).expect("what we write is well-formed")
+    split_response(out.into(), FieldTable::default()).expect("what we write is well-formed")
 }
 
 /// What the gateway writes into heads by itself, besides Via.

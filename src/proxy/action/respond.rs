@@ -1,7 +1,5 @@
 //! Answers of our own: fixed ones of routes, and refusals.
 
-use std::time::SystemTime;
-
 use crate::base::summary::Ended;
 use crate::codec::Progress;
 use crate::codec::encode::Connection;
@@ -44,8 +42,8 @@ pub(in crate::proxy) async fn answer(
         Method::Head => SendBody::HeadOnly,
         _ => SendBody::Whole,
     };
-    let date = httpdate::fmt_http_date(SystemTime::now());
-    let sending = Sending { connection, body: send, date: &date, signature: Some(exchange.signature()) };
+    let sending =
+        Sending { connection, body: send, date: &lane.date.get(), signature: Some(exchange.signature()) };
     write_reply(&mut client.out, reply, &sending);
     exchange.tally.status = reply.status;
     if send == SendBody::Whole {
