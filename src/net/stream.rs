@@ -5,7 +5,7 @@ use std::io;
 use monoio::io::{Canceller, Splitable};
 use monoio::net::{TcpStream, UnixStream};
 
-use super::fd::LentFd;
+use super::fd::{LentFd, QuietHalf};
 use super::reader::{ReadHalf, Reader};
 use super::writer::{WriteHalf, Writer};
 
@@ -33,12 +33,17 @@ impl Stream {
         let is_legacy = monoio::utils::is_legacy();
         Ok(match socket {
             Socket::Tcp(socket) => {
-                // io_uring waits by itself and would return at once on a non-blocking socket; epoll needs one.
-                socket.set_nonblocking(is_legacy)?;
+                // io_uring waits by itself and would return at once on a non-blocking socket; epoll needs one. An accepted
+                // socket is a blocking one (accept(2)).
+                if is_legacy {
+                    socket.set_nonblocking(true)?;
+                }
                 Self::of_tcp(TcpStream::from_std(socket)?, canceller)
             }
             Socket::Unix(socket) => {
-                socket.set_nonblocking(is_legacy)?;
+                if is_legacy {
+                    socket.set_nonblocking(true)?;
+                }
                 Self::of_unix(UnixStream::from_std(socket)?, canceller)
             }
         })
@@ -49,7 +54,7 @@ impl Stream {
         let (read, write) = socket.into_split();
         Self {
             reader: Reader::new(ReadHalf::Tcp(read), canceller),
-            writer: Writer::new(WriteHalf::Tcp(write), fd),
+            writer: Writer::new(WriteHalf::Tcp(QuietHalf::new(write)), fd),
         }
     }
 
@@ -58,7 +63,7 @@ impl Stream {
         let (read, write) = socket.into_split();
         Self {
             reader: Reader::new(ReadHalf::Unix(read), canceller),
-            writer: Writer::new(WriteHalf::Unix(write), fd),
+            writer: Writer::new(WriteHalf::Unix(QuietHalf::new(write)), fd),
         }
     }
 }

@@ -14,14 +14,14 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use monoio::buf::IoBuf;
-use monoio::io::{AsyncWriteRent, OwnedWriteHalf};
+use monoio::io::AsyncWriteRent;
 use monoio::net::{TcpStream, UnixStream};
 
-use super::fd::LentFd;
+use super::fd::{LentFd, QuietHalf};
 
 pub(super) enum WriteHalf {
-    Tcp(OwnedWriteHalf<TcpStream>),
-    Unix(OwnedWriteHalf<UnixStream>),
+    Tcp(QuietHalf<TcpStream>),
+    Unix(QuietHalf<UnixStream>),
 }
 
 /// What is written.
@@ -92,8 +92,8 @@ async fn write_all<B: IoBuf>(half: &mut WriteHalf, buffer: B) -> (io::Result<()>
 
 async fn write_some<B: IoBuf>(half: &mut WriteHalf, buffer: B) -> (io::Result<usize>, B) {
     match half {
-        WriteHalf::Tcp(half) => half.write(buffer).await,
-        WriteHalf::Unix(half) => half.write(buffer).await,
+        WriteHalf::Tcp(half) => half.get().write(buffer).await,
+        WriteHalf::Unix(half) => half.get().write(buffer).await,
     }
 }
 

@@ -79,7 +79,8 @@ pub async fn serve(stream: Stream, peer: Peer, listener: ListenerId, lane: Rc<La
     let end = loop {
         let end = match client.next_head(&lane).await {
             Next::Head(head, arrival) => {
-                let end = exchange::run(&mut client, &lane, head, arrival).await;
+                // In a box: what an exchange needs is not kept by a connection that is idle.
+                let end = Box::pin(exchange::run(&mut client, &lane, head, arrival)).await;
                 client.settle();
                 end
             }
