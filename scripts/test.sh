@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # test.sh: everything that must hold, from format to real clients and servers; installs what it needs.
 #   scripts/test.sh           all of it
-#   scripts/test.sh PART…     only these parts: format lints unit io_uring epoll docs benches real
+#   scripts/test.sh PART…     only these parts: format lints unit io_uring epoll docs benches costs real
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 parts=("$@")
-((${#parts[@]})) || parts=(format lints unit io_uring epoll docs benches real)
+((${#parts[@]})) || parts=(format lints unit io_uring epoll docs benches costs real)
 table=() failed=()
 cache=${CORELANE_CACHE:-.cache}/real
 
@@ -45,7 +45,21 @@ io_uring() {
 }
 epoll() { process epoll; }
 docs() { RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --no-deps --document-private-items; }
-benches() { cargo bench --quiet --locked -- --once; }
+benches() { cargo bench --quiet --locked --bench codec --bench json --bench load -- --once; }
+# System calls, instructions and allocations of an exchange and of a token, each with its bound.
+costs() {
+  local tool missing=()
+  for tool in strace valgrind; do command -v "$tool" >/dev/null || missing+=("$tool"); done
+  if ((${#missing[@]})) && [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+    apt-get update -qq >&2 || true
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2 || true
+  fi
+  if ! command -v strace >/dev/null || ! command -v valgrind >/dev/null; then
+    unable "costs: install strace and valgrind"
+    return
+  fi
+  cargo bench --quiet --locked --bench costs
+}
 real() {
   cargo build --quiet --locked --release
   if ! bash tests/real/setup.sh "$cache"; then

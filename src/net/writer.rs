@@ -148,9 +148,15 @@ impl Writer {
                 return Poll::Pending;
             }
         }
+        Poll::Ready(self.outcome())
+    }
+
+    /// The outcome of the last write, which has ended, if it was not told yet.
+    pub fn outcome(&mut self) -> io::Result<()> {
+        debug_assert!(!self.is_under_way(), "nobody knows yet");
         self.untold = false;
         self.slot.ended.set(false);
-        Poll::Ready(self.slot.outcome.replace(Ok(())))
+        self.slot.outcome.replace(Ok(()))
     }
 
     /// The buffer that was written last, empty, with its memory.

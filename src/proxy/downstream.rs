@@ -240,9 +240,15 @@ impl Client {
 
     /// Waits until no write is under way, unless the client leaves first, and takes its buffer back.
     pub(super) async fn written(&mut self) -> Result<(), Interrupt> {
-        let Self { ear, writer, .. } = self;
-        let written = ear.during(poll_fn(|cx| writer.poll_idle(cx))).await?;
-        written.map_err(|_| Interrupt::ClientLeft)?;
+        // Mostly it ended long ago: then there is nothing to wait beside.
+        let outcome = match self.writer.look() {
+            false => self.writer.outcome(),
+            true => {
+                let Self { ear, writer, .. } = self;
+                ear.during(poll_fn(|cx| writer.poll_idle(cx))).await?
+            }
+        };
+        outcome.map_err(|_| Interrupt::ClientLeft)?;
         let spare = self.writer.take_spare();
         if self.out.is_empty() && spare.capacity() > self.out.capacity() {
             self.out = spare;
