@@ -10,8 +10,6 @@ pub const MIB: usize = 1024 * KIB;
 /// Longest request or response head unless the operator sets another. Fits cookies and long bearer tokens;
 /// servers in the field use 8 to 80 KiB.
 pub const HEAD_BYTES_MAX: usize = 64 * KIB;
-/// Room that is made for a head at once, so that the next one mostly needs none.
-pub const HEAD_BYTES_USUAL: usize = KIB;
 /// Most fields in one head. A browser sends about 20, a chain of proxies adds 10; the table lives on the stack
 /// while a head is split, 32 bytes a field.
 pub const FIELDS_MAX: usize = 256;
@@ -34,6 +32,8 @@ pub const REQUEST_ID_BYTES_MAX: usize = 128;
 /// Most interim (1xx) answers before a final one; a server that sends more is broken or hostile.
 pub const INTERIM_ANSWERS_MAX: usize = 16;
 
+/// The first read of a client that woke, after the one that woke it: many ask once, and few of them at length.
+pub const READ_BYTES_AWAKE: usize = KIB / 2;
 /// The first reads of a connection: most heads and token events fit, and a thousand streams stay small.
 pub const READ_BYTES_FIRST: usize = 4 * KIB;
 /// A read that only tells whether the peer is still there, while its bytes lie unread.
@@ -52,7 +52,7 @@ const _: () = assert!(RELAY_BYTES.is_power_of_two());
 const _: () = assert!(HEAD_BYTES_MAX >= RELAY_BYTES, "a head buffer doubles as the first relay buffer");
 const _: () = assert!(READ_ROOM_MIN < READ_BYTES_FIRST, "a fresh buffer must have room for a read");
 const _: () = assert!(READ_ROOM_MIN <= LISTEN_BYTES, "a fresh buffer must have room for a read");
-const _: () = assert!(READ_BYTES_FIRST < RELAY_BYTES, "steps grow");
+const _: () = assert!(READ_BYTES_AWAKE < READ_BYTES_FIRST && READ_BYTES_FIRST < RELAY_BYTES, "steps grow");
 
 /// Longest request body unless the operator sets another: an image in base64, a long document.
 pub const BODY_BYTES_MAX: u64 = 64 * MIB as u64;
@@ -128,8 +128,11 @@ pub const DRAIN_TIME: Duration = Duration::from_secs(120);
 pub const DRAIN_IDLE_GRACE: Duration = Duration::from_secs(1);
 /// The lane's slow pulse: coarse deadlines are met to within this.
 pub const TICK: Duration = Duration::from_millis(100);
-/// After this an idle client connection gives its read buffer back.
-pub const COOL_AFTER: Duration = Duration::from_secs(2);
+/// After this a client connection that sent requests is idle, and lets go all but its socket: a client that works sends
+/// its next request sooner.
+pub const REST_AFTER: Duration = Duration::from_secs(2);
+/// The same after one request, to the next tick: many a client sends just that one, and many of them must not add up.
+pub const REST_AFTER_ONE: Duration = Duration::ZERO;
 
 /// Bytes of one event that are looked at to judge whether it carries a token.
 pub const EVENT_WINDOW_BYTES: usize = 2 * KIB;

@@ -59,8 +59,6 @@ use std::sync::LazyLock;
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::memmem::Finder;
 
-use crate::base::limits::HEAD_BYTES_USUAL;
-
 /// What a reader says after looking at its input.
 #[derive(Debug)]
 pub enum Progress<T> {
@@ -119,7 +117,7 @@ fn head_end_within(
 ///
 /// A head that lay in the read buffer would hold on to all of it, so that what comes next went to memory that is cold.
 fn take_head(input: &mut BytesMut, length: usize, store: &mut BytesMut) -> Bytes {
-    store.reserve(length.max(HEAD_BYTES_USUAL));
+    store.reserve(length);
     store.extend_from_slice(&input[..length]);
     input.advance(length);
     store.split().freeze()

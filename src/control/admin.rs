@@ -16,7 +16,7 @@ use crate::codec::reply::{LocalReply, SendBody, Sending, write_reply};
 use crate::codec::request::{RequestEvent, RequestReader};
 use crate::metrics::text::Format;
 use crate::net::listen::Listener;
-use crate::net::stream::{Socket, Stream};
+use crate::net::stream::{Socket, Stream, Whole};
 use crate::plan::Action;
 
 /// Serves the admin API for the life of the process.
@@ -43,7 +43,7 @@ pub(super) async fn serve(listener: Listener, control: Rc<Control>) {
 }
 
 async fn connection(socket: Socket, control: Rc<Control>) -> std::io::Result<()> {
-    let mut stream = Stream::adopt(socket)?;
+    let mut stream = Whole::adopt(socket)?.split();
     let mut requests = RequestReader::new(ADMIN_REQUEST_BYTES_MAX);
     loop {
         // Past the time limit the connection is closed, so it does no harm that the read is dropped.

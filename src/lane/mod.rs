@@ -28,7 +28,7 @@ use crate::board::lanes::LaneLoads;
 use crate::metrics::recorder::Recorder;
 use crate::net::doorbell::Bell;
 use crate::net::listen::{ListenSocket, Listener, Peer};
-use crate::net::stream::{Socket, Stream};
+use crate::net::stream::{Socket, Whole};
 use crate::plan::Plan;
 use crate::proxy::downstream::serve;
 use crate::proxy::state::{LanePlan, LaneState, LogSender};
@@ -133,12 +133,12 @@ impl Lane {
     fn welcome(self: &Rc<Self>, socket: Socket, peer: Peer, id: ListenerId) {
         let counted = Counted { loads: Arc::clone(&self.loads), lane: self.state.lane };
         // A socket that cannot be adopted was reset in the meantime; dropping it is all there is to do.
-        let Ok(stream) = Stream::adopt(socket) else { return };
+        let Ok(socket) = Whole::adopt(socket) else { return };
         let state = Rc::clone(&self.state);
         monoio::spawn(async move {
             let _counted = counted;
             // Pinned here: handed over by value, it would lie in this task twice.
-            if caught(pin!(serve(stream, peer, id, Rc::clone(&state)))).await.is_err() {
+            if caught(pin!(serve(socket, peer, id, Rc::clone(&state)))).await.is_err() {
                 state.plan().recorder.borrow_mut().lane.panics += 1;
             }
         });

@@ -6,6 +6,7 @@ use monoio::net::{TcpStream, UnixStream};
 
 use super::stream::Stream;
 use crate::base::address::Address;
+use crate::base::limits::READ_BYTES_FIRST;
 
 /// Connects to `address`. TCP sends small writes at once (no Nagle): a token must not wait for an acknowledgement.
 pub async fn connect(address: &Address) -> io::Result<Stream> {
@@ -13,9 +14,9 @@ pub async fn connect(address: &Address) -> io::Result<Stream> {
         Address::Tcp(address) => {
             let socket = TcpStream::connect_addr(*address).await?;
             socket.set_nodelay(true)?;
-            Ok(Stream::of_tcp(socket, None))
+            Ok(Stream::of_tcp(socket, None, READ_BYTES_FIRST))
         }
-        Address::Unix(path) => Ok(Stream::of_unix(UnixStream::connect(path).await?, None)),
+        Address::Unix(path) => Ok(Stream::of_unix(UnixStream::connect(path).await?, None, READ_BYTES_FIRST)),
     }
 }
 

@@ -1,10 +1,12 @@
-//! The one page with unsafe code: borrows a raw descriptor where monoio offers no way to set a socket option, and gives
-//! its write half up without a word.
+//! The one page with unsafe code: borrows a raw descriptor where monoio offers no way to set a socket option or to look
+//! without waiting, and gives its write half up without a word.
 #![allow(unsafe_code)] // the reasons are in the sentence above; everything else in the crate is denied it
 
+use std::io;
 use std::mem::ManuallyDrop;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
+use bytes::BytesMut;
 use monoio::io::{AsyncWriteRent, OwnedWriteHalf};
 use socket2::{SockAddr, SockAddrStorage, SockRef};
 
@@ -19,6 +21,13 @@ impl<T: AsyncWriteRent> QuietHalf<T> {
 
     pub(super) fn get(&mut self) -> &mut OwnedWriteHalf<T> {
         &mut self.0
+    }
+
+    /// The half as monoio knows it.
+    pub(super) fn into_inner(self) -> OwnedWriteHalf<T> {
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: `this` is neither used nor dropped after this, so the half is taken once.
+        unsafe { ManuallyDrop::take(&mut this.0) }
     }
 }
 
@@ -37,7 +46,7 @@ impl<T: AsyncWriteRent> Drop for QuietHalf<T> {
 pub(super) struct LentFd(RawFd);
 
 impl LentFd {
-    pub(super) fn of(socket: &impl std::os::fd::AsRawFd) -> Self {
+    pub(super) fn of(socket: &impl AsRawFd) -> Self {
         Self(socket.as_raw_fd())
     }
 
@@ -58,9 +67,21 @@ impl LentFd {
     }
 
     /// Closes the sending side of the connection.
-    pub(super) fn shutdown(&self) -> std::io::Result<()> {
+    pub(super) fn shutdown(&self) -> io::Result<()> {
         // SAFETY: by the invariant the descriptor is open for the length of this call.
         let borrowed = unsafe { BorrowedFd::borrow_raw(self.0) };
         SockRef::from(&borrowed).shutdown(std::net::Shutdown::Write)
     }
+}
+
+/// Appends what has arrived on `socket`, up to the room that is there, without waiting: zero at the end of the stream,
+/// [`io::ErrorKind::WouldBlock`] if nothing has arrived, on a blocking socket too (recv(2), MSG_DONTWAIT).
+pub(super) fn receive(socket: &impl AsRawFd, into: &mut BytesMut) -> io::Result<usize> {
+    const MSG_DONTWAIT: i32 = 0x40;
+    // SAFETY: the socket is borrowed for the length of this call, and keeps its descriptor open.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(socket.as_raw_fd()) };
+    let count = SockRef::from(&borrowed).recv_with_flags(into.spare_capacity_mut(), MSG_DONTWAIT)?;
+    // SAFETY: so many bytes of the room were written.
+    unsafe { into.set_len(into.len() + count) };
+    Ok(count)
 }

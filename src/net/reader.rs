@@ -1,12 +1,11 @@
 //! The receiving half of a connection: reads that can be left and taken up again without losing a byte.
 
 use std::cell::Cell;
-use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
 use monoio::buf::IoBufMut;
@@ -15,26 +14,30 @@ use monoio::net::{TcpStream, UnixStream};
 
 use crate::base::limits::{LISTEN_BYTES, READ_BYTES_FIRST, READ_ROOM_MIN, RELAY_BYTES, RELAY_BYTES_LARGE};
 
-/// Room of the read that a cool connection keeps posted: enough to notice that something came.
-const COOL_READ_BYTES: usize = 64;
-
 pub(super) enum ReadHalf {
     Tcp(OwnedReadHalf<TcpStream>),
     Unix(OwnedReadHalf<UnixStream>),
 }
 
+enum Order {
+    Read(BytesMut, Option<CancelHandle>),
+    /// Give the half back.
+    Stop,
+}
+
 /// The mailbox between a reader and its pump. Each side takes what the other put.
 #[derive(Default)]
 struct Slot {
-    order: Cell<Option<(BytesMut, Option<CancelHandle>)>>,
+    order: Cell<Option<Order>>,
     done: Cell<Option<(io::Result<usize>, BytesMut)>>,
 }
 
 /// Performs one read after the other, as ordered. It owns the operation, so an unfinished read lives as long as the
 /// connection, whoever polls it: one allocation a connection instead of one lost byte.
-async fn pump(mut half: ReadHalf, slot: Rc<Slot>) -> Infallible {
+async fn pump(mut half: ReadHalf, slot: Rc<Slot>) -> ReadHalf {
     loop {
-        let (buffer, cancel) = poll_fn(|_| slot.order.take().map_or(Poll::Pending, Poll::Ready)).await;
+        let order = poll_fn(|_| slot.order.take().map_or(Poll::Pending, Poll::Ready)).await;
+        let Order::Read(buffer, cancel) = order else { return half };
         let room = buffer.len()..buffer.capacity();
         let window = buffer.slice_mut(room);
         let (result, window) = match (&mut half, cancel) {
@@ -49,7 +52,7 @@ async fn pump(mut half: ReadHalf, slot: Rc<Slot>) -> Infallible {
 
 /// The receiving half. At most one read is under way; it can be polled by one task, left, and polled by another.
 pub struct Reader {
-    pump: Pin<Box<dyn Future<Output = Infallible>>>,
+    pump: Pin<Box<dyn Future<Output = ReadHalf>>>,
     slot: Rc<Slot>,
     /// Cancels the read under way; none where that never happens, for each read that can be cancelled is registered.
     canceller: Option<Canceller>,
@@ -61,14 +64,15 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(half: ReadHalf, canceller: Option<Canceller>) -> Self {
+    /// A reader whose first reads have room for `step` bytes.
+    pub(super) fn new(half: ReadHalf, canceller: Option<Canceller>, step: usize) -> Self {
         let slot = Rc::new(Slot::default());
         Self {
             pump: Box::pin(pump(half, Rc::clone(&slot))),
             slot,
             canceller,
             armed: false,
-            step: READ_BYTES_FIRST,
+            step,
             unread: BytesMut::new(),
             beside: BytesMut::new(),
         }
@@ -119,18 +123,20 @@ impl Reader {
     }
 
     fn arm(&mut self, buffer: BytesMut) {
-        self.slot.order.set(Some((buffer, self.canceller.as_ref().map(Canceller::handle))));
+        self.slot.order.set(Some(Order::Read(buffer, self.canceller.as_ref().map(Canceller::handle))));
         self.armed = true;
     }
 
     fn poll_armed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let Poll::Pending = self.pump.as_mut().poll(cx);
+        let polled = self.pump.as_mut().poll(cx);
+        debug_assert!(polled.is_pending(), "it was not told to stop");
         match self.slot.done.take() {
             Some((result, buffer)) => {
                 self.armed = false;
                 // A read that filled its room announces more: fewer, larger steps from now on.
                 if buffer.len() == buffer.capacity() && buffer.capacity() >= self.step {
-                    self.step = if self.step < RELAY_BYTES { RELAY_BYTES } else { RELAY_BYTES_LARGE };
+                    let steps = [READ_BYTES_FIRST, RELAY_BYTES, RELAY_BYTES_LARGE];
+                    self.step = *steps.iter().find(|step| **step > self.step).unwrap_or(&RELAY_BYTES_LARGE);
                 }
                 if self.unread.is_empty() {
                     self.unread = buffer;
@@ -156,25 +162,32 @@ impl Reader {
         self.beside = BytesMut::new();
     }
 
-    /// Gives the buffer of an idle connection back: the read under way is cancelled, awaited, and posted again with
-    /// hardly any room. Bytes that came in the meantime are kept; then the connection is not idle. For accepted
-    /// connections; others stay as they are.
-    pub async fn cool(&mut self) -> io::Result<()> {
-        let Some(canceller) = self.canceller.take() else { return Ok(()) };
-        self.canceller = Some(if self.armed { canceller.cancel() } else { canceller });
-        if self.armed {
-            match poll_fn(|cx| self.poll_armed(cx)).await {
-                Err(error) if is_cancelled(&error) => {}
-                // The end of the stream will be read again; an error is the connection's end.
-                Ok(_) => {}
-                Err(error) => return Err(error),
-            }
+    /// Ends the read under way, so that the half can be given back. Bytes that came in the meantime lie unread; the end
+    /// of the stream is told again by the next read. For accepted connections: the reads of others cannot be cancelled.
+    pub async fn disarm(&mut self) -> io::Result<()> {
+        if !self.armed {
+            return Ok(());
         }
-        if self.unread.is_empty() {
-            self.unread = BytesMut::new();
-            self.arm(BytesMut::with_capacity(COOL_READ_BYTES));
+        let Some(canceller) = self.canceller.take() else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        self.canceller = Some(canceller.cancel());
+        match poll_fn(|cx| self.poll_armed(cx)).await {
+            Err(error) if !is_cancelled(&error) => Err(error),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    /// The half itself; none while a read is under way or bytes lie unread.
+    pub(super) fn into_half(mut self) -> Option<ReadHalf> {
+        if self.armed || !self.unread.is_empty() {
+            return None;
+        }
+        self.slot.order.set(Some(Order::Stop));
+        match self.pump.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(half) => Some(half),
+            Poll::Pending => None,
+        }
     }
 }
 

@@ -1,13 +1,15 @@
-//! A connected socket and its two halves.
+//! A connected socket: whole while nothing is going on, in two halves while bytes pass.
 
 use std::io;
 
+use bytes::BytesMut;
 use monoio::io::{Canceller, Splitable};
 use monoio::net::{TcpStream, UnixStream};
 
-use super::fd::{LentFd, QuietHalf};
+use super::fd::{LentFd, QuietHalf, receive};
 use super::reader::{ReadHalf, Reader};
 use super::writer::{WriteHalf, Writer};
+use crate::base::limits::READ_BYTES_AWAKE;
 
 /// A connected socket that is not owned by an event loop yet, so that it may change threads.
 #[derive(Debug)]
@@ -16,6 +18,65 @@ pub enum Socket {
     Tcp(std::net::TcpStream),
     /// Unix.
     Unix(std::os::unix::net::UnixStream),
+}
+
+/// An accepted connection on this thread's event loop on which nothing is going on: a descriptor, and hardly any memory.
+#[derive(Debug)]
+pub enum Whole {
+    /// TCP.
+    Tcp(TcpStream),
+    /// Unix.
+    Unix(UnixStream),
+}
+
+impl Whole {
+    /// Makes an accepted socket this event loop's own.
+    pub fn adopt(socket: Socket) -> io::Result<Self> {
+        // io_uring waits by itself and would return at once on a non-blocking socket; epoll needs one. An accepted
+        // socket is a blocking one (accept(2)).
+        let is_legacy = monoio::utils::is_legacy();
+        Ok(match socket {
+            Socket::Tcp(socket) => {
+                if is_legacy {
+                    socket.set_nonblocking(true)?;
+                }
+                Self::Tcp(TcpStream::from_std(socket)?)
+            }
+            Socket::Unix(socket) => {
+                if is_legacy {
+                    socket.set_nonblocking(true)?;
+                }
+                Self::Unix(UnixStream::from_std(socket)?)
+            }
+        })
+    }
+
+    /// Appends what has arrived, up to the room that is there, without waiting: zero at the end of the stream,
+    /// [`io::ErrorKind::WouldBlock`] if nothing has arrived.
+    pub fn receive(&self, into: &mut BytesMut) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => receive(socket, into),
+            Self::Unix(socket) => receive(socket, into),
+        }
+    }
+
+    /// Waits until something arrived: bytes, the end of the stream or an error. May be dropped. Where `surely` is not
+    /// set, it may have been received already.
+    pub async fn arrival(&self, surely: bool) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => socket.readable(!surely).await,
+            Self::Unix(socket) => socket.readable(!surely).await,
+        }
+    }
+
+    /// Its two halves.
+    pub fn split(self) -> Stream {
+        let canceller = Some(Canceller::new());
+        match self {
+            Self::Tcp(socket) => Stream::of_tcp(socket, canceller, READ_BYTES_AWAKE),
+            Self::Unix(socket) => Stream::of_unix(socket, canceller, READ_BYTES_AWAKE),
+        }
+    }
 }
 
 /// The two halves of a connection on this thread's event loop.
@@ -27,43 +88,34 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Makes an accepted socket this event loop's own.
-    pub fn adopt(socket: Socket) -> io::Result<Self> {
-        let canceller = Some(Canceller::new());
-        let is_legacy = monoio::utils::is_legacy();
-        Ok(match socket {
-            Socket::Tcp(socket) => {
-                // io_uring waits by itself and would return at once on a non-blocking socket; epoll needs one. An accepted
-                // socket is a blocking one (accept(2)).
-                if is_legacy {
-                    socket.set_nonblocking(true)?;
-                }
-                Self::of_tcp(TcpStream::from_std(socket)?, canceller)
-            }
-            Socket::Unix(socket) => {
-                if is_legacy {
-                    socket.set_nonblocking(true)?;
-                }
-                Self::of_unix(UnixStream::from_std(socket)?, canceller)
-            }
-        })
-    }
-
-    pub(super) fn of_tcp(socket: TcpStream, canceller: Option<Canceller>) -> Self {
+    pub(super) fn of_tcp(socket: TcpStream, canceller: Option<Canceller>, step: usize) -> Self {
         let fd = LentFd::of(&socket);
         let (read, write) = socket.into_split();
         Self {
-            reader: Reader::new(ReadHalf::Tcp(read), canceller),
+            reader: Reader::new(ReadHalf::Tcp(read), canceller, step),
             writer: Writer::new(WriteHalf::Tcp(QuietHalf::new(write)), fd),
         }
     }
 
-    pub(super) fn of_unix(socket: UnixStream, canceller: Option<Canceller>) -> Self {
+    pub(super) fn of_unix(socket: UnixStream, canceller: Option<Canceller>, step: usize) -> Self {
         let fd = LentFd::of(&socket);
         let (read, write) = socket.into_split();
         Self {
-            reader: Reader::new(ReadHalf::Unix(read), canceller),
+            reader: Reader::new(ReadHalf::Unix(read), canceller, step),
             writer: Writer::new(WriteHalf::Unix(QuietHalf::new(write)), fd),
+        }
+    }
+
+    /// The two halves as one again; none, and the connection is over, unless nothing is under way and nothing unread.
+    pub fn join(self) -> Option<Whole> {
+        match (self.reader.into_half()?, self.writer.into_half()?) {
+            (ReadHalf::Tcp(read), WriteHalf::Tcp(write)) => {
+                read.reunite(write.into_inner()).ok().map(Whole::Tcp)
+            }
+            (ReadHalf::Unix(read), WriteHalf::Unix(write)) => {
+                read.reunite(write.into_inner()).ok().map(Whole::Unix)
+            }
+            _ => None,
         }
     }
 }

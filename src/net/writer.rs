@@ -5,7 +5,6 @@
 //! write, on io_uring; on epoll the kernel mostly takes the bytes at the start.
 
 use std::cell::Cell;
-use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
@@ -44,9 +43,15 @@ impl From<Bytes> for Outgoing {
     }
 }
 
+enum Order {
+    Write(Outgoing),
+    /// Give the half back.
+    Stop,
+}
+
 /// The mailbox between a writer and its pump. Each side takes what the other put.
 struct Slot {
-    order: Cell<Option<Outgoing>>,
+    order: Cell<Option<Order>>,
     ended: Cell<bool>,
     outcome: Cell<io::Result<()>>,
     /// The buffer of the last write, empty.
@@ -55,17 +60,18 @@ struct Slot {
 
 /// Performs one write after the other, as ordered. It owns the operation, so that one which is under way goes on,
 /// whoever waits for it.
-async fn pump(mut half: WriteHalf, slot: Rc<Slot>) -> Infallible {
+async fn pump(mut half: WriteHalf, slot: Rc<Slot>) -> WriteHalf {
     loop {
         let order = poll_fn(|_| slot.order.take().map_or(Poll::Pending, Poll::Ready)).await;
         slot.outcome.set(match order {
-            Outgoing::Buffer(buffer) => {
+            Order::Stop => return half,
+            Order::Write(Outgoing::Buffer(buffer)) => {
                 let (outcome, mut buffer) = write_all(&mut half, buffer).await;
                 buffer.clear();
                 slot.spare.set(buffer);
                 outcome
             }
-            Outgoing::Piece(piece) => write_all(&mut half, piece).await.0,
+            Order::Write(Outgoing::Piece(piece)) => write_all(&mut half, piece).await.0,
         });
         slot.ended.set(true);
     }
@@ -100,7 +106,7 @@ async fn write_some<B: IoBuf>(half: &mut WriteHalf, buffer: B) -> (io::Result<us
 /// The sending half. At most one write is under way.
 pub struct Writer {
     // The descriptor is lent by the half that the pump holds, beside it.
-    pump: Pin<Box<dyn Future<Output = Infallible>>>,
+    pump: Pin<Box<dyn Future<Output = WriteHalf>>>,
     slot: Rc<Slot>,
     /// A write was started, and its outcome was not told yet.
     untold: bool,
@@ -122,9 +128,14 @@ impl Writer {
     /// Starts a write; the outcome of the last one was told. Nobody is woken when it ends.
     pub fn start(&mut self, what: impl Into<Outgoing>) {
         debug_assert!(!self.untold, "one write at a time");
-        self.slot.order.set(Some(what.into()));
+        self.slot.order.set(Some(Order::Write(what.into())));
         self.untold = true;
-        let Poll::Pending = self.pump.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        self.push(&mut Context::from_waker(Waker::noop()));
+    }
+
+    fn push(&mut self, cx: &mut Context<'_>) {
+        let polled = self.pump.as_mut().poll(cx);
+        debug_assert!(polled.is_pending(), "it was not told to stop");
     }
 
     /// Whether a write was under way when its pump was last polled.
@@ -135,7 +146,7 @@ impl Writer {
     /// Whether a write is under way now.
     pub fn look(&mut self) -> bool {
         if self.is_under_way() {
-            let Poll::Pending = self.pump.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            self.push(&mut Context::from_waker(Waker::noop()));
         }
         self.is_under_way()
     }
@@ -143,7 +154,7 @@ impl Writer {
     /// Ready once no write is under way, with the outcome of the last one if it was not told yet.
     pub fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.is_under_way() {
-            let Poll::Pending = self.pump.as_mut().poll(cx);
+            self.push(cx);
             if self.is_under_way() {
                 return Poll::Pending;
             }
@@ -169,6 +180,18 @@ impl Writer {
         poll_fn(|cx| self.poll_idle(cx)).await?;
         self.start(what);
         poll_fn(|cx| self.poll_idle(cx)).await
+    }
+
+    /// The half itself; none while a write is under way.
+    pub(super) fn into_half(mut self) -> Option<WriteHalf> {
+        if self.is_under_way() {
+            return None;
+        }
+        self.slot.order.set(Some(Order::Stop));
+        match self.pump.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(half) => Some(half),
+            Poll::Pending => None,
+        }
     }
 
     /// Closes the sending side; the peer sees the end of the stream.

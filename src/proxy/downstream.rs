@@ -4,17 +4,22 @@ use std::future::poll_fn;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
 
 use super::ear::{Ear, Interrupt};
 use super::exchange;
+use super::idle::{Caller, Idle};
 use super::log;
 use super::reply;
 use super::state::LaneState;
 use super::watchdog::Phase;
 use crate::base::fault::Sent;
 use crate::base::ids::ListenerId;
-use crate::base::limits::{COOL_AFTER, DRAIN_IDLE_GRACE, LINGER_BYTES_MAX, LINGER_TIME, WRITE_BYTES_KEPT};
+use crate::base::limits::{
+    DRAIN_IDLE_GRACE, LINGER_BYTES_MAX, LINGER_TIME, REST_AFTER, REST_AFTER_ONE, WRITE_BYTES_KEPT,
+};
 use crate::base::time::{deadline, earlier};
 use crate::codec::Progress;
 use crate::codec::encode::{Connection, Signature, Timing};
@@ -24,10 +29,11 @@ use crate::codec::proxy_protocol::{self, Claimed, NoHeader};
 use crate::codec::reply::{ErrorReply, SendBody, Sending, write_reply};
 use crate::codec::request::{RequestEvent, RequestReader};
 use crate::net::listen::Peer;
-use crate::net::stream::Stream;
+use crate::net::stream::{Stream, Whole};
 use crate::net::writer::{Outgoing, Writer};
+use crate::plan::ListenerPlan;
 
-/// A client connection.
+/// A client connection on which something is going on.
 pub(super) struct Client {
     pub(super) ear: Ear,
     writer: Writer,
@@ -39,6 +45,8 @@ pub(super) struct Client {
     pub(super) listener: ListenerId,
     /// When it began, or its last exchange ended.
     pub(super) since: Instant,
+    /// How many requests it sent since it woke.
+    exchanges: usize,
 }
 
 /// What becomes of a connection after an exchange.
@@ -56,50 +64,52 @@ pub(super) enum End {
 }
 
 /// Serves one client until its connection ends.
-pub async fn serve(stream: Stream, peer: Peer, listener: ListenerId, lane: Rc<LaneState>) {
-    let Stream { reader, writer } = stream;
-    let plan = Arc::clone(&lane.plan().plan);
-    let ear = Ear {
-        reader,
-        requests: RequestReader::new(plan.limits.head_bytes),
-        watchdog: lane.watchdogs.watch(),
-        on_half_close: plan.listeners[listener].on_half_close,
-        half_closed: false,
-        arrived: false,
-    };
-    let address = match peer {
-        Peer::Remote(address) => Some(address.ip()),
-        Peer::Local => None,
-    };
-    let mut client =
-        Client { ear, writer, out: Vec::new(), sender: Sender::default(), listener, since: Instant::now() };
-    if client.introduce(address, &lane).await.is_err() {
-        return;
+pub async fn serve(socket: Whole, peer: Peer, listener: ListenerId, lane: Rc<LaneState>) {
+    let mut idle = Idle::new(socket, peer, listener, &lane);
+    while let Some(first) = idle.wake(&lane).await {
+        // In a box: what an active connection needs is not kept by an idle one.
+        match Box::pin(attend(idle, first, &lane)).await {
+            Some(again) => idle = again,
+            None => return,
+        }
     }
+}
+
+/// Serves a client that began to send, until its connection ends or falls idle.
+async fn attend(idle: Idle, first: BytesMut, lane: &Rc<LaneState>) -> Option<Idle> {
+    let mut client = Client::awake(idle, first, lane).await?;
+    let mut patience = REST_AFTER_ONE;
     let end = loop {
-        let end = match client.next_head(&lane).await {
+        let end = match client.next_head(patience, lane).await {
             Next::Head(head, arrival) => {
-                // In a box: what an exchange needs is not kept by a connection that is idle.
-                let end = Box::pin(exchange::run(&mut client, &lane, head, arrival)).await;
+                // In a box: what an exchange needs is not kept between two of them.
+                let end = Box::pin(exchange::run(&mut client, lane, head, arrival)).await;
                 client.settle();
                 end
             }
+            Next::Silence => match client.rest(lane).await {
+                Ok(true) => return client.into_idle(),
+                Ok(false) => End::KeepAlive,
+                Err(_) => return None,
+            },
             Next::Over => End::Close,
-            Next::Refused(refusal, began) => client.refuse(refusal, began, &lane).await,
+            Next::Refused(refusal, began) => client.refuse(refusal, began, lane).await,
         };
         match end {
+            End::KeepAlive if client.exchanges > 1 => patience = REST_AFTER,
             End::KeepAlive => {}
             End::Close | End::Linger | End::Reset => break end,
         }
     };
     // What was handed over last may still be on its way; a client that left takes nothing.
-    client.bound_answer(&lane);
+    client.bound_answer(lane);
     let _ = client.written().await;
     match end {
         End::KeepAlive | End::Close => {}
         End::Linger => client.linger().await,
         End::Reset => client.writer.reset(),
     }
+    None
 }
 
 /// When a request head was read.
@@ -115,40 +125,57 @@ pub(super) struct Arrival {
 enum Next {
     /// A request.
     Head(RequestHead, Arrival),
-    /// The client is done, or was idle for too long.
+    /// Nothing came for a while.
+    Silence,
+    /// The client is done, or a drain does not wait for it.
     Over,
     /// The client's bytes break a rule, or came too slowly; when the first of them came.
     Refused(ErrorReply, Instant),
 }
 
 impl Client {
-    /// Learns who sends its requests: who connected, or who the load balancer in front says did.
-    async fn introduce(&mut self, connected: Option<IpAddr>, lane: &LaneState) -> Result<(), NoHeader> {
-        let plan = lane.plan();
-        let listener = &plan.plan.listeners[self.listener];
-        self.ear.wait_until(deadline(self.since, plan.plan.limits.head_timeout));
-        let claimed = loop {
-            match proxy_protocol::take(self.ear.reader.unread(), listener.proxy_protocol)? {
-                Progress::Ready(claimed) => break claimed,
-                Progress::NeedMore => match self.ear.fill().await {
-                    Ok(Ok(1..)) => {}
-                    Ok(Ok(0) | Err(_)) | Err(_) => return Err(NoHeader),
-                },
+    /// A connection whose next bytes came. None if it is over: it does not say who it is.
+    async fn awake(idle: Idle, first: BytesMut, lane: &LaneState) -> Option<Self> {
+        let plan = Arc::clone(&lane.plan().plan);
+        let Idle { socket, watchdog, caller, listener, since } = idle;
+        let Stream { mut reader, writer } = socket.split();
+        *reader.unread() = first;
+        let mut ear = Ear {
+            reader,
+            requests: RequestReader::new(plan.limits.head_bytes),
+            watchdog,
+            on_half_close: plan.listeners[listener].on_half_close,
+            half_closed: false,
+            arrived: false,
+        };
+        let sender = match caller {
+            Caller::Known(sender) => sender,
+            Caller::Connected(address) => {
+                ear.wait_until(deadline(since, plan.limits.head_timeout));
+                introduce(&mut ear, address, &plan.listeners[listener]).await.ok()?
             }
         };
-        let address = match claimed {
-            Claimed::Address(address) => Some(address),
-            Claimed::Nobody => connected,
-        };
-        self.sender = Sender::new(address, &listener.trusted);
-        Ok(())
+        Some(Self { ear, writer, out: Vec::new(), sender, listener, since, exchanges: 0 })
     }
 
-    /// Waits for the next request head.
-    async fn next_head(&mut self, lane: &LaneState) -> Next {
-        let mut waiting_since = self.since;
+    /// Nothing came for a while: ends what is under way, so that the connection can be let go but for its socket.
+    /// False if something came in the meantime.
+    async fn rest(&mut self, lane: &LaneState) -> Result<bool, Interrupt> {
+        self.bound_answer(lane);
+        self.written().await?;
+        self.ear.reader.disarm().await.map_err(|_| Interrupt::ClientLeft)?;
+        Ok(self.ear.reader.unread().is_empty())
+    }
+
+    fn into_idle(self) -> Option<Idle> {
+        let Self { ear, writer, sender, listener, since, .. } = self;
+        let socket = Stream { reader: ear.reader, writer }.join()?;
+        Some(Idle { socket, watchdog: ear.watchdog, caller: Caller::Known(sender), listener, since })
+    }
+
+    /// Waits for the next request head, or for so long that the connection is better idle.
+    async fn next_head(&mut self, patience: Duration, lane: &LaneState) -> Next {
         let mut began = None;
-        let mut cool = false;
         loop {
             if !self.ear.reader.unread().is_empty() {
                 // A head mostly comes in one piece: then one look at the clock is enough.
@@ -157,6 +184,7 @@ impl Client {
                 match self.ear.requests.next(self.ear.reader.unread()) {
                     Ok(Progress::Ready(RequestEvent::Head(head))) => {
                         let complete = if in_pieces { Instant::now() } else { first };
+                        self.exchanges += 1;
                         return Next::Head(head, Arrival { began: first, complete });
                     }
                     Ok(Progress::NeedMore) => {}
@@ -169,43 +197,31 @@ impl Client {
             if self.ear.half_closed {
                 return Next::Over;
             }
-            self.set_deadline(lane, waiting_since, began, cool);
+            self.set_deadline(lane, began, patience);
             match self.ear.fill().await {
                 Ok(Ok(0) | Err(_)) => return Next::Over,
                 Ok(Ok(_)) => {}
                 Err(Interrupt::ClientLeft) => return Next::Over,
                 Err(Interrupt::Expired) => match began {
                     Some(began) => return Next::Refused(reply::too_slow(Sent::Nothing), began),
+                    None if lane.draining.get() => return Next::Over,
                     // A client that still reads its answer is not idle.
-                    None if self.writer.look() && !lane.draining.get() => {
-                        waiting_since = Instant::now();
-                    }
-                    None if cool || lane.draining.get() => return Next::Over,
-                    None => {
-                        // Idle for a while: give the buffers back and wait on.
-                        cool = true;
-                        self.out = Vec::new();
-                        drop(self.writer.take_spare());
-                        if self.ear.reader.cool().await.is_err() {
-                            return Next::Over;
-                        }
-                        waiting_since = Instant::now() - COOL_AFTER;
-                    }
+                    None if self.writer.look() => self.since = Instant::now(),
+                    None => return Next::Silence,
                 },
             }
         }
     }
 
-    fn set_deadline(&self, lane: &LaneState, waiting_since: Instant, began: Option<Instant>, cool: bool) {
-        let plan = lane.plan();
-        let limits = &plan.plan.limits;
+    fn set_deadline(&self, lane: &LaneState, began: Option<Instant>, patience: Duration) {
         match began {
-            Some(began) => self.ear.watchdog.set(deadline(began, limits.head_timeout), Phase::Busy),
+            Some(began) => {
+                let due = deadline(began, lane.plan().plan.limits.head_timeout);
+                self.ear.watchdog.set(due, Phase::Busy);
+            }
             None => {
-                let idle = deadline(waiting_since, limits.idle_timeout);
-                let due = if cool { idle } else { earlier(idle, deadline(waiting_since, Some(COOL_AFTER))) };
                 let grace = lane.draining.get().then(|| Instant::now() + DRAIN_IDLE_GRACE);
-                self.ear.watchdog.set(earlier(due, grace), Phase::Idle);
+                self.ear.watchdog.set(earlier(Some(self.since + patience), grace), Phase::Idle);
             }
         }
     }
@@ -310,4 +326,26 @@ impl Client {
             self.ear.reader.unread().clear();
         }
     }
+}
+
+/// Learns who sends a connection's requests: who connected, or who the load balancer in front says did.
+async fn introduce(
+    ear: &mut Ear,
+    connected: Option<IpAddr>,
+    listener: &ListenerPlan,
+) -> Result<Sender, NoHeader> {
+    let claimed = loop {
+        match proxy_protocol::take(ear.reader.unread(), listener.proxy_protocol)? {
+            Progress::Ready(claimed) => break claimed,
+            Progress::NeedMore => match ear.fill().await {
+                Ok(Ok(1..)) => {}
+                Ok(Ok(0) | Err(_)) | Err(_) => return Err(NoHeader),
+            },
+        }
+    };
+    let address = match claimed {
+        Claimed::Address(address) => Some(address),
+        Claimed::Nobody => connected,
+    };
+    Ok(Sender::new(address, &listener.trusted))
 }

@@ -22,6 +22,7 @@ mod ear;
 mod exchange;
 pub mod explain;
 mod hold;
+mod idle;
 mod log;
 mod pace;
 mod relay;

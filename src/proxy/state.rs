@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::{Instant, SystemTime};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use crossbeam_channel::Sender;
 
 use super::upstream::Upstream;
@@ -63,6 +63,8 @@ pub struct LaneState {
     pub log: LogSender,
     /// The time as answers tell it (RFC 9110 §5.6.7), a tick old at most.
     pub date: Cell<[u8; 29]>,
+    /// Where the first bytes of a client that wakes are received, until it is known how many they are.
+    pub scratch: Cell<BytesMut>,
     current: RefCell<Rc<LanePlan>>,
     evictor: RefCell<Waker>,
 }
@@ -77,6 +79,7 @@ impl LaneState {
             rng: RefCell::new(rng),
             log,
             date: Cell::new(date_of(SystemTime::now())),
+            scratch: Cell::default(),
             current: RefCell::new(Rc::new(plan)),
             evictor: RefCell::new(Waker::noop().clone()),
         }

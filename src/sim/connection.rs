@@ -17,7 +17,7 @@ use crate::codec::head::{Method, RequestHead, Reuse, Version};
 use crate::codec::reply::reason;
 use crate::codec::request::{RequestEvent, RequestReader};
 use crate::net::reader::Reader;
-use crate::net::stream::{Socket, Stream};
+use crate::net::stream::{Socket, Stream, Whole};
 use crate::net::writer::Writer;
 
 /// Longest request head.
@@ -37,7 +37,7 @@ pub(super) struct Peer {
 
 /// Serves one connection to its end.
 pub(super) async fn run(socket: Socket, state: Rc<State>) {
-    let Ok(Stream { reader, writer }) = Stream::adopt(socket) else { return };
+    let Ok(Stream { reader, writer }) = Whole::adopt(socket).map(Whole::split) else { return };
     state.counts.borrow_mut().connections += 1;
     let mut peer = Peer { reader, writer, requests: RequestReader::new(HEAD_BYTES_MAX) };
     while peer.exchange(&state).await.is_ok() {}

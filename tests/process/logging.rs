@@ -45,10 +45,14 @@ fn each_exchange_is_one_json_line() {
     server.read_until("\r\n\r\n");
     // The clock runs out: 504.
     assert!(client.read_message().starts_with("HTTP/1.1 504 "));
+    // Lines of two lanes come in either order: each of the others waits for the one before.
+    lines(&file, 3);
     assert!(
         gateway.exchange("GET /a/../b HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").contains(" 400 ")
     );
+    lines(&file, 4);
     assert!(gateway.exchange("GET / HTTP/1.1\r\n\r\n").contains(" 400 "));
+    lines(&file, 5);
     let mut leaving = gateway.connect();
     leaving.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
     let mut waiting = upstream.accept();
