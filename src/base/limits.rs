@@ -118,6 +118,9 @@ pub const ATTEMPTS_MAX: u32 = 2;
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// A client connection between exchanges.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// A client that takes no byte of its answer for this long is cut, unless the operator sets another: nginx's
+/// `send_timeout`. Below it a phone that changes networks comes back.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Until a connection to an endpoint stands.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Silence in the middle of an answer.

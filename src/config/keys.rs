@@ -125,6 +125,12 @@ const LIMITS: &[Key] = &[
     key("head_timeout", DurationOr("none"), Is("\"10s\""), "From the first byte of a head to its end."),
     key("idle_timeout", DurationOr("none"), Is("\"75s\""), "A client connection between exchanges."),
     key(
+        "write_timeout",
+        DurationOr("none"),
+        Is("\"60s\""),
+        "A client that takes no byte of its answer for this long is cut.",
+    ),
+    key(
         "body_rate",
         Size,
         Is("\"1KiB\""),

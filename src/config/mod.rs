@@ -111,6 +111,8 @@ pub struct LimitsConfig {
     pub head_timeout: Option<Option<Duration>>,
     /// A client connection between exchanges.
     pub idle_timeout: Option<Option<Duration>>,
+    /// How long a client may take no byte of its answer.
+    pub write_timeout: Option<Option<Duration>>,
 }
 
 /// `[cluster.NAME]`.

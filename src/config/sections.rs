@@ -120,6 +120,7 @@ pub(super) fn limits(value: Value<'_, '_>) -> LimitsConfig {
         body_rate: table.take("body_rate").and_then(|value| value.size(0, 1 << 30)),
         head_timeout: table.take("head_timeout").and_then(|value| value.duration_or("none")),
         idle_timeout: table.take("idle_timeout").and_then(|value| value.duration_or("none")),
+        write_timeout: table.take("write_timeout").and_then(|value| value.duration_or("none")),
     };
     table.finish();
     config

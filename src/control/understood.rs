@@ -62,6 +62,7 @@ fn understood(plan: &Plan) -> Value {
             "body_rate": plan.limits.body_rate,
             "head_timeout": duration(plan.limits.head_timeout),
             "idle_timeout": duration(plan.limits.idle_timeout),
+            "write_timeout": duration(plan.limits.write_timeout),
         },
         "observe": observe(&plan.observe),
         "cluster": clusters,

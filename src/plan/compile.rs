@@ -102,6 +102,7 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
             body_rate: config.limits.body_rate.unwrap_or(bound::BODY_RATE),
             head_timeout: config.limits.head_timeout.unwrap_or(Some(bound::HEAD_TIMEOUT)),
             idle_timeout: config.limits.idle_timeout.unwrap_or(Some(bound::IDLE_TIMEOUT)),
+            write_timeout: config.limits.write_timeout.unwrap_or(Some(bound::WRITE_TIMEOUT)),
         },
         clusters,
         endpoints,

@@ -123,6 +123,8 @@ pub struct LimitsPlan {
     pub head_timeout: Option<Duration>,
     /// A client connection between exchanges.
     pub idle_timeout: Option<Duration>,
+    /// How long a client may take no byte of its answer before it is cut, as the client's doing.
+    pub write_timeout: Option<Duration>,
 }
 
 /// One cluster.
