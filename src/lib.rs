@@ -29,8 +29,9 @@
 //!
 //! # Reading it
 //!
-//! In an hour: [`proxy`], `proxy/exchange.rs`, `proxy/decide.rs`, [`cluster::dispatch`], [`codec`], [`plan`], [`lane`]. A byte is wrong:
-//! [`codec`]. The wrong endpoint got it: [`route`], [`cluster`]. It hung: [`net::reader`], [`net::writer`], `proxy/ear.rs`. A setting is
+//! In an hour: [`proxy`], `proxy/steps.rs`, `proxy/answer.rs`, `proxy/call.rs`, [`cluster::dispatch`], [`codec`], [`plan`],
+//! [`lane`]. A byte is wrong: [`codec`]. The wrong endpoint got it: [`route`], [`cluster`]. It hung: [`net::reader`],
+//! [`net::writer`], `proxy/ear.rs`, `proxy/upload.rs`. Who was too slow: `proxy/mouth.rs`, [`proxy::watchdog`]. A setting is
 //! misread: [`plan::compile`]. A number is wrong: [`metrics`]. Nothing happened after a reload: `control/reload.rs`,
 //! [`lane::adopt`].
 //!
@@ -41,7 +42,9 @@
 //! - A read is owned by its connection (`net::reader::Reader`), not by who waits for it: it can be left in one phase and
 //!   taken up in the next, which is how a client that leaves is noticed in every phase without losing a byte.
 //! - A write goes on while the next thing is waited for (`net::writer::Writer`), and its end is looked at before the next
-//!   one: nobody is woken for it, and a client that takes nothing still holds up its upstream.
+//!   one: nobody is woken for it, and a client that takes nothing still holds up its upstream. One that has not ended by
+//!   the next tick is waited for (`proxy/mouth.rs`).
+//! - An answer is its head and a source of pieces, and the request may still be on its way beside it (`proxy/source.rs`).
 //! - Where a body decides, it is held whole before the decision; the scanner itself asks for no more than it has seen.
 //! - Access log lines are formatted on the lane and written by a thread of their own that looks for them: a line costs no
 //!   wake-up.

@@ -14,8 +14,6 @@ pub enum Side {
 /// Where in the life of the exchange it happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stage {
-    /// Reading the request head.
-    Head,
     /// Looking for a route.
     Route,
     /// Choosing an endpoint.
@@ -48,12 +46,12 @@ pub enum FaultKind {
     ClientLeft,
     /// The client's bytes break HTTP/1.1 or a limit; the codec's words are in the reply.
     BadMessage,
-    /// The client was too slow.
+    /// The client was too slow with its request.
     TooSlow,
+    /// The client took nothing of its answer for too long.
+    ClientSlow,
     /// The request body is longer than the route allows.
     BodyTooLarge,
-    /// No route for it.
-    NoRoute,
     /// No endpoint is admitted.
     NoEndpoint,
     /// The endpoint did not accept a connection.
@@ -74,7 +72,6 @@ impl Stage {
     /// Its name in logs.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Head => "head",
             Self::Route => "route",
             Self::Pick => "pick",
             Self::Connect => "connect",
@@ -92,8 +89,8 @@ impl FaultKind {
             Self::ClientLeft => "client_left",
             Self::BadMessage => "bad_message",
             Self::TooSlow => "too_slow",
+            Self::ClientSlow => "client_slow",
             Self::BodyTooLarge => "body_too_large",
-            Self::NoRoute => "no_route",
             Self::NoEndpoint => "no_endpoint",
             Self::Refused => "refused",
             Self::Reset => "reset",

@@ -68,11 +68,11 @@ pub const BUFFERED_WAIT: Duration = Duration::from_secs(10);
 pub const BODY_RATE: u64 = KIB as u64;
 /// Silence that a client may keep inside a body before its average counts: a mobile network's hand-over.
 pub const BODY_RATE_GRACE: Duration = Duration::from_secs(5);
-/// Bytes of a refused request that are read and dropped before closing, so that the client sees the answer
-/// instead of a reset (RFC 9112 §9.6).
-pub const LINGER_BYTES_MAX: usize = 256 * KIB;
-/// How long such a lingering close may take.
-pub const LINGER_TIME: Duration = Duration::from_secs(2);
+/// How long bytes of a request that was answered are read and dropped before the connection is closed, so that the
+/// client sees the answer instead of a reset (RFC 9112 §9.6).
+pub const LINGER_TIME: Duration = Duration::from_secs(30);
+/// How long it may pause in that time; nginx waits as long.
+pub const LINGER_PAUSE: Duration = Duration::from_secs(5);
 
 /// Members of a body that routes may ask for, over all routes; a scan keeps one bit for each.
 pub const BODY_FIELDS_MAX: usize = 64;
@@ -131,6 +131,10 @@ pub const BETWEEN_BYTES_TIMEOUT: Duration = Duration::from_secs(300);
 pub const DRAIN_TIME: Duration = Duration::from_secs(120);
 /// Grace of idle connections in a drain: a request already on the wire still arrives.
 pub const DRAIN_IDLE_GRACE: Duration = Duration::from_secs(1);
+/// How long the tasks of connections that were cut at the end of a drain may take to end.
+pub const STOP_TIME: Duration = Duration::from_secs(1);
+/// How often it is looked whether they have.
+pub const STOP_PAUSE: Duration = Duration::from_millis(2);
 /// The lane's slow pulse: coarse deadlines are met to within this.
 pub const TICK: Duration = Duration::from_millis(100);
 /// After this a client connection that sent requests is idle, and lets go all but its socket: a client that works sends

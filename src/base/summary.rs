@@ -33,8 +33,6 @@ pub struct Summary {
     pub endpoint: Option<EndpointId>,
     /// How it ended.
     pub ended: Ended,
-    /// Whether the endpoint is to blame.
-    pub upstream_fault: bool,
     /// Status sent downstream; 499 where the client left early.
     pub status: u16,
     /// T: first byte of the request head to last byte of the response.

@@ -4,7 +4,10 @@
 //! never made; or it was a pooled one that ended without a response byte and the method is safe. Inference calls are
 //! POST: without proof the client is told, and decides.
 
-use super::Cluster;
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::{Cluster, Ticket};
 use crate::base::fault::{Fault, FaultKind, Sent, Side, Stage};
 use crate::base::limits::ATTEMPTS_MAX;
 
@@ -27,12 +30,12 @@ pub enum Connection {
 }
 
 /// What to do next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Step {
-    /// Try the endpoint at this position of the cluster.
+    /// Try the endpoint that is reserved.
     Attempt {
-        /// Position in the cluster.
-        position: usize,
+        /// The reservation.
+        ticket: Ticket,
         /// On which connection.
         connection: Connection,
     },
@@ -43,10 +46,23 @@ pub enum Step {
 /// How an attempt failed. An attempt that is answered ends the dispatch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failure {
+    /// The endpoint's position in the cluster.
+    pub position: usize,
     /// The fault.
     pub fault: Fault,
     /// On which kind of connection.
     pub on: Connection,
+    /// What came back before it failed.
+    pub heard: Heard,
+}
+
+/// What came of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// No byte.
+    Nothing,
+    /// Some: half a head, an interim answer. The upstream saw the request.
+    Something,
 }
 
 /// The attempts of one exchange.
@@ -55,7 +71,7 @@ pub struct Dispatch {
     repeat: Repeat,
     attempts: u32,
     tried: Vec<usize>,
-    last: Option<(usize, Failure)>,
+    last: Option<Failure>,
 }
 
 impl Dispatch {
@@ -65,16 +81,18 @@ impl Dispatch {
     }
 
     /// What to do next.
-    pub fn next(&mut self, cluster: &mut Cluster) -> Step {
+    pub fn next(&mut self, cluster: &Rc<Cluster>, now: Instant) -> Step {
         let step = match self.last {
-            None => self.pick(cluster, NO_ENDPOINT),
-            Some((_, Failure { fault, .. })) if self.attempts >= ATTEMPTS_MAX => Step::GiveUp(fault),
-            Some((position, failure)) => match self.remedy(&failure) {
+            None => self.pick(cluster, NO_ENDPOINT, now),
+            Some(Failure { fault, .. }) if self.attempts >= ATTEMPTS_MAX => Step::GiveUp(fault),
+            Some(failure) => match self.remedy(&failure) {
                 Remedy::Elsewhere => {
-                    self.tried.push(position);
-                    self.pick(cluster, failure.fault)
+                    self.tried.push(failure.position);
+                    self.pick(cluster, failure.fault, now)
                 }
-                Remedy::FreshConnection => Step::Attempt { position, connection: Connection::Fresh },
+                Remedy::FreshConnection => {
+                    Step::Attempt { ticket: cluster.again(failure.position), connection: Connection::Fresh }
+                }
                 Remedy::None => Step::GiveUp(failure.fault),
             },
         };
@@ -82,23 +100,23 @@ impl Dispatch {
         step
     }
 
-    /// The attempt at `position` failed.
-    pub fn record(&mut self, position: usize, failure: Failure) {
-        self.last = Some((position, failure));
+    /// The last attempt failed.
+    pub fn record(&mut self, failure: Failure) {
+        self.last = Some(failure);
     }
 
-    fn pick(&self, cluster: &mut Cluster, otherwise: Fault) -> Step {
-        match cluster.pick(&self.tried) {
-            Some(position) => Step::Attempt { position, connection: Connection::Pooled },
+    fn pick(&self, cluster: &Rc<Cluster>, otherwise: Fault, now: Instant) -> Step {
+        match cluster.pick(&self.tried, now) {
+            Some(ticket) => Step::Attempt { ticket, connection: Connection::Pooled },
             None => Step::GiveUp(otherwise),
         }
     }
 
     fn remedy(&self, failure: &Failure) -> Remedy {
         let fault = failure.fault;
-        match (fault.stage, fault.kind, failure.on) {
-            (Stage::Connect, FaultKind::Refused | FaultKind::Timeout, _) => Remedy::Elsewhere,
-            (Stage::Send | Stage::Wait, FaultKind::Reset, Connection::Pooled)
+        match (fault.stage, fault.kind, failure.on, failure.heard) {
+            (Stage::Connect, FaultKind::Refused | FaultKind::Timeout, _, _) => Remedy::Elsewhere,
+            (Stage::Send | Stage::Wait, FaultKind::Reset, Connection::Pooled, Heard::Nothing)
                 if self.repeat == Repeat::Safe || fault.sent == Sent::Nothing =>
             {
                 Remedy::FreshConnection
@@ -123,70 +141,69 @@ mod tests {
 
     use super::*;
     use crate::balance::{BalancerKind, Candidate};
+    use crate::base::ids::{ClusterId, Id, LaneId};
     use crate::base::rng::Rng;
     use crate::board::loads::EndpointLoad;
 
-    fn cluster(count: usize) -> Cluster {
+    fn cluster(count: usize) -> Rc<Cluster> {
         let candidate =
             || Candidate { weight: 1, load: Arc::new(EndpointLoad::new(1)), verdict: Arc::default() };
-        Cluster::start(BalancerKind::Random, (0..count).map(|_| candidate()).collect(), Rng::new(5))
+        let candidates = (0..count).map(|_| candidate()).collect();
+        let ids = (ClusterId::at(0), LaneId::at(0));
+        Cluster::start(ids, BalancerKind::Random, candidates, Rng::new(5))
     }
 
-    fn refused() -> Failure {
+    fn refused(position: usize) -> Failure {
         let fault = Fault::upstream(Stage::Connect, FaultKind::Refused, Sent::Nothing);
-        Failure { fault, on: Connection::Pooled }
+        Failure { position, fault, on: Connection::Pooled, heard: Heard::Nothing }
     }
 
-    fn reset(on: Connection) -> Failure {
-        Failure { fault: Fault::upstream(Stage::Wait, FaultKind::Reset, Sent::Wholly), on }
-    }
-
-    fn first(dispatch: &mut Dispatch, cluster: &mut Cluster) -> usize {
-        match dispatch.next(cluster) {
-            Step::Attempt { position, connection: Connection::Pooled } => position,
-            other => panic!("{other:?}"),
+    /// The endpoint that is tried next, and on which connection; none where the client is told.
+    fn next(dispatch: &mut Dispatch, cluster: &Rc<Cluster>) -> Result<(usize, Connection), Fault> {
+        match dispatch.next(cluster, Instant::now()) {
+            Step::Attempt { ticket, connection } => Ok((ticket.position(), connection)),
+            Step::GiveUp(fault) => Err(fault),
         }
     }
 
     #[test]
     fn a_refused_connection_is_tried_once_at_another_endpoint() {
-        let (mut cluster, mut dispatch) = (cluster(3), Dispatch::new(Repeat::Never));
-        let one = first(&mut dispatch, &mut cluster);
-        dispatch.record(one, refused());
-        let two = first(&mut dispatch, &mut cluster);
+        let (cluster, mut dispatch) = (cluster(3), Dispatch::new(Repeat::Never));
+        let (one, _) = next(&mut dispatch, &cluster).unwrap();
+        dispatch.record(refused(one));
+        let (two, _) = next(&mut dispatch, &cluster).unwrap();
         assert_ne!(one, two);
-        dispatch.record(two, refused());
-        assert_eq!(dispatch.next(&mut cluster), Step::GiveUp(refused().fault));
+        dispatch.record(refused(two));
+        assert_eq!(next(&mut dispatch, &cluster), Err(refused(two).fault));
     }
 
     #[test]
     fn a_refused_connection_to_the_only_endpoint_is_told() {
-        let (mut cluster, mut dispatch) = (cluster(1), Dispatch::new(Repeat::Safe));
-        let one = first(&mut dispatch, &mut cluster);
-        dispatch.record(one, refused());
-        assert_eq!(dispatch.next(&mut cluster), Step::GiveUp(refused().fault));
+        let (cluster, mut dispatch) = (cluster(1), Dispatch::new(Repeat::Safe));
+        let (one, _) = next(&mut dispatch, &cluster).unwrap();
+        dispatch.record(refused(one));
+        assert_eq!(next(&mut dispatch, &cluster), Err(refused(one).fault));
     }
 
     #[test]
-    fn a_safe_request_on_a_dead_pooled_connection_gets_a_fresh_one_and_a_post_does_not() {
-        for (repeat, on, fresh) in [
-            (Repeat::Safe, Connection::Pooled, true),
-            (Repeat::Safe, Connection::Fresh, false),
-            (Repeat::Never, Connection::Pooled, false),
+    fn a_safe_request_on_a_dead_pooled_connection_gets_a_fresh_one_and_no_other_does() {
+        for (repeat, on, heard, fresh) in [
+            (Repeat::Safe, Connection::Pooled, Heard::Nothing, true),
+            (Repeat::Safe, Connection::Pooled, Heard::Something, false),
+            (Repeat::Safe, Connection::Fresh, Heard::Nothing, false),
+            (Repeat::Never, Connection::Pooled, Heard::Nothing, false),
         ] {
-            let (mut cluster, mut dispatch) = (cluster(2), Dispatch::new(repeat));
-            let position = first(&mut dispatch, &mut cluster);
-            dispatch.record(position, reset(on));
-            let expected = match fresh {
-                true => Step::Attempt { position, connection: Connection::Fresh },
-                false => Step::GiveUp(reset(on).fault),
-            };
-            assert_eq!(dispatch.next(&mut cluster), expected, "{repeat:?} {on:?}");
+            let (cluster, mut dispatch) = (cluster(2), Dispatch::new(repeat));
+            let (position, _) = next(&mut dispatch, &cluster).unwrap();
+            let fault = Fault::upstream(Stage::Wait, FaultKind::Reset, Sent::Wholly);
+            dispatch.record(Failure { position, fault, on, heard });
+            let expected = if fresh { Ok((position, Connection::Fresh)) } else { Err(fault) };
+            assert_eq!(next(&mut dispatch, &cluster), expected, "{repeat:?} {on:?} {heard:?}");
         }
     }
 
     #[test]
     fn a_cluster_without_endpoints_is_told_at_once() {
-        assert_eq!(Dispatch::new(Repeat::Safe).next(&mut cluster(0)), Step::GiveUp(NO_ENDPOINT));
+        assert_eq!(next(&mut Dispatch::new(Repeat::Safe), &cluster(0)), Err(NO_ENDPOINT));
     }
 }

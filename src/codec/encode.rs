@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::field::FieldName;
 use super::forwarded::{Sender, is_forwarding, write_forwarding};
 use super::framing::Framing;
-use super::head::{RequestHead, ResponseHead, Reuse, Version};
+use super::head::{Method, RequestHead, ResponseHead, Reuse, Version};
+use super::reply::{LocalReply, reason};
 use super::trace::TraceContext;
 
 /// What the gateway itself says in a request it sends upstream.
@@ -95,7 +96,16 @@ fn write_framing(out: &mut Vec<u8>, framing: Framing, empty: Announce) {
     }
 }
 
-/// What the gateway itself says in a response it relays downstream.
+/// An answer to a client, before anything is added to it.
+#[derive(Debug, Clone, Copy)]
+pub enum Said<'a> {
+    /// What an endpoint says.
+    Relayed(&'a ResponseHead),
+    /// What the gateway says itself.
+    Own(&'a LocalReply),
+}
+
+/// What the gateway adds to the head of an answer.
 #[derive(Debug)]
 pub struct DownstreamHead<'a> {
     /// How the body is delimited towards the client.
@@ -104,8 +114,8 @@ pub struct DownstreamHead<'a> {
     pub connection: Connection,
     /// When the answer came, where it does not say so itself (RFC 9110 §6.6.1).
     pub date: Option<&'a [u8]>,
-    /// What every answer to a client says of its exchange.
-    pub signature: Signature<'a>,
+    /// What it says of its exchange; none for those that are no exchange.
+    pub signature: Option<Signature<'a>>,
 }
 
 /// What every answer to a client says of its exchange.
@@ -149,43 +159,95 @@ impl Connection {
     }
 }
 
-/// Appends the head of a response that is relayed.
+/// Appends the head of an answer to a client.
 ///
-/// A response without a body keeps the upstream's own Content-Length (HEAD, 304: RFC 9110 §8.6), except that 204
-/// has none.
-pub fn write_response(out: &mut Vec<u8>, response: &ResponseHead, downstream: &DownstreamHead<'_>) {
-    write_status_line(out, response.status(), response.reason());
-    let head = response.head();
-    for field in head.fields() {
-        match field.name {
-            FieldName::ContentLength if downstream.framing == Framing::Empty && response.status() != 204 => {
-                write_field(out, field.raw, field.value);
-            }
-            FieldName::ContentLength | FieldName::XRequestId => {}
-            _ if head.passes(&field) => write_field(out, field.raw, field.value),
-            _ => {}
+/// A relayed one without a body keeps the endpoint's own Content-Length (HEAD, 304: RFC 9110 §8.6), except that 204 has
+/// none; and it keeps the id that the endpoint gave it, which is what the endpoint's own support asks for.
+pub fn write_answer(out: &mut Vec<u8>, said: Said<'_>, downstream: &DownstreamHead<'_>) {
+    let has_id = match said {
+        Said::Relayed(response) => write_relayed(out, response, downstream.framing),
+        Said::Own(reply) => {
+            write_own(out, reply);
+            false
         }
-    }
+    };
     write_framing(out, downstream.framing, Announce::Nothing);
     write_connection(out, downstream.connection);
     if let Some(date) = downstream.date {
         write_field(out, b"date", date);
     }
-    write_signature(out, &downstream.signature);
+    if let Some(signature) = &downstream.signature {
+        if !has_id {
+            write_field(out, b"x-request-id", signature.request_id);
+        }
+        write_timing(out, signature.timing);
+        out.extend_from_slice(b"via: 1.1 corelane\r\n");
+    }
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends the fields that every answer to a client carries.
-pub fn write_signature(out: &mut Vec<u8>, signature: &Signature<'_>) {
-    write_field(out, b"x-request-id", signature.request_id);
-    if let Some(timing) = signature.timing {
-        // Milliseconds with three decimals (Server Timing §2).
-        let ms = |time: Duration| time.as_secs_f64() * 1e3;
-        let (queue, gateway, upstream) = (ms(timing.queue), ms(timing.gateway), ms(timing.upstream));
-        let value = format!("queue;dur={queue:.3}, gw;dur={gateway:.3}, up;dur={upstream:.3}");
-        write_field(out, b"server-timing", value.as_bytes());
+/// What the gateway adds to an answer of its own.
+#[derive(Debug)]
+pub struct OwnHead<'a> {
+    /// Whether the connection lives on, and whether that must be said.
+    pub connection: Connection,
+    /// When it was made, an HTTP date (RFC 9110 §6.6.1).
+    pub date: &'a [u8],
+    /// What it says of its exchange; none for those that are no exchange.
+    pub signature: Option<Signature<'a>>,
+}
+
+/// Appends a whole answer of our own to a request with the method `asked`, and tells how long its body is. HEAD is
+/// answered with the length of the body, and none (RFC 9110 §9.3.2).
+pub fn write_reply(out: &mut Vec<u8>, reply: &LocalReply, asked: Method, own: OwnHead<'_>) -> u64 {
+    let framing = match reply.status {
+        204 | 304 => Framing::Empty,
+        _ => Framing::Length(reply.body.len() as u64),
+    };
+    let OwnHead { connection, date, signature } = own;
+    let said = DownstreamHead { framing, connection, date: Some(date), signature };
+    write_answer(out, Said::Own(reply), &said);
+    if framing == Framing::Empty || asked == Method::Head {
+        return 0;
     }
-    out.extend_from_slice(b"via: 1.1 corelane\r\n");
+    out.extend_from_slice(&reply.body);
+    reply.body.len() as u64
+}
+
+/// Whether it brings an id of its own.
+fn write_relayed(out: &mut Vec<u8>, response: &ResponseHead, framing: Framing) -> bool {
+    write_status_line(out, response.status(), response.reason());
+    let head = response.head();
+    for field in head.fields() {
+        match field.name {
+            FieldName::ContentLength if framing == Framing::Empty && response.status() != 204 => {
+                write_field(out, field.raw, field.value);
+            }
+            FieldName::ContentLength => {}
+            _ if head.passes(&field) => write_field(out, field.raw, field.value),
+            _ => {}
+        }
+    }
+    head.has(FieldName::XRequestId)
+}
+
+fn write_own(out: &mut Vec<u8>, reply: &LocalReply) {
+    write_status_line(out, reply.status, reason(reply.status).as_bytes());
+    if !matches!(reply.status, 204 | 304) {
+        write_field(out, b"content-type", &reply.content_type);
+    }
+    for (name, value) in &reply.fields {
+        write_field(out, name.as_bytes(), value.as_bytes());
+    }
+}
+
+fn write_timing(out: &mut Vec<u8>, timing: Option<Timing>) {
+    let Some(timing) = timing else { return };
+    // Milliseconds with three decimals (Server Timing §2).
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    let (queue, gateway, upstream) = (ms(timing.queue), ms(timing.gateway), ms(timing.upstream));
+    let value = format!("queue;dur={queue:.3}, gw;dur={gateway:.3}, up;dur={upstream:.3}");
+    write_field(out, b"server-timing", value.as_bytes());
 }
 
 /// Appends an interim response (1xx) that is relayed. It has no body and must not say a length (RFC 9110 §8.6); its

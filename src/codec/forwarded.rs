@@ -1,6 +1,7 @@
 //! Who asks, as it is told upstream: forwarding fields, kept from trusted senders and replaced from others.
 
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use super::encode::write_field;
 use super::field::{FieldName, list};
@@ -13,7 +14,7 @@ pub struct Sender {
     /// Its address; none over a Unix socket.
     pub address: Option<IpAddr>,
     /// The address as text, empty over a Unix socket.
-    pub text: String,
+    pub text: Rc<str>,
     /// Whether what it says of others is believed.
     pub is_trusted: bool,
 }
@@ -24,9 +25,15 @@ impl Sender {
         let address = address.map(|address| address.to_canonical());
         Self {
             address,
-            text: address.map(|address| address.to_string()).unwrap_or_default(),
+            text: address.map(|address| address.to_string()).unwrap_or_default().into(),
             is_trusted: trusted.iter().any(|network| network.contains(address)),
         }
+    }
+
+    /// The same sender, judged by other networks: a reload may have changed whom we trust.
+    pub fn judged(&self, trusted: &[Network]) -> Self {
+        let is_trusted = trusted.iter().any(|network| network.contains(self.address));
+        Self { address: self.address, text: Rc::clone(&self.text), is_trusted }
     }
 
     /// The client's address: the rightmost of x-forwarded-for that is not trusted, else the sender's own.

@@ -4,10 +4,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::encode::{
-    Connection, Signature, write_connection, write_field, write_length, write_signature, write_status_line,
-};
-
 /// A complete answer of our own.
 #[derive(Debug, Clone)]
 pub struct LocalReply {
@@ -78,50 +74,6 @@ impl ErrorReply {
             fields,
             body: Bytes::from(body.to_string()),
         }
-    }
-}
-
-/// Whether the body of an answer is sent, or only its length told (HEAD).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SendBody {
-    /// Head and body.
-    Whole,
-    /// The head alone, with the length the body would have (RFC 9110 §9.3.2).
-    HeadOnly,
-}
-
-/// How an answer of our own is sent.
-#[derive(Debug)]
-pub struct Sending<'a> {
-    /// Whether the connection lives on.
-    pub connection: Connection,
-    /// Whether its body goes with it.
-    pub body: SendBody,
-    /// When it was made, an HTTP date (RFC 9110 §6.6.1).
-    pub date: &'a [u8],
-    /// What it says of its exchange; none for those that are no exchange.
-    pub signature: Option<Signature<'a>>,
-}
-
-/// Appends the whole answer.
-pub fn write_reply(out: &mut Vec<u8>, reply: &LocalReply, sending: &Sending<'_>) {
-    write_status_line(out, reply.status, reason(reply.status).as_bytes());
-    let may_have_body = !matches!(reply.status, 204 | 304);
-    if may_have_body {
-        write_field(out, b"content-type", &reply.content_type);
-        write_length(out, reply.body.len() as u64);
-    }
-    for (name, value) in &reply.fields {
-        write_field(out, name.as_bytes(), value.as_bytes());
-    }
-    write_connection(out, sending.connection);
-    write_field(out, b"date", sending.date);
-    if let Some(signature) = &sending.signature {
-        write_signature(out, signature);
-    }
-    out.extend_from_slice(b"\r\n");
-    if may_have_body && sending.body == SendBody::Whole {
-        out.extend_from_slice(&reply.body);
     }
 }
 

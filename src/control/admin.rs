@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use super::Control;
 use crate::base::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_REQUEST_BYTES_MAX, ADMIN_TIMEOUT, TICK};
 use crate::codec::Progress;
-use crate::codec::encode::Connection;
+use crate::codec::encode::{Connection, OwnHead, write_reply};
 use crate::codec::head::{Method, RequestHead, Reuse};
-use crate::codec::reply::{LocalReply, SendBody, Sending, write_reply};
+use crate::codec::reply::LocalReply;
 use crate::codec::request::{RequestEvent, RequestReader};
 use crate::metrics::text::Format;
 use crate::net::listen::Listener;
@@ -50,18 +50,14 @@ async fn connection(socket: Socket, control: Rc<Control>) -> std::io::Result<()>
         let request = monoio::time::timeout(ADMIN_TIMEOUT, request(&mut stream, &mut requests)).await;
         let Ok(Some(head)) = request else { return Ok(()) };
         let reply = control.answer(&head).await;
-        let send = if head.method() == Method::Head { SendBody::HeadOnly } else { SendBody::Whole };
         let connection = match head.head().reuse() {
             Reuse::KeepAlive => Connection::Implied,
             Reuse::Close => Connection::Close,
         };
         let mut out = Vec::new();
         let date = httpdate::fmt_http_date(SystemTime::now());
-        write_reply(
-            &mut out,
-            &reply,
-            &Sending { connection, body: send, date: date.as_bytes(), signature: None },
-        );
+        let own = OwnHead { connection, date: date.as_bytes(), signature: None };
+        write_reply(&mut out, &reply, head.method(), own);
         let written = monoio::time::timeout(ADMIN_TIMEOUT, stream.writer.write(out)).await;
         if !matches!(written, Ok(Ok(()))) || connection == Connection::Close {
             return Ok(());

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::balance::Candidate;
+use crate::base::ids::LaneId;
 use crate::base::rng::Rng;
 use crate::cluster::Cluster;
 use crate::metrics::recorder::Recorder;
@@ -13,14 +14,14 @@ use crate::pool::Pool;
 use crate::proxy::state::{EndpointOnLane, LanePlan};
 
 /// A lane's part of its first plan.
-pub fn start(plan: Arc<Plan>, rng: &mut Rng) -> LanePlan {
-    build(plan, rng, |_| None)
+pub fn start(plan: Arc<Plan>, lane: LaneId, rng: &mut Rng) -> LanePlan {
+    build(plan, lane, rng, |_| None)
 }
 
 /// A lane's part of the next plan. An endpoint that stays, known by its cells on the board, keeps its idle
 /// connections and what was learned of it; one that goes has them closed.
-pub fn adopt(old: &LanePlan, plan: Arc<Plan>, rng: &mut Rng) -> LanePlan {
-    let new = build(plan, rng, |endpoint| {
+pub fn adopt(old: &LanePlan, plan: Arc<Plan>, lane: LaneId, rng: &mut Rng) -> LanePlan {
+    let new = build(plan, lane, rng, |endpoint| {
         old.endpoints.iter().find(|known| Arc::ptr_eq(&known.load, &endpoint.load)).cloned()
     });
     for known in old.endpoints.iter() {
@@ -35,6 +36,7 @@ pub fn adopt(old: &LanePlan, plan: Arc<Plan>, rng: &mut Rng) -> LanePlan {
 
 fn build(
     plan: Arc<Plan>,
+    lane: LaneId,
     rng: &mut Rng,
     known: impl Fn(&EndpointPlan) -> Option<Rc<EndpointOnLane>>,
 ) -> LanePlan {
@@ -61,8 +63,8 @@ fn build(
         .collect();
     let clusters = plan
         .clusters
-        .iter()
-        .map(|cluster| {
+        .pairs()
+        .map(|(id, cluster)| {
             let candidate = |id: &_| {
                 let endpoint = &plan.endpoints[*id];
                 Candidate {
@@ -72,7 +74,7 @@ fn build(
                 }
             };
             let candidates = cluster.endpoints.iter().map(candidate).collect();
-            RefCell::new(Cluster::start(cluster.balancer, candidates, Rng::new(rng.next_u64())))
+            Cluster::start((id, lane), cluster.balancer, candidates, Rng::new(rng.next_u64()))
         })
         .collect();
     LanePlan { recorder: RefCell::new(recorder(&plan)), clusters, endpoints, plan }

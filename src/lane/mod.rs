@@ -22,16 +22,19 @@ use flag::Flag;
 use inbox::{Command, Gauges, Inbox, LaneHandle, Report, Reporter};
 
 use crate::base::ids::{EndpointId, Id, LaneId, ListenerId};
-use crate::base::limits::DRAIN_IDLE_GRACE;
+use crate::base::limits::{DRAIN_IDLE_GRACE, STOP_PAUSE, STOP_TIME};
 use crate::base::rng::Rng;
+use crate::board::buffered::Granted;
 use crate::board::lanes::LaneLoads;
 use crate::metrics::recorder::Recorder;
 use crate::net::doorbell::Bell;
+use crate::net::hangup::Hangups;
 use crate::net::listen::{ListenSocket, Listener, Peer};
 use crate::net::stream::{Socket, Whole};
 use crate::plan::Plan;
 use crate::proxy::downstream::serve;
-use crate::proxy::state::{LanePlan, LaneState, LogSender};
+use crate::proxy::state::{LanePlan, LaneState, LogSender, Tellers};
+use crate::proxy::turns::Turns;
 
 /// What a lane is started with.
 pub struct LaneSetup {
@@ -71,16 +74,20 @@ pub(crate) struct Lane {
 pub async fn run(setup: LaneSetup) -> std::io::Result<()> {
     let LaneSetup { lane, plan, listeners, inbox, lanes, loads, reports, log, seed } = setup;
     let mut rng = Rng::new(seed);
-    let first = adopt::start(plan, &mut rng);
+    let first = adopt::start(plan, lane, &mut rng);
+    let (commands, bell_socket, bell) = inbox.open();
+    let ring = Arc::clone(&bell);
+    let hangups = Hangups::new()?;
+    let turns = Turns::new(Granted::new(move || ring.ring()));
+    let tellers = Tellers { turns, hangups: Rc::clone(&hangups) };
     let running = Rc::new(Lane {
-        state: Rc::new(LaneState::new(lane, first, rng, log)),
+        state: Rc::new(LaneState::new(lane, first, rng, log, tellers)),
         lanes,
         loads,
         reports,
         closing: Flag::default(),
         retired: Default::default(),
     });
-    let (commands, bell_socket, bell) = inbox.open();
     let mut hearing = Bell::adopt(bell_socket)?;
     for (socket, id) in listeners {
         let listener = Listener::adopt(socket)?;
@@ -88,20 +95,19 @@ pub async fn run(setup: LaneSetup) -> std::io::Result<()> {
     }
     monoio::spawn(tick::run(Rc::clone(&running)));
     monoio::spawn(evict(Rc::clone(&running.state)));
+    monoio::spawn(async move { hangups.run().await });
     running.reports.send(Report::Ready(lane));
     loop {
         hearing.wait().await?;
         bell.heard();
+        running.state.turns.look();
         for command in commands.try_iter() {
             match command {
                 Command::Take(socket, peer, id) => running.welcome(socket, peer, id),
                 Command::Adopt(plan) => running.adopt(plan),
                 Command::Collect(spare) => running.collect(*spare),
                 Command::Drain => running.drain(),
-                Command::Stop => {
-                    running.state.watchdogs.fire_all(Instant::now());
-                    return Ok(());
-                }
+                Command::Stop => return running.stop().await,
             }
         }
     }
@@ -147,7 +153,7 @@ impl Lane {
     fn adopt(&self, plan: Arc<Plan>) {
         let generation = plan.generation;
         let mut rng = self.state.rng.borrow().clone();
-        let next = adopt::adopt(&self.state.plan(), plan, &mut rng);
+        let next = adopt::adopt(&self.state.plan(), plan, self.state.lane, &mut rng);
         self.state.rng.replace(rng);
         let old = self.state.replace(next);
         self.retired.borrow_mut().push(old);
@@ -176,6 +182,18 @@ impl Lane {
         });
         let plan = Arc::clone(&plan.plan);
         self.reports.send(Report::Counts { lane, plan, recorder, gauges: Some(gauges) });
+    }
+
+    /// Ends every connection, each the way a cut one ends. The loop is left only then: what an operation in the kernel
+    /// still points at must not be freed under it.
+    async fn stop(&self) -> std::io::Result<()> {
+        self.closing.set();
+        self.state.watchdogs.end_all();
+        let by = Instant::now() + STOP_TIME;
+        while self.loads.of(self.state.lane) > 0 && Instant::now() < by {
+            monoio::time::sleep(STOP_PAUSE).await;
+        }
+        Ok(())
     }
 
     /// Accepts no more, lets exchanges finish, closes what is idle.

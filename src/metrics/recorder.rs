@@ -109,7 +109,7 @@ pub struct RouteCounts {
 pub struct EndpointCounts {
     /// Exchanges that ended here.
     pub requests: u64,
-    /// Of them, those it is to blame for.
+    /// Attempts that it is to blame for.
     pub faults: u64,
     /// Connections opened to it.
     pub connects: u64,
@@ -182,7 +182,6 @@ impl Recorder {
         if let Some(endpoint) = summary.endpoint {
             let counts = &mut self.endpoints[endpoint];
             counts.requests += 1;
-            counts.faults += u64::from(summary.upstream_fault);
             counts.total.record(summary.total_us);
             if let Some(ttft) = summary.ttft_us {
                 counts.ttft.record(ttft);
@@ -282,7 +281,6 @@ mod tests {
             route: Some(RouteId::at(0)),
             endpoint: Some(EndpointId::at(0)),
             ended,
-            upstream_fault: status >= 500,
             status,
             total_us: 1000,
             overhead_us: 10,
@@ -302,7 +300,8 @@ mod tests {
         assert_eq!((counts.requests, counts.client_closed, counts.success_rate()), (2, 1, 1.0));
         recorder.record(&summary(502, Ended::Badly));
         assert_eq!(recorder.routes[RouteId::at(0)].success_rate(), 0.5);
-        assert_eq!(recorder.endpoints[EndpointId::at(0)].faults, 1);
+        // Faults are counted as attempts end, not as exchanges do.
+        assert_eq!(recorder.endpoints[EndpointId::at(0)].faults, 0);
         assert_eq!(recorder.routes[RouteId::at(0)].statuses, [0, 1, 0, 0, 1, 1]);
     }
 

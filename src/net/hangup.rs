@@ -30,6 +30,15 @@ pub struct Hangups {
     next: Cell<u64>,
 }
 
+/// What counts as a hang-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sign {
+    /// The peer closed its sending side, or more.
+    Close,
+    /// Nothing passes in either direction any more: a reset, for the most part.
+    Break,
+}
+
 enum Watched {
     Connected(Waker),
     HungUp,
@@ -73,11 +82,14 @@ impl Hangups {
     }
 
     /// Begins to watch the connection of `fd`; an error if the kernel has no room for it.
-    pub(super) fn watch(self: &Rc<Self>, fd: LentFd, cx: &Context<'_>) -> io::Result<Watch> {
+    pub(super) fn watch(self: &Rc<Self>, fd: LentFd, sign: Sign, cx: &Context<'_>) -> io::Result<Watch> {
         let id = self.next.get();
         self.next.set(id + 1);
         // HUP and ERR are told unasked.
-        let flags = epoll::EventFlags::RDHUP | epoll::EventFlags::ONESHOT;
+        let flags = match sign {
+            Sign::Close => epoll::EventFlags::RDHUP | epoll::EventFlags::ONESHOT,
+            Sign::Break => epoll::EventFlags::ONESHOT,
+        };
         epoll::add(&self.epoll, fd.borrow(), epoll::EventData::new_u64(id), flags)?;
         self.watched.borrow_mut().insert(id, Watched::Connected(cx.waker().clone()));
         Ok(Watch { hangups: Rc::clone(self), id, fd })

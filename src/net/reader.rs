@@ -13,7 +13,7 @@ use monoio::io::{AsyncReadRent, CancelHandle, CancelableAsyncReadRent, Canceller
 use monoio::net::{TcpStream, UnixStream};
 
 use super::fd::LentFd;
-use super::hangup::{Hangups, Watch};
+use super::hangup::{Hangups, Sign, Watch};
 use crate::base::limits::{LISTEN_BYTES, READ_BYTES_FIRST, READ_ROOM_MIN, RELAY_BYTES, RELAY_BYTES_LARGE};
 
 pub(super) enum ReadHalf {
@@ -108,14 +108,14 @@ impl Reader {
         self.poll_read(room, cx)
     }
 
-    /// Ready once the peer closed its sending side, closed all, or reset the connection, whatever lies unread before
-    /// that: for one who reads no further for now. The next read ends the watching. A kernel without room for it tells
+    /// Ready once the peer hung up, as `sign` says, whatever lies unread before that: for one who reads no further for
+    /// now. The next read ends the watching. A kernel without room for it tells
     /// nothing: it is the clocks that end such a connection then.
-    pub fn poll_hung_up(&mut self, hangups: &Rc<Hangups>, cx: &mut Context<'_>) -> Poll<()> {
+    pub fn poll_hung_up(&mut self, hangups: &Rc<Hangups>, sign: Sign, cx: &mut Context<'_>) -> Poll<()> {
         match &self.watch {
             Some(watch) => watch.poll(cx),
             None => {
-                self.watch = hangups.watch(self.fd, cx).ok();
+                self.watch = hangups.watch(self.fd, sign, cx).ok();
                 Poll::Pending
             }
         }

@@ -49,10 +49,22 @@ enum Order {
     Stop,
 }
 
+/// Who is woken for a write that is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wake {
+    /// Whoever asks, where the write goes on only then: on epoll. On io_uring the kernel goes on by itself, and nobody
+    /// is woken; it may stop half-way though, where the peer is slow, so somebody must ask again after a while.
+    IfNeeded,
+    /// Whoever asks.
+    Surely,
+}
+
 /// The mailbox between a writer and its pump. Each side takes what the other put.
 struct Slot {
     order: Cell<Option<Order>>,
     ended: Cell<bool>,
+    /// Bytes handed to the kernel so far, over all writes.
+    progress: Cell<u64>,
     outcome: Cell<io::Result<()>>,
     /// The buffer of the last write, empty.
     spare: Cell<Vec<u8>>,
@@ -66,25 +78,28 @@ async fn pump(mut half: WriteHalf, slot: Rc<Slot>) -> WriteHalf {
         slot.outcome.set(match order {
             Order::Stop => return half,
             Order::Write(Outgoing::Buffer(buffer)) => {
-                let (outcome, mut buffer) = write_all(&mut half, buffer).await;
+                let (outcome, mut buffer) = write_all(&mut half, buffer, &slot.progress).await;
                 buffer.clear();
                 slot.spare.set(buffer);
                 outcome
             }
-            Order::Write(Outgoing::Piece(piece)) => write_all(&mut half, piece).await.0,
+            Order::Write(Outgoing::Piece(piece)) => write_all(&mut half, piece, &slot.progress).await.0,
         });
         slot.ended.set(true);
     }
 }
 
-async fn write_all<B: IoBuf>(half: &mut WriteHalf, buffer: B) -> (io::Result<()>, B) {
+async fn write_all<B: IoBuf>(half: &mut WriteHalf, buffer: B, progress: &Cell<u64>) -> (io::Result<()>, B) {
     let length = buffer.bytes_init();
     let (mut written, mut buffer) = write_some(half, buffer).await;
     let mut done = 0;
     loop {
         match written {
             Ok(0) if done < length => return (Err(io::ErrorKind::WriteZero.into()), buffer),
-            Ok(count) => done += count,
+            Ok(count) => {
+                done += count;
+                progress.set(progress.get() + count as u64);
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return (Err(error), buffer),
         }
@@ -110,6 +125,8 @@ pub struct Writer {
     slot: Rc<Slot>,
     /// A write was started, and its outcome was not told yet.
     untold: bool,
+    /// A write goes on only when it is polled: epoll.
+    is_driven: bool,
     fd: LentFd,
 }
 
@@ -118,19 +135,20 @@ impl Writer {
         let slot = Rc::new(Slot {
             order: Cell::new(None),
             ended: Cell::new(false),
+            progress: Cell::new(0),
             outcome: Cell::new(Ok(())),
             spare: Cell::default(),
         });
         let pump = Box::pin(pump(half, Rc::clone(&slot)));
-        Self { pump, slot, untold: false, fd }
+        Self { pump, slot, untold: false, is_driven: monoio::utils::is_legacy(), fd }
     }
 
-    /// Starts a write; the outcome of the last one was told. Nobody is woken when it ends.
-    pub fn start(&mut self, what: impl Into<Outgoing>) {
+    /// Starts a write; the outcome of the last one was told. See [`Self::go_on`] for who is woken.
+    pub fn start(&mut self, what: impl Into<Outgoing>, cx: &mut Context<'_>) {
         debug_assert!(!self.untold, "one write at a time");
         self.slot.order.set(Some(Order::Write(what.into())));
         self.untold = true;
-        self.push(&mut Context::from_waker(Waker::noop()));
+        self.go_on(Wake::IfNeeded, cx);
     }
 
     fn push(&mut self, cx: &mut Context<'_>) {
@@ -143,12 +161,28 @@ impl Writer {
         self.untold && !self.slot.ended.get()
     }
 
-    /// Whether a write is under way now.
-    pub fn look(&mut self) -> bool {
+    /// Goes on with what is under way, and tells whether it still is; `cx` is woken when it can go on, as `wake` says.
+    pub fn go_on(&mut self, wake: Wake, cx: &mut Context<'_>) -> bool {
         if self.is_under_way() {
-            self.push(&mut Context::from_waker(Waker::noop()));
+            match wake == Wake::Surely || self.is_driven {
+                true => self.push(cx),
+                false => self.push(&mut Context::from_waker(Waker::noop())),
+            }
         }
         self.is_under_way()
+    }
+
+    /// Bytes that all writes so far have handed to the kernel, as of when the write under way was last polled
+    /// ([`Self::go_on`]): with [`Self::queued`] it tells a peer that takes bytes slowly from one that takes none.
+    pub fn progress(&self) -> u64 {
+        self.slot.progress.get()
+    }
+
+    /// What lies in the kernel's send queue and the peer has not taken: bytes on TCP, somewhat more on a Unix socket.
+    /// It falls while the peer takes bytes; it can only rise by writes. On TCP the peer's kernel takes bytes before the
+    /// peer does, up to its receive buffer.
+    pub fn queued(&self) -> io::Result<usize> {
+        self.fd.queued()
     }
 
     /// Ready once no write is under way, with the outcome of the last one if it was not told yet.
@@ -178,8 +212,14 @@ impl Writer {
     /// Writes all of `what`, after what is under way.
     pub async fn write(&mut self, what: impl Into<Outgoing>) -> io::Result<()> {
         poll_fn(|cx| self.poll_idle(cx)).await?;
-        self.start(what);
-        poll_fn(|cx| self.poll_idle(cx)).await
+        let mut what = Some(what.into());
+        poll_fn(|cx| {
+            if let Some(what) = what.take() {
+                self.start(what, cx);
+            }
+            self.poll_idle(cx)
+        })
+        .await
     }
 
     /// The half itself; none while a write is under way.

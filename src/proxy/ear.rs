@@ -1,81 +1,127 @@
-//! The listening side of a client connection: its next bytes, whether it left, whether its time is over.
+//! The listening side of a client connection: its next bytes, and whether it is still there.
 
+use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use super::mouth::{Lost, Mouth};
 use super::watchdog::{Phase, Watchdog};
 use crate::base::limits::RELAY_BYTES;
 use crate::codec::request::RequestReader;
+use crate::net::hangup::{Hangups, Sign};
 use crate::net::reader::Reader;
 use crate::plan::HalfClose;
-
-/// Why a wait was broken off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Interrupt {
-    /// The client's socket shows that it left.
-    ClientLeft,
-    /// The deadline set on the watchdog came.
-    Expired,
-}
 
 pub(super) struct Ear {
     pub(super) reader: Reader,
     pub(super) requests: RequestReader,
-    pub(super) watchdog: Watchdog,
+    /// The client's own clocks: head, body, idling. Those of the cluster are another's.
+    pub(super) clock: Watchdog,
     pub(super) on_half_close: HalfClose,
-    /// The client closed its sending side and still waits for its answer.
+    /// Tells of a client that leaves while nothing of it is read.
+    pub(super) hangups: Rc<Hangups>,
+    /// The client closed its sending side and still waits for its answers.
     pub(super) half_closed: bool,
-    /// Bytes came beside something else that was waited for, and nobody has looked at them yet.
-    pub(super) arrived: bool,
+    /// The end of the stream came inside a request.
+    pub(super) left: bool,
+}
+
+/// The deadline on the client's own clock came.
+#[derive(Debug)]
+pub(super) struct Expired;
+
+enum Heard {
+    Lost(Lost),
+    Bytes,
 }
 
 impl Ear {
-    /// Sets the deadline of the next waits inside an exchange.
+    /// Sets the deadline of the next wait for the client.
     pub(super) fn wait_until(&self, due: Option<Instant>) {
-        self.watchdog.set(due, Phase::Busy);
+        self.clock.set(due, Phase::Busy);
     }
 
-    /// Ready when the client left or the deadline came. The read that the next bytes will come by is posted and shows
-    /// both; what it brings lies unread, up to one step, past which a client that sends on without waiting is not
-    /// listened to.
-    pub(super) fn poll_interrupt(&mut self, cx: &mut Context<'_>) -> Poll<Interrupt> {
-        if self.watchdog.poll_fired(cx).is_ready() {
-            return Poll::Ready(Interrupt::Expired);
+    /// Whether nothing can come any more: it closed its side, and all it sent is understood.
+    pub(super) fn is_at_end(&mut self) -> bool {
+        self.half_closed && self.reader.unread().is_empty()
+    }
+
+    /// What the client does beside something else that is waited for. What it sends lies unread, up to one step, past
+    /// which it is not listened to.
+    fn poll_heard(&mut self, cx: &mut Context<'_>) -> Poll<Heard> {
+        if self.left {
+            return Poll::Ready(Heard::Lost(Lost::Left));
         }
-        while !self.half_closed && self.reader.unread().len() < RELAY_BYTES {
-            match self.reader.poll_listen(cx) {
-                Poll::Pending => break,
-                Poll::Ready(Ok(0)) => match self.on_half_close {
-                    HalfClose::Cancel => return Poll::Ready(Interrupt::ClientLeft),
-                    HalfClose::Finish => self.half_closed = true,
-                },
-                Poll::Ready(Ok(_)) => self.arrived = true,
-                Poll::Ready(Err(_)) => return Poll::Ready(Interrupt::ClientLeft),
+        if self.clock.poll_fired(cx).is_ready() && self.clock.is_ended() {
+            return Poll::Ready(Heard::Lost(Lost::Drained));
+        }
+        if self.half_closed || self.reader.unread().len() >= RELAY_BYTES {
+            // Nothing more is read for now, and whether it is there shows nevertheless.
+            let sign = match self.on_half_close {
+                HalfClose::Cancel => Sign::Close,
+                HalfClose::Finish => Sign::Break,
+            };
+            return self.reader.poll_hung_up(&self.hangups, sign, cx).map(|()| Heard::Lost(Lost::Left));
+        }
+        self.reader.poll_listen(cx).map(|result| match (result, self.on_half_close) {
+            (Ok(0), HalfClose::Finish) => {
+                self.half_closed = true;
+                Heard::Bytes
             }
-        }
-        Poll::Pending
-    }
-
-    /// Does `work` unless the client leaves or the deadline comes first. `work` is dropped then: the connection it
-    /// belongs to must not be used again.
-    pub(super) async fn during<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Interrupt> {
-        let mut work = pin!(work);
-        poll_fn(|cx| match work.as_mut().poll(cx) {
-            Poll::Ready(done) => Poll::Ready(Ok(done)),
-            Poll::Pending => self.poll_interrupt(cx).map(Err),
+            (Ok(1..), _) => Heard::Bytes,
+            (Ok(0), HalfClose::Cancel) | (Err(_), _) => Heard::Lost(Lost::Left),
         })
-        .await
     }
 
     /// Waits for the client's next bytes or the deadline.
-    pub(super) async fn fill(&mut self) -> Result<io::Result<usize>, Interrupt> {
-        poll_fn(|cx| match self.reader.poll_fill(cx) {
-            Poll::Ready(result) => Poll::Ready(Ok(result)),
-            Poll::Pending => self.watchdog.poll_fired(cx).map(|()| Err(Interrupt::Expired)),
-        })
-        .await
+    pub(super) async fn fill(&mut self) -> Result<io::Result<usize>, Expired> {
+        poll_fn(|cx| self.poll_fill(cx)).await
     }
+
+    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<io::Result<usize>, Expired>> {
+        match self.reader.poll_fill(cx) {
+            Poll::Ready(result) => Poll::Ready(Ok(result)),
+            Poll::Pending => self.clock.poll_fired(cx).map(|()| Err(Expired)),
+        }
+    }
+}
+
+/// Does `work` for a client unless that is lost first. `work` is dropped then with all it holds: an upstream connection
+/// is closed, a place in a queue is left, a reservation is returned.
+pub(super) async fn attend<T>(
+    ear: &RefCell<Ear>,
+    mouth: &RefCell<Mouth>,
+    work: impl Future<Output = T>,
+) -> Result<T, Lost> {
+    let mut work = pin!(work);
+    poll_fn(|cx| {
+        loop {
+            // A client that was lost before does not come back.
+            if mouth.borrow().lost().is_none()
+                && let Poll::Ready(done) = work.as_mut().poll(cx)
+            {
+                return Poll::Ready(Ok(done));
+            }
+            if let Some(lost) = mouth.borrow().lost() {
+                return Poll::Ready(Err(lost));
+            }
+            match ear.borrow_mut().poll_heard(cx) {
+                Poll::Pending => {
+                    mouth.borrow_mut().go_on(cx);
+                    return match mouth.borrow().lost() {
+                        Some(lost) => Poll::Ready(Err(lost)),
+                        None => Poll::Pending,
+                    };
+                }
+                Poll::Ready(Heard::Lost(lost)) => return Poll::Ready(Err(lost)),
+                // It may be what the work waits for.
+                Poll::Ready(Heard::Bytes) => {}
+            }
+        }
+    })
+    .await
 }

@@ -2,20 +2,18 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::decide::{self, Found, Identity};
+use super::decide::{self, Identity};
+use super::inquiry::{Asked, Inquiry};
 use super::reply;
 use super::state::RequestId;
 use crate::base::fault::Sent;
 use crate::base::ids::{ClusterId, EndpointId, RouteId};
 use crate::codec::Progress;
 use crate::codec::forwarded::Sender;
-use crate::codec::framing::Framing;
-use crate::codec::head::RequestHead;
 use crate::codec::reply::ErrorReply;
 use crate::codec::request::{RequestEvent, RequestReader};
 use crate::codec::trace::TraceContext;
 use crate::plan::{Action, Plan};
-use crate::route::body::{BodyScanner, BodySeen, Kind, kind};
 
 /// What would become of a request.
 pub struct Explained {
@@ -68,32 +66,20 @@ fn follow(
             return Err(reply::too_slow(Sent::Nothing));
         }
     };
-    let mut is_held = false;
-    let found = match decide::by_head(plan, &head)? {
-        Found::Route(found) => found,
-        Found::NeedBody(rules) if kind(&head) != Kind::Plain => {
-            decide::by_body(plan, rules, &head, BodySeen::Nothing)?
-        }
-        Found::NeedBody(rules) => {
-            is_held = true;
-            let mut scanner = BodyScanner::new(&head, plan.table.wanted());
-            let max = decide::body_max(plan, rules, &head);
-            let refuse = |fault| reply::of_json(fault, plan.table.wanted());
-            body(&mut reader, &mut input, &head, max, |data| scanner.feed(data).map_err(refuse))?;
-            decide::by_body(plan, rules, &head, scanner.finish().map_err(refuse)?)?
-        }
-    };
-    *route = Some(found);
-    let max = plan.routes[found].body_max;
-    if is_held {
-        // Its length was counted on the way, but against the largest limit.
-        let mut again = RequestReader::new(plan.limits.head_bytes);
-        let mut input = BytesMut::from(message);
-        let _ = again.next(&mut input);
-        body(&mut again, &mut input, &head, max, |_| Ok(()))?;
-    } else {
-        body(&mut reader, &mut input, &head, max, |_| Ok(()))?;
+    let (mut inquiry, asked) = Inquiry::new(plan, &head);
+    let is_held = matches!(asked, Asked::NeedsMore);
+    take(asked, route)?;
+    loop {
+        let asked = match reader.next(&mut input).map_err(reply::of_codec)? {
+            Progress::Ready(RequestEvent::Data(data)) => inquiry.feed(&data),
+            Progress::Ready(RequestEvent::End) => break take(inquiry.end(), route)?,
+            Progress::Ready(RequestEvent::Head(_)) | Progress::NeedMore => {
+                return Err(reply::too_slow(Sent::Nothing));
+            }
+        };
+        take(asked, route)?;
     }
+    let found = route.expect("a body that ended decides");
     if head.forwards_left() == Some(0) {
         return Ok(Outcome::Answered(reply::last_stop().status));
     }
@@ -119,31 +105,12 @@ fn follow(
     Ok(Outcome::Forwarded(targets.iter().filter(|(_, share)| *share > 0).map(target).collect()))
 }
 
-/// Reads the body to its end, which must not be longer than `max`.
-fn body(
-    reader: &mut RequestReader,
-    input: &mut BytesMut,
-    head: &RequestHead,
-    max: u64,
-    mut look: impl FnMut(&[u8]) -> Result<(), ErrorReply>,
-) -> Result<(), ErrorReply> {
-    if matches!(head.framing(), Framing::Length(length) if length > max) {
-        return Err(reply::body_too_large());
+/// Notes what is known so far.
+fn take(asked: Asked, route: &mut Option<RouteId>) -> Result<(), ErrorReply> {
+    match asked {
+        Asked::NeedsMore => {}
+        Asked::Decided(found) => *route = Some(found),
+        Asked::Refused(refusal) => return Err(refusal),
     }
-    let mut length = 0;
-    loop {
-        match reader.next(input).map_err(reply::of_codec)? {
-            Progress::Ready(RequestEvent::Data(data)) => {
-                length += data.len() as u64;
-                if length > max {
-                    return Err(reply::body_too_large());
-                }
-                look(&data)?;
-            }
-            Progress::Ready(RequestEvent::End) => return Ok(()),
-            Progress::Ready(RequestEvent::Head(_)) | Progress::NeedMore => {
-                return Err(reply::too_slow(Sent::Nothing));
-            }
-        }
-    }
+    Ok(())
 }

@@ -1,33 +1,54 @@
 //! The flow of an exchange: the doers. One direction, top to bottom, on one lane; nothing calls upwards.
 //!
-//! | step | file |
-//! |---|---|
-//! | read until a head is complete | `downstream` |
-//! | take the plan, find the route, run its action, record the end | `exchange` |
-//! | read and hold a body that the route depends on | `hold` |
-//! | decide what head and body decide, and write the head that goes upstream | `decide`; `explain` asks it too |
-//! | ask `cluster::dispatch` whom to try | `action/forward` |
-//! | take a pooled connection or connect; send head and body; wait for the response head | `attempt`, `upstream` |
-//! | relay the body, watch token boundaries | `relay` |
-//! | turn a fault into an answer | `reply` |
+//! Four circles, each usable without the one around it; none but the outermost knows the client.
 //!
-//! Rules: borrow, decide, release, then await; a wait is always beside the client's own read and its watchdog
-//! (`ear`), so that a client that leaves is noticed in every phase; everything a peer can send is a fault.
+//! | circle | does | asked by |
+//! |---|---|---|
+//! | `attempt` | tries one endpoint once: a connection, the request (`upload`), the head of the answer | `call` |
+//! | `call` | asks one cluster: dispatch, repeats | `answer` |
+//! | `answer` | turns a request into an answer: what head and body decide (`inquiry`, `hold`), what the route does | `steps` |
+//! | `steps` | serves one exchange of a client: attend, answer, deliver, record | `downstream` |
+//!
+//! What travels through them stands in `request`: the request as it is understood, and the call that is made of it.
+//! `intake` is the body of the request wherever it comes from, `source` the answer and where its body comes from,
+//! `deliver` the only way out. A client connection is `downstream` (its loop), `idle` (a socket and a deadline) and
+//! `client` (what an active one needs: its `ear` and its `mouth`).
+//!
+//! Rules: borrow, decide, release, then await. Cancel is drop, once, at the top: `ear::attend` does the work unless
+//! the client is lost, and then the work is dropped with all it holds; below it are plain awaits and clocks
+//! (`watchdog`), and guards whose drop leaves. Clocks know whose they are: the client's (head, body, what it takes)
+//! are in its ear and its mouth, the cluster's in the call. Everything a peer can send is a fault.
 
-pub mod action;
+mod answer;
 mod attempt;
+mod call;
+mod client;
 mod decide;
+mod deliver;
 pub mod downstream;
 mod ear;
-mod exchange;
 pub mod explain;
+mod held;
 mod hold;
 mod idle;
+mod inquiry;
+mod intake;
 mod log;
+mod mouth;
+mod notes;
 mod pace;
-mod relay;
 mod reply;
+mod request;
+mod slot;
+mod source;
+mod stall;
 pub mod state;
-mod tally;
+mod steps;
+pub mod turns;
+mod upload;
 pub mod upstream;
+mod watch;
 pub mod watchdog;
+
+#[cfg(test)]
+mod tests;

@@ -144,18 +144,17 @@ pub(super) fn too_slow(sent: Sent) -> ErrorReply {
     }
 }
 
-/// The answer to a fault, none where nobody is left to answer.
+/// The answer to a fault.
 ///
 /// `x-should-retry` is true only where the upstream cannot have executed anything.
-pub(super) fn of_fault(fault: &Fault) -> Option<ErrorReply> {
+pub(super) fn of_fault(fault: &Fault) -> ErrorReply {
     let untouched = fault.sent == Sent::Nothing;
     let upstream = |status, code, message: &str, proxy_status| ErrorReply {
         proxy_status: Some(proxy_status),
         should_retry: Some(untouched),
         ..error(status, code, message)
     };
-    Some(match (fault.kind, fault.stage) {
-        (FaultKind::ClientLeft, _) => return None,
+    match (fault.kind, fault.stage) {
         (FaultKind::NoEndpoint, _) => ErrorReply {
             should_retry: Some(true),
             ..error(503, "no_endpoint", "No endpoint is available for this request; try again later.")
@@ -194,8 +193,12 @@ pub(super) fn of_fault(fault: &Fault) -> Option<ErrorReply> {
             "http_protocol_error",
         ),
         (FaultKind::TooSlow, _) => too_slow(fault.sent),
-        (FaultKind::NoRoute, _) => no_route(),
-        (FaultKind::BadMessage | FaultKind::BodyTooLarge, _) => {
+        // Nobody is left to read it.
+        (FaultKind::ClientLeft | FaultKind::ClientSlow, _) => {
+            error(400, "bad_request", "The client left before its answer.")
+        }
+        (FaultKind::BodyTooLarge, _) => body_too_large(),
+        (FaultKind::BadMessage, _) => {
             error(400, "bad_request", "The request was refused; send a well-formed HTTP/1.1 message.")
         }
         (FaultKind::Draining, _) => ErrorReply {
@@ -203,7 +206,7 @@ pub(super) fn of_fault(fault: &Fault) -> Option<ErrorReply> {
             retry_after: Some(Duration::from_secs(1)),
             ..error(503, "draining", "The gateway is shutting down; try again.")
         },
-    })
+    }
 }
 
 #[cfg(test)]
@@ -212,15 +215,10 @@ mod tests {
 
     #[test]
     fn a_client_may_retry_only_what_was_never_executed() {
-        let retry = |stage, kind, sent| of_fault(&Fault::upstream(stage, kind, sent)).unwrap().should_retry;
+        let retry = |stage, kind, sent| of_fault(&Fault::upstream(stage, kind, sent)).should_retry;
         assert_eq!(retry(Stage::Connect, FaultKind::Refused, Sent::Nothing), Some(true));
         assert_eq!(retry(Stage::Wait, FaultKind::Reset, Sent::Wholly), Some(false));
         assert_eq!(retry(Stage::Send, FaultKind::Reset, Sent::Partly), Some(false));
         assert_eq!(retry(Stage::Wait, FaultKind::Timeout, Sent::Wholly), Some(false));
-    }
-
-    #[test]
-    fn a_client_that_left_gets_nothing() {
-        assert!(of_fault(&Fault::client_left(Stage::Wait, Sent::Wholly)).is_none());
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Instant, SystemTime};
 use bytes::{Bytes, BytesMut};
 use crossbeam_channel::Sender;
 
+use super::turns::Turns;
 use super::upstream::Upstream;
 use super::watchdog::Watchdogs;
 use crate::base::hex::write_hex;
@@ -21,6 +22,7 @@ use crate::codec::field::FieldName;
 use crate::codec::head::Head;
 use crate::codec::trace::TraceContext;
 use crate::metrics::recorder::Recorder;
+use crate::net::hangup::Hangups;
 use crate::plan::Plan;
 use crate::pool::Pool;
 
@@ -29,7 +31,7 @@ pub struct LanePlan {
     /// The plan.
     pub plan: Arc<Plan>,
     /// Balancers.
-    pub clusters: IdVec<ClusterId, RefCell<Cluster>>,
+    pub clusters: IdVec<ClusterId, Rc<Cluster>>,
     /// Pools and loads; an endpoint that stays through a reload keeps its own.
     pub endpoints: IdVec<EndpointId, Rc<EndpointOnLane>>,
     /// What is counted under this plan.
@@ -63,22 +65,37 @@ pub struct LaneState {
     pub log: LogSender,
     /// The time as answers tell it (RFC 9110 §5.6.7), a tick old at most.
     pub date: Cell<[u8; 29]>,
+    /// Who waits for a turn that any lane may grant.
+    pub turns: Turns,
+    /// Tells of clients that leave while nothing of them is read.
+    pub hangups: Rc<Hangups>,
     /// Where the first bytes of a client that wakes are received, until it is known how many they are.
     pub scratch: Cell<BytesMut>,
     current: RefCell<Rc<LanePlan>>,
     evictor: RefCell<Waker>,
 }
 
+/// Who tells a lane's tasks of what happens elsewhere.
+pub struct Tellers {
+    /// Turns that any lane grants.
+    pub turns: Turns,
+    /// Clients that leave while nothing of them is read.
+    pub hangups: Rc<Hangups>,
+}
+
 impl LaneState {
     /// A lane that runs `plan`.
-    pub fn new(lane: LaneId, plan: LanePlan, rng: Rng, log: LogSender) -> Self {
+    pub fn new(lane: LaneId, plan: LanePlan, rng: Rng, log: LogSender, tellers: Tellers) -> Self {
+        let Tellers { turns, hangups } = tellers;
         Self {
             lane,
-            watchdogs: Rc::default(),
+            watchdogs: Rc::new(Watchdogs::new(Instant::now())),
             draining: Cell::new(false),
             rng: RefCell::new(rng),
             log,
             date: Cell::new(date_of(SystemTime::now())),
+            turns,
+            hangups,
             scratch: Cell::default(),
             current: RefCell::new(Rc::new(plan)),
             evictor: RefCell::new(Waker::noop().clone()),
@@ -192,30 +209,5 @@ impl RequestId {
     /// Its text.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(self.as_bytes()).expect("both ways to make one take ASCII only")
-    }
-}
-
-/// One request in flight at an endpoint; released on every path, however the exchange ends.
-pub struct InFlight {
-    endpoint: Rc<EndpointOnLane>,
-    lane: LaneId,
-}
-
-impl InFlight {
-    /// Counts one request at `endpoint`.
-    pub fn reserve(endpoint: &Rc<EndpointOnLane>, lane: LaneId) -> Self {
-        endpoint.load.add(lane);
-        Self { endpoint: Rc::clone(endpoint), lane }
-    }
-
-    /// The endpoint.
-    pub fn endpoint(&self) -> &Rc<EndpointOnLane> {
-        &self.endpoint
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.endpoint.load.remove(self.lane);
     }
 }

@@ -2,11 +2,11 @@
 
 use std::task::{Context, Poll, Waker};
 
-use crate::base::fault::{Fault, FaultKind, Sent, Stage};
+use crate::base::fault::FaultKind;
 use crate::base::limits::WRITE_BYTES_KEPT;
 use crate::codec::Progress;
 use crate::codec::framing::Framing;
-use crate::codec::head::ResponseHead;
+use crate::codec::head::{Method, ResponseHead};
 use crate::codec::response::{ResponseEvent, ResponseReader};
 use crate::net::reader::Reader;
 use crate::net::stream::Stream;
@@ -18,6 +18,8 @@ pub struct Upstream {
     pub(super) writer: Writer,
     pub(super) responses: ResponseReader,
     pub(super) out: Vec<u8>,
+    /// Whether any byte of the answer at hand came: from then on the request was seen.
+    pub(super) heard: bool,
 }
 
 /// What comes before the body of an answer.
@@ -29,15 +31,23 @@ pub(super) enum AnswerHead {
 }
 
 impl Upstream {
-    /// In a box: it is handed from the pool to an attempt, to the relay, and back.
+    /// In a box: it is handed from the pool to an attempt, to its answer, and back.
     pub(super) fn new(stream: Stream) -> Box<Self> {
         let Stream { reader, writer } = stream;
-        Box::new(Self { reader, writer, responses: ResponseReader::new(), out: Vec::new() })
+        Box::new(Self { reader, writer, responses: ResponseReader::new(), out: Vec::new(), heard: false })
     }
 
     /// Ready when an idle connection is no longer good: closed, failed, or sending what nobody asked for.
     pub fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.reader.poll_fill(cx).map(|_| ())
+    }
+
+    /// A request with this method goes out next; its head is written into the empty buffer.
+    pub(super) fn expect(&mut self, asked: Method) -> &mut Vec<u8> {
+        self.responses.expect(asked);
+        self.heard = false;
+        self.out.clear();
+        &mut self.out
     }
 
     /// An exchange ended: large buffers are let go before the connection lies idle. False if it cannot serve another,
@@ -63,35 +73,30 @@ impl Upstream {
             self.out = Vec::new();
         }
     }
-}
 
-/// The next head of the answer, reading on as long as it is incomplete.
-pub(super) fn poll_head(
-    reader: &mut Reader,
-    responses: &mut ResponseReader,
-    sent: Sent,
-    cx: &mut Context<'_>,
-) -> Poll<Result<AnswerHead, Fault>> {
-    let fault = |kind| Poll::Ready(Err(Fault::upstream(Stage::Wait, kind, sent)));
-    loop {
-        if !reader.unread().is_empty() {
-            match responses.next(reader.unread()) {
-                Ok(Progress::Ready(ResponseEvent::Interim(head))) => {
-                    return Poll::Ready(Ok(AnswerHead::Interim(head)));
+    /// The next head of the answer, reading on as long as it is incomplete.
+    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<AnswerHead, FaultKind>> {
+        loop {
+            if !self.reader.unread().is_empty() {
+                self.heard = true;
+                match self.responses.next(self.reader.unread()) {
+                    Ok(Progress::Ready(ResponseEvent::Interim(head))) => {
+                        return Poll::Ready(Ok(AnswerHead::Interim(head)));
+                    }
+                    Ok(Progress::Ready(ResponseEvent::Head(head, framing))) => {
+                        return Poll::Ready(Ok(AnswerHead::Final(head, framing)));
+                    }
+                    Ok(Progress::Ready(ResponseEvent::Data(_) | ResponseEvent::End)) | Err(_) => {
+                        return Poll::Ready(Err(FaultKind::Invalid));
+                    }
+                    Ok(Progress::NeedMore) => {}
                 }
-                Ok(Progress::Ready(ResponseEvent::Head(head, framing))) => {
-                    return Poll::Ready(Ok(AnswerHead::Final(head, framing)));
-                }
-                Ok(Progress::Ready(ResponseEvent::Data(_) | ResponseEvent::End)) | Err(_) => {
-                    return fault(FaultKind::Invalid);
-                }
-                Ok(Progress::NeedMore) => {}
             }
-        }
-        match reader.poll_fill(cx) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Ok(0) | Err(_)) => return fault(FaultKind::Reset),
-            Poll::Ready(Ok(_)) => {}
+            match self.reader.poll_fill(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(FaultKind::Reset)),
+                Poll::Ready(Ok(_)) => {}
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use corelane::base::limits::HEAD_BYTES_MAX;
 use corelane::codec::Progress;
 use corelane::codec::encode::{
-    Connection, DownstreamHead, Signature, UpstreamHead, write_interim, write_request, write_response,
+    Connection, DownstreamHead, Said, Signature, UpstreamHead, write_answer, write_interim, write_request,
 };
 use corelane::codec::error::CodecError;
 use corelane::codec::field::FieldName;
@@ -172,9 +172,9 @@ pub fn written_answer(head: &ResponseHead, framing: Framing) -> ResponseHead {
         framing,
         connection: Connection::Implied,
         date: None,
-        signature: Signature { request_id: b"id", timing: None },
+        signature: Some(Signature { request_id: b"id", timing: None }),
     };
-    write_response(&mut out, head, &said);
+    write_answer(&mut out, Said::Relayed(head), &said);
     split_response(out.into(), FieldTable::default()).expect("what we write is well-formed")
 }
 

@@ -294,3 +294,21 @@ respond = {{ status = 418 }}
     assert!(ask("GET /only HTTP/1.1\r\nhost: x\r\n\r\n").starts_with("HTTP/1.1 204"));
     assert!(ask("GET / HTTP/1.1\r\nhost: an.other:80\r\n\r\n").starts_with("HTTP/1.1 418"));
 }
+
+#[test]
+fn an_answer_on_a_new_connection_leaves_at_once() {
+    // A new socket's readiness is not known on epoll before the loop has waited for it: the first write has to be woken
+    // for that, or it lies there until the connection's next tick.
+    let gateway = Gateway::start("[[route]]\nrespond = { body = \"pong\" }\n");
+    let mut times: Vec<_> = (0..21)
+        .map(|_| {
+            let mut client = gateway.connect();
+            let begun = std::time::Instant::now();
+            client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+            assert!(client.read_message().ends_with("pong"));
+            begun.elapsed()
+        })
+        .collect();
+    times.sort();
+    assert!(times[10] < std::time::Duration::from_millis(40), "{times:?}");
+}

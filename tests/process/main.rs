@@ -1,9 +1,12 @@
 //! The real program between scripted raw-byte peers, one file per story; the driver comes from CORELANE_TEST_IO.
 
 mod admin;
+mod both_ways;
 #[path = "../support/cases.rs"]
 #[allow(dead_code, reason = "the codec's readers look at columns that nobody sees outside")]
 mod cases;
+mod clocks;
+mod closing;
 mod crowd;
 mod explaining;
 mod forwarding;

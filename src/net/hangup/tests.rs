@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use super::Hangups;
+use super::{Hangups, Sign};
 use crate::base::limits::HANGUP_BURST_MAX;
 use crate::net::reader::Reader;
 use crate::net::tests::{Kind, Peer, bytes, everywhere, pair};
@@ -21,11 +21,11 @@ fn running() -> Rc<Hangups> {
 }
 
 async fn hung_up(reader: &mut Reader, hangups: &Rc<Hangups>) {
-    poll_fn(|cx| reader.poll_hung_up(hangups, cx)).await;
+    poll_fn(|cx| reader.poll_hung_up(hangups, Sign::Close, cx)).await;
 }
 
 async fn is_told(reader: &mut Reader, hangups: &Rc<Hangups>) -> bool {
-    poll_fn(|cx| Poll::Ready(reader.poll_hung_up(hangups, cx).is_ready())).await
+    poll_fn(|cx| Poll::Ready(reader.poll_hung_up(hangups, Sign::Close, cx).is_ready())).await
 }
 
 /// Hangs up in one of the ways there are, and gives back what must stay open for it.

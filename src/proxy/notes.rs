@@ -2,24 +2,29 @@
 
 use std::time::{Duration, Instant};
 
-use super::downstream::Arrival;
-use crate::base::fault::Fault;
+use crate::base::fault::{Fault, Stage};
 use crate::base::ids::{EndpointId, RouteId};
 use crate::base::summary::{Ended, Summary};
 use crate::base::time::micros;
 use crate::codec::encode::Timing;
 
+/// When a request head was read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Arrival {
+    /// Its first byte.
+    pub(super) began: Instant,
+    /// Its last one.
+    pub(super) complete: Instant,
+}
+
 /// Notes of one exchange.
 #[derive(Debug)]
-pub(super) struct Tally {
+pub(super) struct Notes {
     /// When the request head was read.
     pub(super) arrival: Arrival,
-    pub(super) route: Option<RouteId>,
     pub(super) endpoint: Option<EndpointId>,
-    pub(super) upstream_fault: bool,
     /// Status sent downstream; zero while none was.
     pub(super) status: u16,
-    pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
     pub(super) tokens: u64,
     /// Time spent waiting for the upstream, and for the client.
@@ -32,6 +37,13 @@ pub(super) struct Tally {
     pub(super) phases: Phases,
     /// When the head of the answer was read.
     pub(super) answered: Option<Instant>,
+    /// How far it is.
+    pub(super) stage: Stage,
+    /// What was sent of the answer would look whole if the connection were closed now (RFC 9112 §8).
+    pub(super) looks_whole: bool,
+    pub(super) ended: Ended,
+    /// When it was over, if its last step looked at the clock.
+    pub(super) over: Option<Instant>,
     /// What went wrong, and the code of an answer of our own.
     pub(super) fault: Option<Fault>,
     pub(super) code: Option<&'static str>,
@@ -46,15 +58,12 @@ pub(super) struct Phases {
     pub(super) wait: Duration,
 }
 
-impl Tally {
+impl Notes {
     pub(super) fn new(arrival: Arrival) -> Self {
         Self {
             arrival,
-            route: None,
             endpoint: None,
-            upstream_fault: false,
             status: 0,
-            bytes_in: 0,
             bytes_out: 0,
             tokens: 0,
             waited: Duration::ZERO,
@@ -64,37 +73,50 @@ impl Tally {
             reused: false,
             phases: Phases::default(),
             answered: None,
+            stage: Stage::Route,
+            looks_whole: false,
+            ended: Ended::Well,
+            over: None,
             fault: None,
             code: None,
         }
     }
 
-    /// Where the time went until `now`, when the head of the answer leaves. There is no queue to wait in.
-    pub(super) fn timing(&self, now: Instant) -> Timing {
-        Timing { queue: Duration::ZERO, gateway: self.own(now), upstream: self.waited }
+    /// Where the time went until `now`, when the head of the answer leaves; the client kept us waiting `for_body` for its
+    /// body. There is no queue to wait in.
+    pub(super) fn timing(&self, for_body: Duration, now: Instant) -> Timing {
+        Timing { queue: Duration::ZERO, gateway: self.own(for_body, now), upstream: self.waited }
     }
 
     /// The gateway's own share of the time until `now`.
-    fn own(&self, now: Instant) -> Duration {
+    fn own(&self, for_body: Duration, now: Instant) -> Duration {
         let total = now.saturating_duration_since(self.arrival.began);
-        total.saturating_sub(self.waited + self.waited_client)
+        total.saturating_sub(self.waited + self.waited_client + for_body)
     }
 
-    pub(super) fn summary(&self, ended: Ended, now: Instant) -> Summary {
+    pub(super) fn summary(&self, route: Option<RouteId>, body: BodyNotes, now: Instant) -> Summary {
         let total_us = micros(self.arrival.began, now);
         Summary {
-            route: self.route,
+            route,
             endpoint: self.endpoint,
-            ended,
-            upstream_fault: self.upstream_fault,
+            ended: self.ended,
             // Whatever had been sent: a client that left is counted as that, apart from failures.
-            status: if ended == Ended::ClientLeft || self.status == 0 { 499 } else { self.status },
+            status: if self.ended == Ended::ClientLeft || self.status == 0 { 499 } else { self.status },
             total_us,
-            overhead_us: u64::try_from(self.own(now).as_micros()).unwrap_or(u64::MAX),
+            overhead_us: u64::try_from(self.own(body.waited, now).as_micros()).unwrap_or(u64::MAX),
             ttft_us: self.first_token.map(|at| micros(self.arrival.complete, at)),
-            bytes_in: self.bytes_in,
+            bytes_in: body.received,
             bytes_out: self.bytes_out,
             tokens: self.tokens,
         }
     }
+}
+
+/// What is known of the body of a request at its end.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BodyNotes {
+    /// Bytes from the client.
+    pub(super) received: u64,
+    /// How long the client kept us waiting.
+    pub(super) waited: Duration,
 }

@@ -1,4 +1,0 @@
-//! What routes do: forward to a cluster, or answer by themselves.
-
-pub(super) mod forward;
-pub(super) mod respond;

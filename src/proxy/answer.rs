@@ -1,0 +1,67 @@
+//! A request becomes an answer: its route is found, and what that does is done. Never fails: a refusal is an answer.
+//!
+//! Filters belong between the two steps: those that ask for the head before any body byte is awaited, the others once
+//! the body is held.
+
+use std::rc::Rc;
+
+use super::call;
+use super::hold;
+use super::inquiry::{Asked, Inquiry};
+use super::reply;
+use super::request::{Call, Request};
+use super::source::Answer;
+use super::state::LaneState;
+use crate::base::ids::RouteId;
+use crate::codec::reply::ErrorReply;
+use crate::plan::Action;
+
+/// Answers `request`.
+pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &LaneState) -> Answer {
+    match find_route(request, call, lane).await {
+        Ok(route) => {
+            request.route = Some(route);
+            request.plan.recorder.borrow_mut().routes[route].started += 1;
+            call.body.max = request.route().1.body_max;
+        }
+        Err(refusal) => return refuse(refusal, request, call),
+    }
+    if request.head.forwards_left() == Some(0) {
+        return Answer::Own(reply::last_stop());
+    }
+    let plan = Rc::clone(&request.plan);
+    let (id, _) = request.route();
+    match &plan.plan.routes[id].action {
+        Action::Respond(_) => Answer::OfRoute,
+        Action::Forward(targets) => match call::run(request, call, lane, targets).await {
+            Ok(answer) => Answer::Relayed(answer),
+            Err((fault, body)) => {
+                call.notes.fault = Some(fault);
+                let refusal = match body {
+                    Some(broken) => hold::of_body(broken, fault.sent),
+                    None => reply::of_fault(&fault),
+                };
+                refuse(refusal, request, call)
+            }
+        },
+    }
+}
+
+/// The route: what the head alone decides, or head and body together.
+async fn find_route(request: &Request, call: &mut Call<'_>, lane: &LaneState) -> Result<RouteId, ErrorReply> {
+    let plan = &request.plan.plan;
+    match Inquiry::new(plan, &request.head) {
+        (_, Asked::Decided(route)) => Ok(route),
+        (_, Asked::Refused(refusal)) => Err(refusal),
+        (inquiry, Asked::NeedsMore) => {
+            let decided = hold::ask(inquiry, request.head.framing(), &plan.budget, call, lane).await;
+            call.notes.phases.hold = call.notes.arrival.complete.elapsed();
+            decided
+        }
+    }
+}
+
+fn refuse(refusal: ErrorReply, request: &Request, call: &mut Call<'_>) -> Answer {
+    call.notes.code = Some(refusal.code);
+    Answer::Own(refusal.into_reply(request.id.as_str()))
+}

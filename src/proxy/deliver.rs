@@ -1,0 +1,392 @@
+//! The one way out: framing, keep-alive, and the answer's head and body to the client, as they come and as it takes
+//! them. What could not be finished ends visibly broken.
+
+use std::cell::RefCell;
+use std::future::{pending, poll_fn};
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::intake::Rest;
+use super::mouth::Mouth;
+use super::request::{Call, Request};
+use super::source::{Answer, Cut, Relayed};
+use super::state::LaneState;
+use super::watch::Watch;
+use crate::base::fault::{Fault, FaultKind, Sent, Side, Stage};
+use crate::base::limits::{RELAY_BYTES, RELAY_BYTES_LARGE, WRITE_STALL};
+use crate::base::summary::Ended;
+use crate::base::time::earlier;
+use crate::cluster::Outcome;
+use crate::codec::chunked::{write_chunk, write_last_chunk};
+use crate::codec::encode::{Connection, DownstreamHead, OwnHead, Said, Signature, write_answer, write_reply};
+use crate::codec::framing::Framing;
+use crate::codec::head::{Method, Reuse, Version};
+use crate::codec::reply::LocalReply;
+use crate::plan::Action;
+
+/// What becomes of a client's connection after an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The next exchange.
+    KeepAlive,
+    /// Close.
+    Close,
+    /// Close once the client has seen the answer: bytes of it may still be on their way, and closing on them would
+    /// reset the connection and destroy the answer (RFC 9112 §9.6).
+    Linger,
+    /// Close so that it looks broken.
+    Reset,
+}
+
+/// Delivers `answer` to its end.
+pub(super) async fn run(
+    answer: Answer,
+    request: &Request,
+    call: &mut Call<'_>,
+    mouth: &RefCell<Mouth>,
+    lane: &LaneState,
+) -> End {
+    match answer {
+        Answer::Own(reply) => own(&reply, request, call, mouth, lane).await,
+        Answer::OfRoute => match &request.route().1.action {
+            Action::Respond(reply) => own(reply, request, call, mouth, lane).await,
+            Action::Forward(_) => unreachable!("a route that forwards says nothing itself"),
+        },
+        Answer::Relayed(answer) => {
+            if !answer.upload.is_over() {
+                call.body.be_answered(request.plan.plan.limits.idle_timeout);
+            }
+            let mut delivery = Delivery::new(answer, request, call, mouth);
+            let connection = delivery.head(lane);
+            let delivered = delivery.body().await;
+            delivery.finish(delivered, connection, lane)
+        }
+    }
+}
+
+/// An answer of our own. The connection lives on if the request was read to its end without waiting for more of it.
+async fn own(
+    reply: &LocalReply,
+    request: &Request,
+    call: &mut Call<'_>,
+    mouth: &RefCell<Mouth>,
+    lane: &LaneState,
+) -> End {
+    let rest = call.body.skip();
+    let ends = rest == Rest::Outstanding || request.head.method() == Method::Connect;
+    let connection = connection(request, call, ends, lane);
+    let own = OwnHead { connection, date: &lane.date.get(), signature: Some(signature(request, call)) };
+    let length = write_reply(&mut mouth.borrow_mut().out, reply, request.head.method(), own);
+    call.notes.status = reply.status;
+    call.notes.bytes_out += length;
+    call.notes.ended = if reply.status < 500 { Ended::Well } else { Ended::Badly };
+    call.notes.stage = Stage::Relay;
+    poll_fn(|cx| mouth.borrow_mut().poll_send(cx)).await;
+    end(connection, rest, request)
+}
+
+/// Whether the client's connection lives on behind the answer, and whether that must be said.
+fn connection(request: &Request, call: &Call<'_>, ends: bool, lane: &LaneState) -> Connection {
+    let head = request.head.head();
+    let ends = ends || call.body.is_last() || lane.draining.get();
+    match (ends, head.reuse(), head.version()) {
+        (true, _, _) | (false, Reuse::Close, _) => Connection::Close,
+        (false, Reuse::KeepAlive, Version::Http10) => Connection::KeepAlive,
+        (false, Reuse::KeepAlive, Version::Http11) => Connection::Implied,
+    }
+}
+
+/// What becomes of a connection whose answer was delivered whole.
+fn end(connection: Connection, rest: Rest, request: &Request) -> End {
+    match (rest, connection.reuse(), request.head.head().reuse()) {
+        (Rest::Read, Reuse::KeepAlive, _) => End::KeepAlive,
+        // A client that meant to close sends nothing more.
+        (Rest::Read, Reuse::Close, Reuse::Close) => End::Close,
+        (Rest::Outstanding, _, _) | (Rest::Read, Reuse::Close, Reuse::KeepAlive) => End::Linger,
+    }
+}
+
+/// What an answer says of its exchange; its head is about to leave.
+fn signature<'r>(request: &'r Request, call: &Call<'_>) -> Signature<'r> {
+    let says_time = request.plan.plan.observe.server_timing;
+    Signature {
+        request_id: request.id.as_bytes(),
+        timing: says_time.then(|| call.notes.timing(call.body.waited, Instant::now())),
+    }
+}
+
+struct Delivery<'d, 'c> {
+    answer: Relayed,
+    request: &'d Request,
+    call: &'d mut Call<'c>,
+    mouth: &'d RefCell<Mouth>,
+    /// How the body is delimited towards the client.
+    framing: Framing,
+    watch: Watch,
+    /// A piece that was waited for.
+    next: Option<Bytes>,
+    /// When the bytes at hand arrived.
+    turn: Instant,
+}
+
+/// What one look at the endpoint's bytes gave.
+enum Gathered {
+    /// All that has arrived is in the client's buffer, or one step of it.
+    Some,
+    /// A large piece that is written as it is, behind the client's buffer.
+    Piece(Bytes),
+    /// The body is complete.
+    End,
+    /// It broke off behind what is in the buffer.
+    Cut(Cut),
+}
+
+impl<'d, 'c> Delivery<'d, 'c> {
+    fn new(answer: Relayed, request: &'d Request, call: &'d mut Call<'c>, mouth: &'d RefCell<Mouth>) -> Self {
+        let http10 = request.head.head().version() == Version::Http10;
+        let framing = match answer.framing {
+            Framing::Empty => Framing::Empty,
+            Framing::Length(length) => Framing::Length(length),
+            Framing::Chunked | Framing::UntilClose if http10 => Framing::UntilClose,
+            Framing::Chunked | Framing::UntilClose => Framing::Chunked,
+        };
+        let watch = Watch::new(&answer.head, answer.framing);
+        let turn = call.notes.answered.unwrap_or_else(Instant::now);
+        Self { answer, request, call, mouth, framing, watch, next: None, turn }
+    }
+
+    /// Writes the head into the client's buffer.
+    fn head(&mut self, lane: &LaneState) -> Connection {
+        let status = self.answer.head.status();
+        // An endpoint that refuses a request before it has all of it will mostly not take the rest.
+        let is_refusal = status >= 400 && !self.answer.upload.is_over();
+        let ends = (is_refusal && self.call.body.rest() == Rest::Outstanding)
+            || (self.answer.upload.is_refused() && self.call.body.rest() == Rest::Outstanding)
+            || self.framing == Framing::UntilClose;
+        let connection = connection(self.request, self.call, ends, lane);
+        let date = lane.date.get();
+        let said = DownstreamHead {
+            framing: self.framing,
+            connection,
+            date: (!self.answer.head.is_dated()).then_some(&date[..]),
+            signature: Some(signature(self.request, self.call)),
+        };
+        write_answer(&mut self.mouth.borrow_mut().out, Said::Relayed(&self.answer.head), &said);
+        let notes = &mut self.call.notes;
+        notes.status = status;
+        notes.stage = Stage::Relay;
+        notes.looks_whole = self.framing == Framing::UntilClose;
+        connection
+    }
+
+    async fn body(&mut self) -> Result<(), Cut> {
+        loop {
+            // A client that has not taken the last piece holds up the next: so it holds up the endpoint too.
+            self.mouthful(Mouth::poll_written).await?;
+            let gathered = poll_fn(|cx| Poll::Ready(self.gather(cx))).await;
+            // One write for whatever one read brought: the head too, if it was not sent yet.
+            self.mouthful(Mouth::poll_send).await?;
+            match gathered {
+                Gathered::Some => {
+                    let handed_over = self.handed_over();
+                    self.next = self.wait(handed_over).await?;
+                    if self.next.is_none() {
+                        self.write_end();
+                        self.mouthful(Mouth::poll_send).await?;
+                        break;
+                    }
+                }
+                Gathered::Piece(piece) => {
+                    let mut piece = Some(piece);
+                    self.mouthful(|mouth, cx| {
+                        ready!(mouth.poll_written(cx));
+                        if let Some(piece) = piece.take() {
+                            mouth.start(piece, cx);
+                        }
+                        Poll::Ready(())
+                    })
+                    .await?;
+                }
+                Gathered::End => {
+                    if self.watch.has_fresh() {
+                        self.handed_over();
+                    }
+                    break;
+                }
+                Gathered::Cut(cut) => return Err(cut),
+            }
+        }
+        self.finish_upload().await;
+        Ok(())
+    }
+
+    /// Moves what has arrived into the client's buffer, framed for the client.
+    fn gather(&mut self, cx: &mut Context<'_>) -> Gathered {
+        let out = &mut self.mouth.borrow_mut().out;
+        loop {
+            let piece = match self.next.take() {
+                Some(piece) => piece,
+                None if out.len() >= RELAY_BYTES_LARGE => return Gathered::Some,
+                None => match self.answer.poll_piece(&mut self.call.body, cx) {
+                    Poll::Pending => return Gathered::Some,
+                    Poll::Ready(Err(cut)) => return Gathered::Cut(cut),
+                    Poll::Ready(Ok(Some(piece))) => piece,
+                    Poll::Ready(Ok(None)) => {
+                        if self.framing == Framing::Chunked {
+                            write_last_chunk(out);
+                        }
+                        return Gathered::End;
+                    }
+                },
+            };
+            self.call.notes.bytes_out += piece.len() as u64;
+            self.watch.feed(&piece);
+            match self.framing {
+                Framing::Chunked => write_chunk(out, &piece),
+                // Copying a small piece is cheaper than a second write; a large one goes as it is.
+                _ if piece.len() > RELAY_BYTES => return Gathered::Piece(piece),
+                Framing::Length(_) | Framing::UntilClose | Framing::Empty => out.extend_from_slice(&piece),
+            }
+        }
+    }
+
+    fn write_end(&mut self) {
+        if self.framing == Framing::Chunked {
+            write_last_chunk(&mut self.mouth.borrow_mut().out);
+        }
+    }
+
+    /// Waits for the client to take what it is given; the request goes on beside. The cluster's clocks do not run, but
+    /// for the one of the whole exchange, and if that ends it is the client's doing.
+    async fn mouthful(
+        &mut self,
+        mut poll: impl FnMut(&mut Mouth, &mut Context<'_>) -> Poll<()>,
+    ) -> Result<(), Cut> {
+        let Self { answer, call, mouth, .. } = self;
+        let (clock, total) = (call.clock, call.deadline);
+        let taken = clock.within(total, |cx| match answer.poll_upload(&mut call.body, cx) {
+            Ok(()) => poll(&mut mouth.borrow_mut(), cx).map(Ok),
+            Err(cut) => Poll::Ready(Err(cut)),
+        });
+        match taken.await {
+            Some(taken) => taken,
+            None => {
+                self.mouth.borrow_mut().give_up();
+                pending().await
+            }
+        }
+    }
+
+    /// Waits for the endpoint's next piece, none at the end, beside the clocks.
+    async fn wait(&mut self, since: Instant) -> Result<Option<Bytes>, Cut> {
+        let Self { answer, call, .. } = self;
+        let came = poll_fn(|cx| {
+            loop {
+                if let Poll::Ready(piece) = answer.poll_piece(&mut call.body, cx) {
+                    return Poll::Ready(piece);
+                }
+                let due = earlier(answer.due(since), call.deadline);
+                ready!(call.clock.poll_due(due, cx));
+                if answer.is_late(since, call.deadline, Instant::now()) {
+                    return Poll::Ready(Err(Cut::Upstream(FaultKind::Timeout)));
+                }
+            }
+        })
+        .await;
+        self.turn = Instant::now();
+        self.call.notes.waited += self.turn - since;
+        came
+    }
+
+    /// The answer was delivered before all of the request was: that goes on until the endpoint has it, takes no more,
+    /// or closes. A refusal ends it.
+    async fn finish_upload(&mut self) {
+        let Self { answer, call, .. } = self;
+        if answer.head.status() >= 400 {
+            answer.upload.give_up();
+        }
+        let since = Instant::now();
+        poll_fn(|cx| {
+            loop {
+                if answer.poll_upload(&mut call.body, cx).is_err() || answer.upload.is_over() {
+                    return Poll::Ready(());
+                }
+                if answer.poll_over(cx).is_ready() {
+                    return Poll::Ready(());
+                }
+                let due = earlier(answer.due(since), call.deadline);
+                ready!(call.clock.poll_due(due, cx));
+                if answer.is_late(since, call.deadline, Instant::now()) {
+                    return Poll::Ready(());
+                }
+            }
+        })
+        .await;
+        answer.upload.give_up();
+    }
+
+    /// The bytes were handed to the kernel: notes TTFT and ITL of the events among them, and tells the time.
+    fn handed_over(&mut self) -> Instant {
+        let now = Instant::now();
+        let notes = &mut self.call.notes;
+        if now - self.turn > WRITE_STALL {
+            notes.waited_client += now - self.turn;
+        }
+        if let Some(events) = self.watch.take(now) {
+            notes.first_token.get_or_insert(now);
+            notes.tokens += events.tokens;
+            if let (Some(route), Some(endpoint), true) = (self.request.route, notes.endpoint, events.gaps > 0)
+            {
+                let gap = events.gap_us;
+                self.request.plan.recorder.borrow_mut().record_gap(route, endpoint, gap, events.gaps);
+            }
+        }
+        now
+    }
+
+    fn finish(self, delivered: Result<(), Cut>, connection: Connection, lane: &LaneState) -> End {
+        let Self { answer, request, call, framing, .. } = self;
+        let Relayed { mut upstream, head, ticket, endpoint, upload, .. } = answer;
+        let status = head.status();
+        let notes = &mut call.notes;
+        let now = Instant::now();
+        notes.over = Some(now);
+        let (outcome, ended) = match delivered {
+            Ok(()) => (Outcome::Served(status), if status < 500 { Ended::Well } else { Ended::Badly }),
+            Err(Cut::Upstream(kind)) => {
+                let fault = Fault::upstream(Stage::Relay, kind, Sent::Wholly);
+                notes.fault = Some(fault);
+                (Outcome::Failed(fault), Ended::Badly)
+            }
+            Err(Cut::Body(_)) => {
+                let kind = FaultKind::BadMessage;
+                let fault = Fault { side: Side::Downstream, stage: Stage::Relay, kind, sent: Sent::Partly };
+                notes.fault = Some(fault);
+                (Outcome::Cancelled, Ended::ClientLeft)
+            }
+        };
+        notes.ended = ended;
+        if ended == Ended::Badly
+            && let Some(id) = notes.endpoint
+        {
+            request.plan.recorder.borrow_mut().endpoints[id].faults += 1;
+        }
+        ticket.settle(outcome, now);
+        if delivered.is_ok()
+            && upload.rest() == Rest::Read
+            && upstream.responses.reuse() == Reuse::KeepAlive
+            && upstream.reader.unread().is_empty()
+        {
+            upstream.responses.recycle(head);
+            lane.give_back(&endpoint, upstream, now);
+        }
+        match delivered {
+            Ok(()) => end(connection, call.body.skip(), request),
+            // Without a length or a last chunk only a reset tells a cut answer from a whole one.
+            Err(_) if framing == Framing::UntilClose => End::Reset,
+            Err(_) => End::Close,
+        }
+    }
+}

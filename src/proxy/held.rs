@@ -1,0 +1,113 @@
+//! Bytes of a body that are held, in pieces of our own, with the room they take.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::base::limits::HELD_PIECE_BYTES;
+use crate::board::buffered::Reservation;
+
+/// What is held of a body, from its first byte on; its room is given back with it.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    pieces: Vec<Bytes>,
+    open: BytesMut,
+    length: u64,
+    /// The piece that is handed out next; none while bytes are taken from where they come.
+    next: Option<usize>,
+    room: Option<Reservation>,
+}
+
+impl Held {
+    /// Nothing yet, in a reserved room.
+    pub(super) fn within(room: Reservation) -> Self {
+        Self { room: Some(room), ..Self::default() }
+    }
+
+    /// A whole body that is in memory anyway.
+    pub(super) fn of(body: Bytes) -> Self {
+        let length = body.len() as u64;
+        let pieces = if body.is_empty() { Vec::new() } else { vec![body] };
+        Self { pieces, length, next: Some(0), ..Self::default() }
+    }
+
+    /// From the first byte again.
+    pub(super) fn rewind(&mut self) {
+        self.close_piece();
+        self.next = Some(0);
+    }
+
+    /// The next piece that is held, none behind the last.
+    pub(super) fn next(&mut self) -> Option<Bytes> {
+        let at = self.next?;
+        let piece = self.pieces.get(at).cloned();
+        self.next = piece.is_some().then_some(at + 1);
+        piece
+    }
+
+    /// Copies into pieces of our own: what arrived may be a few bytes of a large read buffer each. False where there is
+    /// no room.
+    pub(super) fn push(&mut self, mut data: &[u8]) -> bool {
+        let length = self.length + data.len() as u64;
+        if let Some(room) = &mut self.room
+            && length > room.bytes()
+            && !room.grow(length.max(2 * room.bytes()))
+        {
+            return false;
+        }
+        self.length = length;
+        while !data.is_empty() {
+            if self.open.capacity() == 0 {
+                self.open.reserve(data.len().clamp(1024, HELD_PIECE_BYTES));
+            }
+            let (fits, rest) = data.split_at(data.len().min(self.open.capacity() - self.open.len()));
+            self.open.extend_from_slice(fits);
+            data = rest;
+            if self.open.len() == self.open.capacity() {
+                self.close_piece();
+            }
+        }
+        true
+    }
+
+    fn close_piece(&mut self) {
+        if !self.open.is_empty() {
+            self.pieces.push(std::mem::take(&mut self.open).freeze());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::board::buffered::{Budget, Granted};
+
+    fn all(held: &mut Held) -> Vec<u8> {
+        std::iter::from_fn(|| held.next()).flatten().collect()
+    }
+
+    #[test]
+    fn what_is_held_comes_back_whole_each_time_from_the_start() {
+        let budget = Arc::new(Budget::new(1 << 20));
+        let mut held = Held::within(budget.reserve(10, &Granted::new(|| {})).unwrap());
+        let body: Vec<u8> = (0..200_000u32).map(|number| number as u8).collect();
+        assert!(body.chunks(777).all(|piece| held.push(piece)));
+        assert_eq!(held.next(), None, "nothing is handed out while it comes");
+        for _ in 0..2 {
+            held.rewind();
+            assert!(held.next().is_some());
+            held.rewind();
+            assert_eq!(all(&mut held), body);
+        }
+        assert!(budget.used() >= body.len() as u64);
+        assert!(!held.push(&vec![0; 1 << 20]), "there is no room for so much");
+        drop(held);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn bytes_in_memory_are_handed_out_at_once() {
+        assert_eq!(all(&mut Held::of(Bytes::from_static(b"body"))), b"body");
+        assert_eq!(all(&mut Held::of(Bytes::new())), b"");
+    }
+}

@@ -1,0 +1,241 @@
+//! The body of a request, from wherever it comes (the client, what is held of it, memory, nowhere), and the only thing
+//! that pumps it: its size and its pace are judged here.
+
+use std::cell::RefCell;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::ear::Ear;
+use super::held::Held;
+use super::pace::Pace;
+use crate::base::time::deadline;
+use crate::codec::Progress;
+use crate::codec::error::CodecError;
+use crate::codec::request::RequestEvent;
+
+/// Why a body ended before its end. That its client left is no such reason: then nobody is left to ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BodyFault {
+    /// The client sent it too slowly.
+    TooSlow,
+    /// It is longer than allowed.
+    TooLarge,
+    /// The client's bytes break HTTP/1.1.
+    Broken(CodecError),
+}
+
+/// Whether all of a body was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rest {
+    Read,
+    Outstanding,
+}
+
+/// What the client may do while its body is waited for.
+#[derive(Debug, Clone, Copy)]
+enum Patience {
+    /// It was not yet told to go on: then it may keep silent.
+    Unasked,
+    /// It must keep up an average.
+    Rate(u64),
+    /// It must not pause for longer.
+    Pause(Option<Duration>),
+}
+
+pub(super) struct Intake<'c> {
+    /// What is held of it, and handed out first.
+    held: Option<Held>,
+    /// Where the rest comes from.
+    client: Option<&'c RefCell<Ear>>,
+    /// Longest body.
+    pub(super) max: u64,
+    rate: u64,
+    patience: Patience,
+    pace: Pace,
+    /// Bytes from the client so far.
+    pub(super) received: u64,
+    waiting_since: Option<Instant>,
+    /// How long the client kept us waiting.
+    pub(super) waited: Duration,
+}
+
+/// What a client must send its body at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Manners {
+    /// Slowest average, in bytes a second; zero for any.
+    pub(super) rate: u64,
+    /// It waits to be told before it sends (RFC 9110 §10.1.1).
+    pub(super) expects: bool,
+}
+
+impl<'c> Intake<'c> {
+    /// A body that comes from a client.
+    pub(super) fn of_client(ear: &'c RefCell<Ear>, manners: Manners) -> Self {
+        let mut intake = Self::of_bytes(Bytes::new());
+        intake.client = Some(ear);
+        intake.rate = manners.rate;
+        intake.patience = if manners.expects { Patience::Unasked } else { Patience::Rate(manners.rate) };
+        intake
+    }
+
+    /// A body in memory, or none.
+    pub(super) fn of_bytes(body: Bytes) -> Self {
+        Self {
+            held: (!body.is_empty()).then(|| Held::of(body)),
+            client: None,
+            max: u64::MAX,
+            rate: 0,
+            patience: Patience::Rate(0),
+            pace: Pace::default(),
+            received: 0,
+            waiting_since: None,
+            waited: Duration::ZERO,
+        }
+    }
+
+    /// The next piece, none at the end.
+    pub(super) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyFault>> {
+        if let Some(piece) = self.held.as_mut().and_then(Held::next) {
+            return Poll::Ready(Ok(Some(piece)));
+        }
+        let Some(ear) = self.client else { return Poll::Ready(Ok(None)) };
+        let mut ear = ear.borrow_mut();
+        loop {
+            // A request that is complete stays so: pipelined bytes of the next one are left where they are.
+            if ear.requests.is_between() {
+                return Poll::Ready(Ok(None));
+            }
+            let Ear { reader, requests, left, .. } = &mut *ear;
+            let came = match requests.next(reader.unread()) {
+                Ok(Progress::Ready(RequestEvent::Data(data))) => {
+                    self.received += data.len() as u64;
+                    if self.received > self.max { Err(BodyFault::TooLarge) } else { Ok(Some(data)) }
+                }
+                Ok(Progress::Ready(RequestEvent::End)) => Ok(None),
+                Ok(Progress::Ready(RequestEvent::Head(_))) => {
+                    unreachable!("a reader yields no second head before the end of the first request")
+                }
+                Err(broken) => Err(BodyFault::Broken(broken)),
+                Ok(Progress::NeedMore) => match reader.poll_fill(cx) {
+                    Poll::Ready(Ok(1..)) => continue,
+                    Poll::Ready(Ok(0) | Err(_)) => {
+                        *left = true;
+                        return Poll::Pending;
+                    }
+                    Poll::Pending => match self.poll_too_slow(&mut ear, cx) {
+                        Poll::Ready(()) => Err(BodyFault::TooSlow),
+                        Poll::Pending => return Poll::Pending,
+                    },
+                },
+            };
+            self.stop_waiting(&ear);
+            return Poll::Ready(came);
+        }
+    }
+
+    fn poll_too_slow(&mut self, ear: &mut Ear, cx: &Context<'_>) -> Poll<()> {
+        if self.waiting_since.is_none() {
+            let now = Instant::now();
+            self.waiting_since = Some(now);
+            ear.wait_until(match self.patience {
+                Patience::Unasked if self.received == 0 => None,
+                Patience::Unasked => self.pace.deadline(self.rate, self.received, now),
+                Patience::Rate(rate) => self.pace.deadline(rate, self.received, now),
+                Patience::Pause(limit) => deadline(now, limit),
+            });
+        }
+        match ear.clock.is_ended() {
+            // The drain is over; that is not the client's doing.
+            true => Poll::Pending,
+            false => ear.clock.poll_fired(cx),
+        }
+    }
+
+    fn stop_waiting(&mut self, ear: &Ear) {
+        if let Some(since) = self.waiting_since.take() {
+            let time = since.elapsed();
+            if !matches!(self.patience, Patience::Unasked) {
+                self.pace.waited(time);
+            }
+            self.waited += time;
+            ear.wait_until(None);
+        }
+    }
+
+    fn be_patient(&mut self, patience: Patience) {
+        self.patience = patience;
+        if let (Some(ear), Some(_)) = (self.client, self.waiting_since) {
+            self.stop_waiting(&ear.borrow());
+        }
+    }
+
+    /// The client was told to go on with its body.
+    pub(super) fn go_on(&mut self) {
+        if matches!(self.patience, Patience::Unasked) {
+            self.be_patient(Patience::Rate(self.rate));
+        }
+    }
+
+    /// Its answer has begun: from here on the client may be as slow as it likes, but for a pause of `limit`.
+    pub(super) fn be_answered(&mut self, limit: Option<Duration>) {
+        self.be_patient(Patience::Pause(limit));
+    }
+
+    /// Whether the client waits to be told before it sends.
+    pub(super) fn is_unasked(&self) -> bool {
+        let sent_anyway = || self.client.is_some_and(|ear| !ear.borrow_mut().reader.unread().is_empty());
+        matches!(self.patience, Patience::Unasked) && self.received == 0 && !sent_anyway()
+    }
+
+    /// What comes from here on is held too, by whoever takes it: see [`Self::keep`].
+    pub(super) fn hold(&mut self, held: Held) {
+        self.held = Some(held);
+    }
+
+    /// Holds a piece that was taken. False where there is no room.
+    pub(super) fn keep(&mut self, piece: &[u8]) -> bool {
+        self.held.as_mut().is_none_or(|held| held.push(piece))
+    }
+
+    /// Whether what is handed out comes from memory.
+    pub(super) fn is_held(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Starts from the beginning, for another attempt.
+    pub(super) fn rewind(&mut self) {
+        if let Some(held) = &mut self.held {
+            held.rewind();
+        }
+    }
+
+    /// Whether all of it came, as far as anybody looked.
+    pub(super) fn rest(&self) -> Rest {
+        match self.client {
+            Some(ear) if !ear.borrow().requests.is_between() => Rest::Outstanding,
+            _ => Rest::Read,
+        }
+    }
+
+    /// Drops what has arrived.
+    pub(super) fn skip(&self) -> Rest {
+        let Some(ear) = self.client else { return Rest::Read };
+        let Ear { reader, requests, .. } = &mut *ear.borrow_mut();
+        while !requests.is_between() {
+            match requests.next(reader.unread()) {
+                Ok(Progress::Ready(RequestEvent::Data(_) | RequestEvent::End)) => {}
+                Ok(Progress::Ready(RequestEvent::Head(_)) | Progress::NeedMore) | Err(_) => {
+                    return Rest::Outstanding;
+                }
+            }
+        }
+        Rest::Read
+    }
+
+    /// Whether its client sends no further request.
+    pub(super) fn is_last(&self) -> bool {
+        self.client.is_some_and(|ear| ear.borrow_mut().is_at_end())
+    }
+}

@@ -1,0 +1,89 @@
+//! What is carried through the four circles: the request as it is understood, and the call that is made of it.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use super::intake::Intake;
+use super::mouth::Mouth;
+use super::notes::Notes;
+use super::state::{LanePlan, RequestId};
+use super::watchdog::Watchdog;
+use crate::base::ids::{ListenerId, RouteId};
+use crate::codec::encode::write_interim;
+use crate::codec::forwarded::Sender;
+use crate::codec::head::{RequestHead, ResponseHead, Version};
+use crate::codec::trace::TraceContext;
+use crate::plan::RoutePlan;
+
+/// A request: what is asked, by whom, under which plan. Knows nothing of a connection.
+pub(super) struct Request {
+    pub(super) head: RequestHead,
+    pub(super) id: RequestId,
+    pub(super) trace: TraceContext,
+    /// Who asks.
+    pub(super) sender: Sender,
+    /// Where it was accepted.
+    pub(super) listener: ListenerId,
+    /// The plan it started with; it never sees half of a reload.
+    pub(super) plan: Rc<LanePlan>,
+    /// Its route, once it is found.
+    pub(super) route: Option<RouteId>,
+}
+
+impl Request {
+    /// Its route, which was found before anything else is done for it.
+    pub(super) fn route(&self) -> (RouteId, &RoutePlan) {
+        let id = self.route.expect("a request is acted upon by the route that was found for it");
+        (id, &self.plan.plan.routes[id])
+    }
+}
+
+/// What a request is answered with: its body, its clocks, and what is noted on the way.
+pub(super) struct Call<'c> {
+    pub(super) body: Intake<'c>,
+    /// The cluster's clocks.
+    pub(super) clock: &'c Watchdog,
+    /// When the cluster's `total` runs out.
+    pub(super) deadline: Option<Instant>,
+    /// Where interim answers go.
+    pub(super) interim: Interim<'c>,
+    pub(super) notes: Notes,
+}
+
+/// Where interim answers go: to a client that knows them, or nowhere.
+#[derive(Clone, Copy)]
+pub(super) struct Interim<'c>(Option<&'c RefCell<Mouth>>);
+
+impl<'c> Interim<'c> {
+    /// To nobody: a call that no client waits for.
+    #[cfg(test)] // every call there is has a client yet
+    pub(super) fn dropped() -> Self {
+        Self(None)
+    }
+
+    /// To the client that speaks `version`; HTTP/1.0 knows none (RFC 9110 §15.2).
+    pub(super) fn to(mouth: &'c RefCell<Mouth>, version: Version) -> Self {
+        Self((version == Version::Http11).then_some(mouth))
+    }
+
+    /// Passes one on; what cannot leave yet is pushed by [`Self::poll_sent`].
+    pub(super) fn pass_on(&self, head: &ResponseHead) {
+        if let Some(mouth) = self.0 {
+            write_interim(&mut mouth.borrow_mut().out, head);
+        }
+    }
+
+    /// Tells the client to send its body (RFC 9110 §10.1.1).
+    pub(super) fn go_on(&self) {
+        if let Some(mouth) = self.0 {
+            mouth.borrow_mut().out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+    }
+
+    /// Ready once all that was passed on is on its way.
+    pub(super) fn poll_sent(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.map_or(Poll::Ready(()), |mouth| mouth.borrow_mut().poll_send(cx))
+    }
+}

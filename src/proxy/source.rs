@@ -1,0 +1,117 @@
+//! An answer: its head, and where its body comes from.
+
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::intake::{BodyFault, Intake};
+use super::state::EndpointOnLane;
+use super::upload::Upload;
+use super::upstream::Upstream;
+use crate::base::fault::FaultKind;
+use crate::base::time::{deadline, earlier};
+use crate::cluster::Ticket;
+use crate::codec::Progress;
+use crate::codec::framing::Framing;
+use crate::codec::head::ResponseHead;
+use crate::codec::reply::LocalReply;
+use crate::codec::response::ResponseEvent;
+use crate::plan::Timeouts;
+
+/// What a request is answered with.
+pub(super) enum Answer {
+    /// What an endpoint says, as it says it.
+    Relayed(Relayed),
+    /// What we say ourselves: a refusal, for the most part.
+    Own(LocalReply),
+    /// What the route says.
+    OfRoute,
+}
+
+/// An answer whose head was read, and whose body is still with the endpoint; the request may still be on its way.
+pub(super) struct Relayed {
+    pub(super) upstream: Box<Upstream>,
+    pub(super) head: ResponseHead,
+    pub(super) framing: Framing,
+    pub(super) ticket: Ticket,
+    pub(super) endpoint: Rc<EndpointOnLane>,
+    pub(super) upload: Upload,
+    pub(super) timeouts: Timeouts,
+}
+
+/// Why an answer ended before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// The endpoint's doing.
+    Upstream(FaultKind),
+    /// The request broke off, and with it what it is answered with.
+    Body(BodyFault),
+}
+
+impl Relayed {
+    /// The next piece of the body, none at its end; the request goes on beside.
+    pub(super) fn poll_piece(
+        &mut self,
+        body: &mut Intake<'_>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, Cut>> {
+        self.poll_upload(body, cx)?;
+        let Upstream { reader, responses, .. } = &mut *self.upstream;
+        loop {
+            match responses.next(reader.unread()) {
+                Ok(Progress::Ready(ResponseEvent::Data(data))) => return Poll::Ready(Ok(Some(data))),
+                Ok(Progress::Ready(ResponseEvent::End)) => return Poll::Ready(Ok(None)),
+                Ok(Progress::Ready(ResponseEvent::Head(..) | ResponseEvent::Interim(_))) | Err(_) => {
+                    return Poll::Ready(Err(Cut::Upstream(FaultKind::Invalid)));
+                }
+                Ok(Progress::NeedMore) => {}
+            }
+            match reader.poll_fill(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(1..)) => {}
+                // Its close ends a body that runs until close, and breaks any other.
+                Poll::Ready(Ok(0)) if responses.finish().is_ok() => return Poll::Ready(Ok(None)),
+                Poll::Ready(Ok(0) | Err(_)) => {
+                    return Poll::Ready(Err(Cut::Upstream(FaultKind::Truncated)));
+                }
+            }
+        }
+    }
+
+    /// Sends the request on, if any of it is left.
+    pub(super) fn poll_upload(&mut self, body: &mut Intake<'_>, cx: &mut Context<'_>) -> Result<(), Cut> {
+        if self.upload.is_over() {
+            return Ok(());
+        }
+        self.upload.poll(body, &mut self.upstream, cx).map_err(Cut::Body)
+    }
+
+    /// When the endpoint must have done something: its silence counts from `since` on; while the request still goes on,
+    /// only that counts which it does not take.
+    pub(super) fn due(&self, since: Instant) -> Option<Instant> {
+        match self.upload.is_over() {
+            true => deadline(since, self.timeouts.between_bytes),
+            false => self.upload.due(self.timeouts.between_bytes),
+        }
+    }
+
+    /// That time came, or `total`: whether it is over.
+    pub(super) fn is_late(&mut self, since: Instant, total: Option<Instant>, now: Instant) -> bool {
+        let due = match self.upload.is_over() {
+            true => self.due(since),
+            false if self.upload.is_stalled(self.timeouts.between_bytes, &self.upstream) => return true,
+            false => None,
+        };
+        earlier(due, total).is_some_and(|due| due <= now)
+    }
+
+    /// Ready once the endpoint closes the connection, or sends what nobody asked for.
+    pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.upstream.reader.unread().is_empty() {
+            return Poll::Ready(());
+        }
+        self.upstream.poll_over(cx)
+    }
+}

@@ -1,0 +1,92 @@
+//! One exchange of a client: attend, answer, deliver, record.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::answer;
+use super::client::Client;
+use super::deliver::{self, End};
+use super::ear::attend;
+use super::intake::{Intake, Manners};
+use super::log;
+use super::mouth::Lost;
+use super::notes::{Arrival, BodyNotes, Notes};
+use super::request::{Call, Interim, Request};
+use super::state::LaneState;
+use crate::base::fault::{Fault, FaultKind, Sent, Side};
+use crate::base::summary::Ended;
+use crate::codec::Progress;
+use crate::codec::framing::Framing;
+use crate::codec::head::RequestHead;
+use crate::codec::request::RequestEvent;
+
+/// Runs one exchange to its end and tells what becomes of the client's connection.
+pub(super) async fn run(
+    client: &mut Client,
+    lane: &Rc<LaneState>,
+    head: RequestHead,
+    arrival: Arrival,
+) -> End {
+    let Client { ear, mouth, clock, sender, listener, .. } = client;
+    if head.framing() == Framing::Empty {
+        // Its end follows its head at once; from here on the client is only listened to.
+        let ear = ear.get_mut();
+        let end = ear.requests.next(ear.reader.unread());
+        debug_assert!(matches!(end, Ok(Progress::Ready(RequestEvent::End))));
+    }
+    ear.get_mut().wait_until(None);
+    let plan = lane.plan();
+    mouth.get_mut().be_patient(plan.plan.limits.write_timeout);
+    let sender = sender.judged(&plan.plan.listeners[*listener].trusted);
+    let manners = Manners { rate: plan.plan.limits.body_rate, expects: head.expects_continue() };
+    let mut call = Call {
+        body: Intake::of_client(ear, manners),
+        clock,
+        deadline: None,
+        interim: Interim::to(mouth, head.head().version()),
+        notes: Notes::new(arrival),
+    };
+    let mut request = Request {
+        id: lane.request_id(Some(head.head()), sender.is_trusted),
+        trace: lane.trace(head.head(), sender.is_trusted),
+        head,
+        sender,
+        listener: *listener,
+        plan,
+        route: None,
+    };
+    let served = attend(ear, mouth, async {
+        let answer = answer::of(&mut request, &mut call, lane).await;
+        deliver::run(answer, &request, &mut call, mouth, lane).await
+    });
+    let end = match served.await {
+        Ok(end) => end,
+        Err(lost) => lose(lost, &mut call.notes),
+    };
+    let body = BodyNotes { received: call.body.received, waited: call.body.waited };
+    client.since = record(&request, &call.notes, body, lane);
+    client.ear.get_mut().requests.recycle(request.head);
+    end
+}
+
+/// Books an exchange that was given up, and tells how its connection ends.
+fn lose(lost: Lost, notes: &mut Notes) -> End {
+    let (side, kind, ended) = match lost {
+        Lost::Left => (Side::Downstream, FaultKind::ClientLeft, Ended::ClientLeft),
+        Lost::Slow => (Side::Downstream, FaultKind::ClientSlow, Ended::ClientLeft),
+        Lost::Drained => (Side::Proxy, FaultKind::Draining, Ended::Badly),
+    };
+    notes.fault = Some(Fault { side, stage: notes.stage, kind, sent: Sent::Partly });
+    notes.ended = ended;
+    // Without a length or a last chunk only a reset tells a cut answer from a whole one.
+    if notes.looks_whole { End::Reset } else { End::Close }
+}
+
+/// Counts and logs a finished exchange, and tells when it was over.
+fn record(request: &Request, notes: &Notes, body: BodyNotes, lane: &LaneState) -> Instant {
+    let now = notes.over.unwrap_or_else(Instant::now);
+    let summary = notes.summary(request.route, body, now);
+    request.plan.recorder.borrow_mut().record(&summary);
+    log::exchange(request, notes, lane, &summary, now);
+    now
+}
