@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
+use super::values::text_setting;
 use crate::base::address::Address;
 
 /// Where an endpoint listens, and the path in front of what is sent there.
@@ -126,6 +127,30 @@ pub fn listen_address(text: &str) -> Result<Address, AddressError> {
         None => wrong("it is neither an IP address with a port nor a Unix socket", FIX),
     }
 }
+
+text_setting!(
+    EndpointUrl,
+    read by |value| {
+        let text = value.string()?;
+        let refuse = |error: AddressError| {
+            value.complain(format!("\"{text}\" is not the URL of an endpoint"), error.why, error.fix);
+        };
+        EndpointUrl::parse(&text).map_err(refuse).ok()
+    },
+    shown by |url| url.text.clone()
+);
+
+text_setting!(
+    Address,
+    read by |value| {
+        let text = value.string()?;
+        let refuse = |error: AddressError| {
+            value.complain(format!("\"{text}\" is not an address to listen on"), error.why, error.fix);
+        };
+        listen_address(&text).map_err(refuse).ok()
+    },
+    shown by ToString::to_string
+);
 
 #[cfg(test)]
 mod tests {

@@ -56,7 +56,7 @@ pub(super) async fn run(
 ) -> Result<Answer, Failure> {
     let endpoint = Rc::clone(&exchange.plan.endpoints[id]);
     let cluster = &exchange.plan.plan.clusters[exchange.plan.plan.endpoints[id].cluster];
-    let timeouts = cluster.timeouts;
+    let timeouts = cluster.settings.timeouts;
     let in_flight = InFlight::reserve(&endpoint, lane.lane);
     exchange.tally.endpoint = Some(id);
     exchange.tally.attempts += 1;

@@ -20,7 +20,7 @@ pub(in crate::proxy) async fn run(
     lane: &LaneState,
 ) -> Result<Answer, Fault> {
     let cluster = draw(targets, lane);
-    let total = exchange.plan.plan.clusters[cluster].timeouts.total;
+    let total = exchange.plan.plan.clusters[cluster].settings.timeouts.total;
     exchange.deadline = total.and_then(|total| deadline(Instant::now(), Some(total)));
     let mut dispatch = Dispatch::new(repeat(exchange));
     loop {
