@@ -99,10 +99,10 @@ impl Setting for IdleLimit {
 /// Endpoints are told apart by their URLs.
 fn check(table: &Table<'_, '_>, cluster: &ClusterConfig) {
     for (position, endpoint) in cluster.endpoints.iter().enumerate() {
-        let text = &endpoint.value.url.text;
-        if cluster.endpoints[..position].iter().any(|other| other.value.url.text == *text) {
+        let url = &endpoint.value.url;
+        if cluster.endpoints[..position].iter().any(|other| other.value.url.is_same(url)) {
             table.tell(endpoint.problem(
-                format!("endpoint \"{text}\" stands twice in this cluster"),
+                format!("endpoint \"{}\" stands twice in this cluster", url.text),
                 "its load and its statistics could not be told apart",
                 "remove one, or give the other a weight",
             ));

@@ -31,7 +31,10 @@ table! {
 fn host(text: &str) -> Result<String, String> {
     let is_plain =
         !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._*[]:".contains(&b));
-    let has_port = !text.starts_with('[') && text.contains(':');
+    let has_port = match text.starts_with('[') {
+        true => text.split_once(']').is_some_and(|(_, port)| !port.is_empty()),
+        false => text.contains(':'),
+    };
     if is_plain && !has_port {
         return Ok(text.to_ascii_lowercase());
     }
@@ -45,6 +48,13 @@ fn path(text: &str) -> Result<String, String> {
     };
     if text.contains(['?', '#']) {
         return fix("leave the query out: it takes no part in matching");
+    }
+    if !text.bytes().all(|b| b.is_ascii_graphic()) {
+        let escaped: String = text
+            .bytes()
+            .map(|b| if b.is_ascii_graphic() { char::from(b).to_string() } else { format!("%{b:02X}") })
+            .collect();
+        return Err(format!("requests have it escaped: write {escaped:?}"));
     }
     let stars = inner.matches('*').count();
     if stars > 1 || (stars == 1 && !text.ends_with("/*")) {
@@ -75,6 +85,9 @@ fn path(text: &str) -> Result<String, String> {
 }
 
 fn method(text: &str) -> Result<String, String> {
+    if matches!(text, "CONNECT" | "TRACE") {
+        return Err("leave the route out: requests with CONNECT and TRACE are answered with 501".into());
+    }
     let is_method = !text.is_empty() && text.bytes().all(|b| is_token_byte(b) && !b.is_ascii_lowercase());
     if is_method { Ok(text.to_owned()) } else { Err(format!("write {:?}", text.to_ascii_uppercase())) }
 }

@@ -5,8 +5,8 @@ use super::key::Kind;
 use super::limits::LimitsConfig;
 use super::listener::ListenerConfig;
 use super::observe::ObserveConfig;
-use super::reader::nothing;
-use super::route::{NamedRoute, RouteConfig};
+use super::reader::{Table, nothing};
+use super::route::{NamedRoute, RouteConfig, name};
 use super::server::ServerConfig;
 use super::table::table;
 use super::values::ByName;
@@ -15,7 +15,7 @@ use crate::base::problem::Place;
 table! {
     /// A whole configuration, with what holds where nothing is written.
     #[derive(Debug, Clone, PartialEq)]
-    pub struct Config {
+    pub struct Config checked by check {
         /// The process: lanes, cores, admin API, drain.
         server: ServerConfig = key("server", Table(ServerConfig::KEYS), Is("{}")),
         /// Addresses that clients connect to.
@@ -36,6 +36,16 @@ table! {
         ),
         /// What is told of exchanges besides metrics.
         observe: ObserveConfig = key("observe", Table(ObserveConfig::KEYS), Is("{}")),
+    }
+}
+
+/// The names of clusters stand in statistics as those of routes do.
+fn check(table: &Table<'_, '_>, config: &Config) {
+    for (known, _) in &config.clusters.0 {
+        if let Err(fix) = name(&known.value) {
+            let what = format!("{:?} is not the name of a cluster", known.value);
+            table.tell(known.problem(what, "statistics and messages could not tell it", fix));
+        }
     }
 }
 

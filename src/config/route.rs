@@ -5,13 +5,14 @@ use super::matching::MatchConfig;
 use super::reader::{Setting, Table, Value};
 use super::table::table;
 use crate::base::problem::Placed;
+use crate::codec::field::is_token_byte;
 
 table! {
     /// `[[route]]`.
     #[derive(Debug, Clone, PartialEq)]
     pub struct RouteConfig {
         /// Its name in statistics; "route-N" without it.
-        name: Option<Placed<String>> = key("name", Text, Absent),
+        name: Option<Placed<String>> = key("name", Form(name), Absent),
         /// Which requests it takes; all without it.
         matching: MatchConfig = key("match", Table(MatchConfig::KEYS), Is("{}")),
         /// The cluster it forwards to, or several with their shares.
@@ -160,15 +161,30 @@ fn check(table: &Table<'_, '_>, route: &NamedRoute) {
 
 /// What is written there must be able to stand in an answer.
 fn check_respond(table: &Table<'_, '_>, respond: &RespondConfig) {
+    if matches!(respond.status, 204 | 205 | 304) && !respond.body.is_empty() {
+        table.complain(
+            format!("`respond` has a body with status {}", respond.status),
+            "an answer with this status ends with its head, and the body would not be sent",
+            "remove the body, or write another status",
+        );
+    }
     let media_type = &respond.content_type;
-    let text = &media_type.value;
-    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
+    if !is_media_type(&media_type.value) {
         table.tell(media_type.problem(
             "`content_type` is not a media type",
             "it would break the answer's head",
             "write \"text/plain\"",
         ));
     }
+}
+
+/// Whether it is `type/subtype`, perhaps with parameters (RFC 9110 §8.3.1).
+fn is_media_type(text: &str) -> bool {
+    let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
+    let is_token = |part: &str| !part.is_empty() && part.bytes().all(is_token_byte);
+    essence.trim_end_matches(' ').split_once('/').is_some_and(|(kind, sub)| is_token(kind) && is_token(sub))
+        && parameters.bytes().all(|b| b.is_ascii_graphic() || b == b' ')
+        && !text.ends_with([' ', ';'])
 }
 
 /// A rewrite that changes nothing is a mistake.
@@ -179,6 +195,14 @@ fn check_rewrite(table: &Table<'_, '_>, _: &RewriteConfig) {
             "it has neither `strip` nor `add`",
             "add one, or remove it",
         );
+    }
+}
+
+/// A name in statistics, logs and messages.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    match text.trim().is_empty() || text.contains(char::is_control) {
+        true => Err("write a name of visible characters, such as \"chat\"".into()),
+        false => Ok(text.to_owned()),
     }
 }
 

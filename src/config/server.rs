@@ -51,7 +51,11 @@ pub fn core_list(text: &str) -> Result<Vec<usize>, String> {
     let mut cores = Vec::new();
     for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (Ok(first), Ok(last)) = (first.trim().parse::<usize>(), last.trim().parse::<usize>()) else {
+        let number = |text: &str| match text.trim() {
+            signed if signed.starts_with('+') => None,
+            plain => plain.parse::<usize>().ok(),
+        };
+        let (Some(first), Some(last)) = (number(first), number(last)) else {
             return Err(FIX.into());
         };
         if first > last || last > 4095 {
