@@ -61,6 +61,32 @@ fn the_defaults_of_the_example_are_those_of_no_file_at_all() {
     assert_eq!(settings(example), settings(bare.to_owned()));
 }
 
+#[test]
+fn what_was_understood_means_the_same_when_it_is_written_down() {
+    use corelane::control::load::{Origin, Source, load};
+    let understood = |text: String| {
+        let plan = load(&Origin::new(Source::Text("f", text)), None).unwrap();
+        let mut shown = serde_json::to_value(&plan).unwrap();
+        for cluster in shown["cluster"].as_object_mut().unwrap().values_mut() {
+            for endpoint in cluster["endpoints"].as_array_mut().unwrap() {
+                // What follows from the URL has no key of its own.
+                let endpoint = endpoint.as_object_mut().unwrap();
+                ["addresses", "base", "host"]
+                    .iter()
+                    .for_each(|name| assert!(endpoint.remove(*name).is_some()));
+            }
+        }
+        shown
+    };
+    for file in files("config") {
+        let text = std::fs::read_to_string(file).unwrap();
+        for text in [text.replace("# e.g. ", "").replace("cores = ", "# cores = "), text] {
+            let shown = understood(text.replace("access_log = \"off\"", ""));
+            assert_eq!(understood(toml::to_string(&shown).unwrap()), shown);
+        }
+    }
+}
+
 fn schema() -> jsonschema::Validator {
     let output = Command::new(env!("CARGO_BIN_EXE_corelane")).arg("schema").output().unwrap();
     let schema: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
