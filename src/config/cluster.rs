@@ -16,7 +16,7 @@ table! {
     /// `[cluster.NAME]`.
     #[derive(Debug, Clone, PartialEq)]
     pub struct ClusterConfig checked by check {
-        /// http://host:port[/base] or unix:/path, each.
+        /// http://host:port[/base] or unix:/path, each; as a table where it has a weight.
         endpoints: Vec<Placed<EndpointConfig>> = key(
             "endpoints",
             NonEmpty(
@@ -26,13 +26,15 @@ table! {
             ),
             Required("each request to it would be answered with 503", "[\"http://127.0.0.1:8000\"]")
         ),
-        /// Who picks an endpoint.
+        /// Who picks an endpoint: the one with least requests in flight; or "round-robin", "random".
         balancer: BalancerKind = key("balance", Choice(BalancerKind::WORDS), Is("'least-work'")),
-        /// The Host sent upstream.
+        /// The Host sent upstream: the endpoint's own (Unix: localhost), or "keep".
         host: HostRule = key("host", Choice(HostRule::WORDS), Is("'endpoint'")),
-        /// Clocks of an exchange.
+        /// Until a connection stands; from the last byte of the request to the first of the answer; silence inside the
+        /// answer; the whole exchange.
         timeouts: TimeoutConfig = key("timeout", Table(TimeoutConfig::KEYS), Is("{}")),
-        /// Idle upstream connections.
+        /// Idle upstream connections, per endpoint over all lanes; auto starts at 3 s and is learned from when the
+        /// upstream closes.
         keep_alive: KeepAliveConfig = key("keep_alive", Table(KeepAliveConfig::KEYS), Is("{}")),
     }
 }

@@ -1,6 +1,6 @@
 //! What a configuration key is: a name, a type, bounds or words, a default and a sentence, each said once.
 //!
-//! The files of the tables (`server.rs`, `limits.rs`, `cluster.rs`, `route.rs` and so on) list their keys with `table!`.
+//! The files of the tables (`server.rs`, `limits.rs`, `cluster.rs`, `route.rs` and so on) list their keys by `table!`.
 //! The reader, the JSON Schema, the plan, `/config` and the tests all follow from that line. To add a key:
 //!
 //! 1. write it into its table, where a default or bound with a reason is a constant of `base/limits.rs`:
@@ -8,13 +8,13 @@
 //!    /// What it does, in a sentence or two.
 //!    head_bytes: usize = key("head", Size(KIB, MIB), Bytes(HEAD_BYTES_MAX)),
 //!    ```
-//! 2. show it in `config/corelane.toml`, with its default and its words (a test says so where it is missing);
+//! 2. show it in `config/corelane.toml`, with its default, its words and the same sentence (a test tells);
 //! 3. use it: the plan carries the whole table.
 //!
 //! The type is what the program wants; it must be able to read the kind (`values.rs`; a value of a form of its own
-//! implements `Setting`, see `route.rs`). `Option<T>` is for a key that may be absent, or has a word such as "none" for it;
-//! `Placed<T>` remembers where it stands. What two keys make together is told by the table's check. A further table is
-//! a `table!` that stands in another one as the kind of a key, `Table(NewConfig::KEYS)`.
+//! implements `Setting`, see `route.rs`). `Option<T>` is for a key that may be absent, or has a word such as "none" for
+//! nothing; `Placed<T>` remembers where it stands. What two keys make together is told by the table's check. A further
+//! table is a `table!` that stands in another one as the kind of a key, `Table(NewConfig::KEYS)`.
 
 use std::borrow::Cow;
 use std::time::Duration;

@@ -11,17 +11,18 @@ table! {
     /// `[[listener]]`.
     #[derive(Debug, Clone, PartialEq)]
     pub struct ListenerConfig {
-        /// ip:port, or unix:/path.
+        /// Where clients connect; or "unix:/run/corelane.sock". Several [[listener]] may stand here.
         address: Placed<Address> = key(
             "address",
             Text,
             Required("nobody could connect to it", "\"127.0.0.1:8080\"")
         ),
-        /// Networks whose x-forwarded-*, x-request-id and traceparent are believed; "unix:" for clients over Unix sockets.
+        /// "10.0.0.0/8", "::1", "unix:": whose x-forwarded-*, x-request-id and traceparent are believed; those of
+        /// others are replaced.
         trusted: Vec<Network> = key("trusted", List(&Text), Is("[]")),
-        /// What every connection must begin with.
+        /// "v1" or "v2": every connection must begin with that header, which names the client.
         proxy_protocol: ProxyProtocol = key("proxy_protocol", Choice(ProxyProtocol::WORDS), Is("'off'")),
-        /// What a client means that closes its sending side after a request.
+        /// A client that closes its sending side after its request: "cancel", or "finish".
         on_half_close: HalfClose = key("on_half_close", Choice(HalfClose::WORDS), Is("'cancel'")),
     }
 }

@@ -12,13 +12,15 @@ table! {
     /// `[observe]`.
     #[derive(Debug, Clone, PartialEq)]
     pub struct ObserveConfig {
-        /// One line for each exchange.
+        /// One line for each exchange: "off", or a table as below. Lines go to "stdout", "stderr" or a file, opened
+        /// anew at SIGUSR1; as "json", or by a template of the fields of the JSON line, such as "{time} {client}
+        /// {method} {path} {status} {route} {endpoint} {T_us}".
         access_log: Option<AccessLogConfig> = key(
             "access_log",
             Or("off", &Table(AccessLogConfig::KEYS)),
             Is("'off'")
         ),
-        /// Whether answers say where their time went.
+        /// Answers carry server-timing: queue;dur=…, gw;dur=…, up;dur=… in milliseconds.
         server_timing: bool = key("server_timing", Truth, Is("false")),
     }
 }

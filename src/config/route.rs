@@ -13,15 +13,19 @@ table! {
     pub struct RouteConfig {
         /// Its name in statistics; "route-N" without it.
         name: Option<Placed<String>> = key("name", Form(name), Absent),
-        /// Which requests it takes; all without it.
+        /// Which requests it takes; all without it. A path is whole ("/v1/models"), a prefix ("/v1/*") or has
+        /// parameters ("/v2/models/{model}/infer"); a value of a header or of the body is exact, a glob with "*", or
+        /// an expression after "~", and any of a list may fit. A body that must be looked at is a JSON object, nested
+        /// at most 512 deep, or a form, of which the part of that name counts; any other fits no condition. Values are
+        /// compared by their text: true and "true" are the same, 1 and 1.0 are not.
         matching: MatchConfig = key("match", Table(MatchConfig::KEYS), Is("{}")),
-        /// The cluster it forwards to, or several with their shares.
+        /// A cluster, or several with shares, as below.
         to: Option<Placed<Shares>> = key("to", OneOrMore(&Short("cluster", TargetConfig::KEYS)), Absent),
         /// An answer of the gateway's own.
         respond: Option<Placed<RespondConfig>> = key("respond", Table(RespondConfig::KEYS), Absent),
-        /// What becomes of the path on its way upstream.
+        /// The path that goes upstream, behind the endpoint's own base.
         rewrite: Option<Placed<RewriteConfig>> = key("rewrite", Table(RewriteConfig::KEYS), Absent),
-        /// Longest request body on this route; that of [limits] without it.
+        /// This route's limit; that of [limits] without it.
         body: Option<u64> = key("body", Size(0, SIZE_MAX), Absent),
     }
 }

@@ -13,17 +13,17 @@ table! {
     /// `[server]`.
     #[derive(Debug, Clone, PartialEq)]
     pub struct ServerConfig {
-        /// Pins one lane to each of these cores, such as "0-3,6".
+        /// Pins one lane to each of these cores; without it lanes are not pinned.
         cores: Option<Placed<CoreList>> = key("cores", Text, Absent),
-        /// How many lanes; auto is one per core that may be used, at most 4.
+        /// How many lanes; auto: one per core that may be used, at most 4.
         lanes: Placed<Option<usize>> = key("lanes", Or("auto", &Number(1, LANES_MAX)), Is("'auto'")),
-        /// The I/O driver; auto is io_uring where it may be used.
+        /// The I/O driver, "io_uring" or "epoll"; auto: io_uring where it may be used.
         io: Placed<Option<IoDriver>> = key("io", Or("auto", &Choice(IoDriver::WORDS)), Is("'auto'")),
-        /// Where the admin API listens, or "off".
+        /// Where the admin API listens; or "unix:/run/corelane-admin.sock", or "off".
         admin: Placed<Option<Address>> = key("admin", Or("off", &Text), Is("'127.0.0.1:9901'")),
         /// How long exchanges may go on after SIGTERM.
         drain: Duration = key("drain", Time(Duration::ZERO), Lasts(DRAIN_TIME)),
-        /// How long accepting goes on after SIGTERM.
+        /// How long accepting goes on after SIGTERM, with /readyz at 503 already.
         drain_delay: Duration = key("drain_delay", Time(Duration::ZERO), Is("'0s'")),
     }
 }

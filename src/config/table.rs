@@ -2,8 +2,8 @@
 
 /// Defines a table: a structure, and the list of keys that it is read by.
 ///
-/// A field is `name: Type = key("name in the file", Kind, Without)` with a doc comment. `checked by function` names what
-/// is told of several keys together; it gets the table and what was read of it.
+/// A field is `name: Type = key("name in the file", Kind, Without)` with a doc comment. `checked by function` names
+/// what is told of several keys together; it gets the table and what was read of it.
 macro_rules! table {
     (
         $(#[$meta:meta])*

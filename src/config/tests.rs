@@ -1,5 +1,6 @@
 //! For each key there is: reader, schema and annotated example say what the key says, and change when it changes.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use super::key::{Key, Kind, SIZE_MAX, Without};
@@ -9,6 +10,7 @@ use super::schema::schema;
 use super::text::{Reading, read_as};
 use super::units::{show_duration, show_size};
 use crate::base::problem::Problem;
+use crate::base::rng::Rng;
 
 const EXAMPLE: &str = include_str!("../../config/corelane.toml");
 
@@ -176,10 +178,14 @@ fn probes(kind: &Kind) -> Vec<(toml::Value, Due)> {
             (toml::Value::Boolean(false), Taken),
             (text("true"), Refused),
         ],
-        Kind::NonEmpty(..) => vec![(value("[]"), Refused), (whole(5), Refused)],
+        Kind::List(item) | Kind::NonEmpty(item, ..) | Kind::OneOrMore(item) => {
+            let listed = |(value, due)| (toml::Value::Array(vec![value]), due);
+            let empty = matches!(kind, Kind::NonEmpty(..)).then(|| (value("[]"), Refused));
+            probes(item).into_iter().map(listed).chain(empty).chain([(value("1.5"), Refused)]).collect()
+        }
         Kind::Table(_) | Kind::Short(..) => vec![(whole(5), Refused), (value("{ zzz = 1 }"), Refused)],
         Kind::Named(_) => vec![(whole(5), Refused)],
-        Kind::List(_) | Kind::OneOrMore(_) | Kind::Tree(_) => vec![(value("1.5"), Refused)],
+        Kind::Tree(_) => vec![(value("1.5"), Refused)],
         Kind::Scalar => vec![],
         Kind::Or(word, kind) => {
             let mut all = probes(kind);
@@ -240,45 +246,96 @@ fn example_faults(root: &'static Kind) -> Vec<String> {
             }
             _ => {}
         }
+        faults.extend(comment_fault(&path, key));
         faults.extend(word_faults(key).map(|fault| format!("{path:?}: {fault}")));
     }
     faults
 }
 
-/// The words of a key stand in the lines that show it, and where it is a choice, no others.
-fn word_faults(key: &Key) -> Option<String> {
-    let (words, are_all): (Vec<&str>, _) = match key.kind {
+/// All words that a value may be, and whether it must be one of them.
+fn words(kind: &Kind) -> (Vec<&'static str>, bool) {
+    match kind {
         Kind::Choice(words) => (words.to_vec(), true),
-        Kind::Or(word, Kind::Choice(words)) => ([&[word], *words].concat(), true),
-        Kind::Or(word, _) => (vec![word], false),
-        _ => return None,
-    };
-    let quoted =
-        |block: &str| -> Vec<String> { block.split('"').skip(1).step_by(2).map(str::to_owned).collect() };
-    let fits = |block: &String| {
-        let quoted = quoted(block);
-        words.iter().all(|word| quoted.iter().any(|q| q == word))
-            && (!are_all || quoted.iter().all(|q| words.contains(&&**q)))
-    };
-    let blocks = blocks(key.name);
-    (!blocks.iter().any(fits)).then(|| format!("of {words:?} not all are named, or others: {blocks:?}"))
+        Kind::Or(word, kind) => {
+            let (words, are_all) = words(kind);
+            ([&[*word], &words[..]].concat(), are_all)
+        }
+        Kind::List(kind) | Kind::NonEmpty(kind, ..) | Kind::OneOrMore(kind) => words(kind),
+        Kind::Text
+        | Kind::Form(_)
+        | Kind::Number(..)
+        | Kind::Time(_)
+        | Kind::Finite(..)
+        | Kind::Size(..)
+        | Kind::Share
+        | Kind::Truth
+        | Kind::Scalar
+        | Kind::Table(_)
+        | Kind::Short(..)
+        | Kind::Named(_)
+        | Kind::Tree(_) => (Vec::new(), false),
+    }
 }
 
-/// The lines that show a key called `name`, each with those that go on below it.
-fn blocks(name: &str) -> Vec<String> {
-    let lines: Vec<_> = EXAMPLE.lines().collect();
-    let starts = |line: &&str| {
-        [" ", "\u{0}"].iter().any(|before| format!("\u{0}{line}").contains(&format!("{before}{name} = ")))
+/// The words of a key stand in the lines that show it, and where it is a choice, no others.
+fn word_faults(key: &Key) -> Option<String> {
+    let (words, are_all) = words(&key.kind);
+    let fits = |lines: &&String| {
+        let quoted: Vec<_> = lines.split('"').skip(1).step_by(2).collect();
+        words.iter().all(|word| quoted.contains(word))
+            && (!are_all || quoted.iter().all(|quoted| words.contains(quoted)))
     };
-    let block = |at: usize| {
-        let more = lines[at + 1..].iter().take_while(|line| line.starts_with(' ') || line.starts_with("#  "));
-        [lines[at]].into_iter().chain(more.copied()).collect::<Vec<_>>().join("\n")
-    };
-    (0..lines.len()).filter(|at| starts(&lines[*at])).map(block).collect()
+    let name = format!(" {} = ", key.name);
+    let shown = SHOWN.iter().map(|shown| &shown.lines);
+    let found: Vec<_> = shown.filter(|lines| format!(" {lines}").contains(&name)).collect();
+    let is_fault = !words.is_empty() && !found.iter().any(fits);
+    is_fault.then(|| format!("of {words:?} not all are named, or others: {found:?}"))
+}
+
+/// A key that has a line of the example to itself.
+struct Shown {
+    path: [String; 2],
+    /// That line and those that go on below it.
+    lines: String,
+    /// What is said of it.
+    comment: String,
+}
+
+static SHOWN: LazyLock<Vec<Shown>> = LazyLock::new(|| {
+    let lines: Vec<_> = EXAMPLE.lines().map(|line| line.strip_prefix("# e.g. ").unwrap_or(line)).collect();
+    let mut section = String::new();
+    let mut all = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        if line.starts_with('[') {
+            section = line.trim_matches(['[', ']']).split('.').next().unwrap_or_default().to_owned();
+        } else if let Some((name, _)) = line.split_once(" = ")
+            && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+        {
+            let goes_on = |line: &&&str| line.starts_with("  ") || line.starts_with("#  ");
+            let block: Vec<_> =
+                [line].into_iter().chain(lines[at + 1..].iter().take_while(goes_on)).copied().collect();
+            let comments = block.iter().filter_map(|line| line.split_once('#'));
+            let words: Vec<_> = comments.flat_map(|(_, comment)| comment.split_whitespace()).collect();
+            all.push(Shown {
+                path: [section.clone(), name.to_owned()],
+                lines: block.join("\n"),
+                comment: words.join(" "),
+            });
+        }
+    }
+    all
+});
+
+/// Whether some line of its own says of a key what the key says of itself.
+fn comment_fault(path: &[&str], key: &Key) -> Option<String> {
+    let plain = |text: &str| text.trim_end_matches('.').to_lowercase();
+    let about = key.about.split_whitespace().collect::<Vec<_>>().join(" ");
+    let is_said = SHOWN.iter().any(|shown| shown.path == path && plain(&shown.comment) == plain(&about));
+    (path.len() == 2 && !is_said).then(|| format!("{path:?} is not told as: {about}"))
 }
 
 #[test]
-fn the_annotated_example_shows_every_key_with_its_default_and_words() {
+fn the_annotated_example_shows_every_key_with_its_default_its_words_and_what_it_does() {
     assert_eq!(example_faults(&ROOT), Vec::<String>::new());
 }
 
@@ -290,42 +347,57 @@ struct Mutant {
     is_shown: bool,
 }
 
+/// A kind with each of its bounds and words changed in turn, and whether the example shows what changed.
+fn changed(kind: &Kind) -> Vec<(Kind, bool)> {
+    let leak = |kind: Kind| -> &'static Kind { Box::leak(Box::new(kind)) };
+    let inner = |kind: &Kind, outer: &dyn Fn(&'static Kind) -> Kind| -> Vec<(Kind, bool)> {
+        changed(kind).into_iter().map(|(kind, is_shown)| (outer(leak(kind)), is_shown)).collect()
+    };
+    let instant = Duration::from_millis(1);
+    match *kind {
+        Kind::Number(least, most) => {
+            vec![(Kind::Number(least + 1, most), false), (Kind::Number(least, most - 1), false)]
+        }
+        Kind::Size(least, most) => {
+            vec![(Kind::Size(least + 1, most), false), (Kind::Size(least, most - 1), false)]
+        }
+        Kind::Time(least) => vec![(Kind::Time(least + instant), false)],
+        Kind::Finite(least, why) => vec![(Kind::Finite(least + instant, why), false)],
+        Kind::Choice(words) => {
+            let without = |at: usize| [&words[..at], &words[at + 1..]].concat();
+            (0..words.len()).map(|at| (Kind::Choice(Box::leak(without(at).into())), true)).collect()
+        }
+        Kind::Or(word, kind) => {
+            let renamed: &'static str = Box::leak(format!("{word}-").into_boxed_str());
+            let mut all = inner(kind, &|kind| Kind::Or(word, kind));
+            all.push((Kind::Or(renamed, kind), true));
+            all
+        }
+        Kind::List(kind) => inner(kind, &Kind::List),
+        Kind::NonEmpty(kind, why, fix) => inner(kind, &|kind| Kind::NonEmpty(kind, why, fix)),
+        Kind::OneOrMore(kind) => inner(kind, &Kind::OneOrMore),
+        Kind::Text
+        | Kind::Form(_)
+        | Kind::Share
+        | Kind::Truth
+        | Kind::Scalar
+        // Their keys change by themselves.
+        | Kind::Table(_)
+        | Kind::Short(..)
+        | Kind::Named(_)
+        | Kind::Tree(_) => Vec::new(),
+    }
+}
+
 /// The same key with each of its bounds, words and its default changed in turn.
 fn mutants(key: &Key) -> Vec<Mutant> {
-    let kinds = |kind: &Kind| -> Vec<(Kind, bool)> {
-        match *kind {
-            Kind::Number(least, most) => {
-                vec![(Kind::Number(least + 1, most), false), (Kind::Number(least, most - 1), false)]
-            }
-            Kind::Size(least, most) => {
-                vec![(Kind::Size(least + 1, most), false), (Kind::Size(least, most - 1), false)]
-            }
-            Kind::Time(least) => vec![(Kind::Time(least + Duration::from_millis(1)), false)],
-            Kind::Finite(least, why) => vec![(Kind::Finite(least + Duration::from_millis(1), why), false)],
-            Kind::Choice(words) => (0..words.len())
-                .map(|at| {
-                    let left =
-                        words.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, word)| *word);
-                    (Kind::Choice(Box::leak(left.collect())), true)
-                })
-                .collect(),
-            _ => Vec::new(),
-        }
-    };
-    let mut all: Vec<(Kind, bool)> = kinds(&key.kind);
-    if let Kind::Or(word, inner) = key.kind {
-        let renamed: &'static str = Box::leak(format!("{word}-").into_boxed_str());
-        all.push((Kind::Or(renamed, inner), true));
-        let leak = |kind: Kind| -> &'static Kind { Box::leak(Box::new(kind)) };
-        all.extend(kinds(inner).into_iter().map(|(kind, is_shown)| (Kind::Or(word, leak(kind)), is_shown)));
-    }
     let of_kind = |(kind, is_shown)| {
         // Where only the kind is to change, the default is one that both can have.
         let without = common_default(key, &kind);
         Mutant { before: Key { without, ..*key }, after: Key { without, kind, ..*key }, is_shown }
     };
     let of_default = |without| Mutant { before: *key, after: Key { without, ..*key }, is_shown: true };
-    all.into_iter().map(of_kind).chain(other_default(key).map(of_default)).collect()
+    changed(&key.kind).into_iter().map(of_kind).chain(other_default(key).map(of_default)).collect()
 }
 
 fn is(value: &toml::Value) -> Without {
@@ -411,4 +483,33 @@ fn what_is_shown_is_read_as_the_same() {
 fn sizes_can_be_asked_for_up_to_the_largest_that_can_be_written() {
     assert_eq!(super::units::size(&show_size(SIZE_MAX as u64)), Ok(SIZE_MAX as u64));
     assert!(super::units::size(&show_size(SIZE_MAX as u64 + 1)).is_err());
+}
+
+#[test]
+fn no_file_makes_the_reader_give_up_and_the_schema_refuses_none_that_it_takes() {
+    let validator = jsonschema::draft202012::new(&schema(&ROOT)).unwrap();
+    let mut taken = 0;
+    let full = full();
+    let pieces: Vec<&str> = full.split_inclusive([' ', ',', '\n', '=', '"', '.']).collect();
+    let others = ["-1", "0", "[]", "{}", "1e9", "\"\"", "true", "\"none\"", "{ x = [1, {}] }", "\"unix:/\""];
+    let mut rng = Rng::new(7);
+    for _ in 0..1000 {
+        let mut pieces = pieces.clone();
+        for _ in 0..=rng.below(3) {
+            let at = rng.below(pieces.len() as u64) as usize;
+            match rng.below(4) {
+                0 => drop(pieces.remove(at)),
+                1 => pieces.insert(at, pieces[rng.below(pieces.len() as u64) as usize]),
+                _ => pieces[at] = others[rng.below(others.len() as u64) as usize],
+            }
+        }
+        let text = pieces.concat();
+        let Reading { config, problems, .. } = read_as(Source::new("f.toml", &text), &text, &ROOT);
+        assert!(config.is_some() || !problems.is_empty(), "{text}");
+        if problems.is_empty() {
+            taken += 1;
+            assert!(validator.is_valid(&serde_json::to_value(tree(&text)).unwrap()), "{text}");
+        }
+    }
+    assert!(taken > 100, "{taken}");
 }
