@@ -15,6 +15,7 @@ macro_rules! table {
         }
     ) => {
         $(#[$meta])*
+        #[allow(rustdoc::broken_intra_doc_links, reason = "operators read it: what is in brackets is a table")]
         pub struct $table {
             $(
                 $(#[doc = $about])+

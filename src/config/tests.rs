@@ -36,15 +36,28 @@ fn reading(document: &toml::Value, root: &'static Kind) -> Reading {
     read_as(Source::new("f.toml", &text), &text, root)
 }
 
-/// Every key below `kind` with the names that lead to it.
-fn keys(kind: &'static Kind) -> Vec<(Vec<&'static str>, &'static Key)> {
-    match kind {
-        Kind::Table(keys) | Kind::Short(_, keys) => keys.iter().flat_map(with_inner).collect(),
-        Kind::List(inner)
-        | Kind::NonEmpty(inner, ..)
-        | Kind::OneOrMore(inner)
-        | Kind::Named(inner)
-        | Kind::Or(_, inner) => self::keys(inner),
+/// What a kind is made of, with what makes one of the same kind again.
+enum Shape {
+    /// Nothing.
+    Leaf,
+    /// Keys.
+    Keys(&'static [Key], Box<dyn Fn(&'static [Key]) -> Kind>),
+    /// Another kind.
+    Around(&'static Kind, Box<dyn Fn(&'static Kind) -> Kind>),
+}
+
+fn shape(kind: &Kind) -> Shape {
+    match *kind {
+        Kind::Table(keys) => Shape::Keys(keys, Box::new(Kind::Table)),
+        Kind::Short(name, keys) => Shape::Keys(keys, Box::new(move |keys| Kind::Short(name, keys))),
+        Kind::List(inner) => Shape::Around(inner, Box::new(Kind::List)),
+        Kind::NonEmpty(inner, why, fix) => {
+            Shape::Around(inner, Box::new(move |inner| Kind::NonEmpty(inner, why, fix)))
+        }
+        Kind::OneOrMore(inner) => Shape::Around(inner, Box::new(Kind::OneOrMore)),
+        Kind::Named(inner) => Shape::Around(inner, Box::new(Kind::Named)),
+        Kind::Tree(inner) => Shape::Around(inner, Box::new(Kind::Tree)),
+        Kind::Or(word, inner) => Shape::Around(inner, Box::new(move |inner| Kind::Or(word, inner))),
         Kind::Text
         | Kind::Form(_)
         | Kind::Choice(_)
@@ -54,46 +67,40 @@ fn keys(kind: &'static Kind) -> Vec<(Vec<&'static str>, &'static Key)> {
         | Kind::Size(..)
         | Kind::Share
         | Kind::Truth
-        | Kind::Scalar
-        | Kind::Tree(_) => Vec::new(),
+        | Kind::Scalar => Shape::Leaf,
     }
 }
 
-fn with_inner(key: &'static Key) -> Vec<(Vec<&'static str>, &'static Key)> {
-    let below = keys(&key.kind).into_iter().map(|(path, inner)| ([&[key.name], &path[..]].concat(), inner));
-    std::iter::once((vec![key.name], key)).chain(below).collect()
+/// Keys live as long as the program, those of a test too.
+fn leak(kind: Kind) -> &'static Kind {
+    Box::leak(Box::new(kind))
+}
+
+/// Every key below `kind` with the names that lead to it.
+fn keys(kind: &Kind) -> Vec<(Vec<&'static str>, &'static Key)> {
+    let with_inner = |key: &'static Key| {
+        let below =
+            keys(&key.kind).into_iter().map(|(path, inner)| ([&[key.name], &path[..]].concat(), inner));
+        std::iter::once((vec![key.name], key)).chain(below)
+    };
+    match shape(kind) {
+        Shape::Keys(all, _) => all.iter().flat_map(with_inner).collect(),
+        Shape::Around(inner, _) => keys(inner),
+        Shape::Leaf => Vec::new(),
+    }
 }
 
 /// `kind` with another key at `path`.
-fn with(kind: Kind, path: &[&str], new: Key) -> Kind {
-    let inner = |kind: &Kind| -> &'static Kind { Box::leak(Box::new(with(*kind, path, new))) };
-    let table = |keys: &[Key]| -> &'static [Key] {
-        let replaced = keys.iter().map(|key| match path {
-            [name] if *name == key.name => new,
-            [name, rest @ ..] if *name == key.name => Key { kind: with(key.kind, rest, new), ..*key },
-            _ => *key,
-        });
-        Box::leak(replaced.collect())
+fn with(kind: &Kind, path: &[&str], new: Key) -> Kind {
+    let replaced = |key: &Key| match path {
+        [name] if *name == key.name => new,
+        [name, rest @ ..] if *name == key.name => Key { kind: with(&key.kind, rest, new), ..*key },
+        _ => *key,
     };
-    match kind {
-        Kind::Table(keys) => Kind::Table(table(keys)),
-        Kind::Short(name, keys) => Kind::Short(name, table(keys)),
-        Kind::List(kind) => Kind::List(inner(kind)),
-        Kind::NonEmpty(kind, why, fix) => Kind::NonEmpty(inner(kind), why, fix),
-        Kind::OneOrMore(kind) => Kind::OneOrMore(inner(kind)),
-        Kind::Named(kind) => Kind::Named(inner(kind)),
-        Kind::Or(word, kind) => Kind::Or(word, inner(kind)),
-        leaf @ (Kind::Text
-        | Kind::Form(_)
-        | Kind::Choice(_)
-        | Kind::Number(..)
-        | Kind::Time(_)
-        | Kind::Finite(..)
-        | Kind::Size(..)
-        | Kind::Share
-        | Kind::Truth
-        | Kind::Scalar
-        | Kind::Tree(_)) => leaf,
+    match shape(kind) {
+        Shape::Keys(all, make) => make(Box::leak(all.iter().map(replaced).collect())),
+        Shape::Around(inner, make) => make(leak(with(inner, path, new))),
+        Shape::Leaf => *kind,
     }
 }
 
@@ -254,26 +261,14 @@ fn example_faults(root: &'static Kind) -> Vec<String> {
 
 /// All words that a value may be, and whether it must be one of them.
 fn words(kind: &Kind) -> (Vec<&'static str>, bool) {
-    match kind {
-        Kind::Choice(words) => (words.to_vec(), true),
-        Kind::Or(word, kind) => {
+    match (kind, shape(kind)) {
+        (Kind::Choice(words), _) => (words.to_vec(), true),
+        (Kind::Or(word, kind), _) => {
             let (words, are_all) = words(kind);
             ([&[*word], &words[..]].concat(), are_all)
         }
-        Kind::List(kind) | Kind::NonEmpty(kind, ..) | Kind::OneOrMore(kind) => words(kind),
-        Kind::Text
-        | Kind::Form(_)
-        | Kind::Number(..)
-        | Kind::Time(_)
-        | Kind::Finite(..)
-        | Kind::Size(..)
-        | Kind::Share
-        | Kind::Truth
-        | Kind::Scalar
-        | Kind::Table(_)
-        | Kind::Short(..)
-        | Kind::Named(_)
-        | Kind::Tree(_) => (Vec::new(), false),
+        (_, Shape::Around(inner, _)) => words(inner),
+        (_, Shape::Keys(..) | Shape::Leaf) => (Vec::new(), false),
     }
 }
 
@@ -347,46 +342,30 @@ struct Mutant {
     is_shown: bool,
 }
 
-/// A kind with each of its bounds and words changed in turn, and whether the example shows what changed.
+/// A kind with each of its bounds and words changed in turn, and whether the example shows what changed. Keys below it
+/// change by themselves.
 fn changed(kind: &Kind) -> Vec<(Kind, bool)> {
-    let leak = |kind: Kind| -> &'static Kind { Box::leak(Box::new(kind)) };
-    let inner = |kind: &Kind, outer: &dyn Fn(&'static Kind) -> Kind| -> Vec<(Kind, bool)> {
-        changed(kind).into_iter().map(|(kind, is_shown)| (outer(leak(kind)), is_shown)).collect()
-    };
-    let instant = Duration::from_millis(1);
-    match *kind {
+    let later = |least: Duration| least + Duration::from_millis(1);
+    let mut all = match *kind {
         Kind::Number(least, most) => {
             vec![(Kind::Number(least + 1, most), false), (Kind::Number(least, most - 1), false)]
         }
         Kind::Size(least, most) => {
             vec![(Kind::Size(least + 1, most), false), (Kind::Size(least, most - 1), false)]
         }
-        Kind::Time(least) => vec![(Kind::Time(least + instant), false)],
-        Kind::Finite(least, why) => vec![(Kind::Finite(least + instant, why), false)],
+        Kind::Time(least) => vec![(Kind::Time(later(least)), false)],
+        Kind::Finite(least, why) => vec![(Kind::Finite(later(least), why), false)],
         Kind::Choice(words) => {
             let without = |at: usize| [&words[..at], &words[at + 1..]].concat();
             (0..words.len()).map(|at| (Kind::Choice(Box::leak(without(at).into())), true)).collect()
         }
-        Kind::Or(word, kind) => {
-            let renamed: &'static str = Box::leak(format!("{word}-").into_boxed_str());
-            let mut all = inner(kind, &|kind| Kind::Or(word, kind));
-            all.push((Kind::Or(renamed, kind), true));
-            all
-        }
-        Kind::List(kind) => inner(kind, &Kind::List),
-        Kind::NonEmpty(kind, why, fix) => inner(kind, &|kind| Kind::NonEmpty(kind, why, fix)),
-        Kind::OneOrMore(kind) => inner(kind, &Kind::OneOrMore),
-        Kind::Text
-        | Kind::Form(_)
-        | Kind::Share
-        | Kind::Truth
-        | Kind::Scalar
-        // Their keys change by themselves.
-        | Kind::Table(_)
-        | Kind::Short(..)
-        | Kind::Named(_)
-        | Kind::Tree(_) => Vec::new(),
+        Kind::Or(word, kind) => vec![(Kind::Or(Box::leak(format!("{word}-").into()), kind), true)],
+        _ => Vec::new(),
+    };
+    if let Shape::Around(inner, make) = shape(kind) {
+        all.extend(changed(inner).into_iter().map(|(inner, is_shown)| (make(leak(inner)), is_shown)));
     }
+    all
 }
 
 /// The same key with each of its bounds, words and its default changed in turn.
@@ -443,7 +422,7 @@ fn a_change_of_a_key_is_noticed_by_reader_schema_and_example() {
     for (path, key) in keys(&ROOT) {
         for Mutant { before, after, is_shown } in mutants(key) {
             count += 1;
-            let root = |key| -> &'static Kind { Box::leak(Box::new(with(ROOT, &path, key))) };
+            let root = |key| leak(with(&ROOT, &path, key));
             let (old, new) = (root(before), root(after));
             let is_default = before.without != after.without;
             let reader = if is_default {
