@@ -48,8 +48,10 @@ fn the_defaults_of_the_example_are_those_of_no_file_at_all() {
     let settings = |text: String| {
         let plan = load(&Origin::new(Source::Text("f", text)), None).unwrap();
         let shown = format!("{plan:?}");
-        // Behind the text itself and the time at which it was read.
-        shown[shown.find("server: ").unwrap()..].to_owned()
+        // Behind the text itself and the time at which it was read; without the places where values stand.
+        let mut parts = shown[shown.find("server: ").unwrap()..].split("place: Place {");
+        let first = parts.next().unwrap().to_owned();
+        parts.fold(first, |text, part| text + &part[part.find('}').unwrap()..])
     };
     let example =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/corelane.toml")).unwrap();
@@ -57,6 +59,32 @@ fn the_defaults_of_the_example_are_those_of_no_file_at_all() {
         [[route]]\nto = \"chat\"\n[[route]]\nmatch = { path = \"/shared\" }\nto = \"chat\"\n\
         [[route]]\nmatch = { path = \"/ping\" }\nrespond = {}\n";
     assert_eq!(settings(example), settings(bare.to_owned()));
+}
+
+#[test]
+fn what_was_understood_means_the_same_when_it_is_written_down() {
+    use corelane::control::load::{Origin, Source, load};
+    let understood = |text: String| {
+        let plan = load(&Origin::new(Source::Text("f", text)), None).unwrap();
+        let mut shown = serde_json::to_value(&plan).unwrap();
+        for cluster in shown["cluster"].as_object_mut().unwrap().values_mut() {
+            for endpoint in cluster["endpoints"].as_array_mut().unwrap() {
+                // What follows from the URL has no key of its own.
+                let endpoint = endpoint.as_object_mut().unwrap();
+                ["addresses", "base", "host"]
+                    .iter()
+                    .for_each(|name| assert!(endpoint.remove(*name).is_some()));
+            }
+        }
+        shown
+    };
+    for file in files("config") {
+        let text = std::fs::read_to_string(file).unwrap();
+        for text in [text.replace("# e.g. ", "").replace("cores = ", "# cores = "), text] {
+            let shown = understood(text.replace("access_log = \"off\"", ""));
+            assert_eq!(understood(toml::to_string(&shown).unwrap()), shown);
+        }
+    }
 }
 
 fn schema() -> jsonschema::Validator {

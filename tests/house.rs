@@ -144,6 +144,73 @@ fn rooms_import_downwards_only() {
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
+/// Rooms whose files import each other in one direction only.
+const STRAIGHT: [&str; 2] = ["config", "plan"];
+
+/// What a file names behind `super::` or the name of its room: `a` and `b` of `super::{a, b::C}`.
+fn siblings(code: &str, room: &str) -> Vec<String> {
+    let name = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let within = format!("crate::{room}::");
+    let text: String = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    let mut found = Vec::new();
+    for rest in text.split("super::").skip(1).chain(text.split(&within).skip(1)) {
+        let Some(group) = rest.strip_prefix('{') else {
+            found.push(name(rest));
+            continue;
+        };
+        let (mut depth, mut start) = (0, 0);
+        for (at, c) in group.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' if depth > 0 => depth -= 1,
+                ',' | '}' if depth == 0 => {
+                    found.push(name(group[start..at].trim_start()));
+                    start = at + 1;
+                }
+                _ => {}
+            }
+            if c == '}' && depth == 0 && start == at + 1 {
+                break;
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn files_of_a_room_import_each_other_in_one_direction() {
+    for room in STRAIGHT {
+        let files: BTreeMap<String, String> = sources()
+            .into_iter()
+            .filter(|source| source.room == room && source.path.ends_with(".rs"))
+            .map(|source| (source.path[room.len() + 1..].trim_end_matches(".rs").to_owned(), source.code))
+            .collect();
+        let imports = |file: &str, code: &str| -> Vec<String> {
+            if file == "mod" {
+                let uses = code.lines().filter_map(|line| line.strip_prefix("pub use "));
+                return uses.filter_map(|rest| rest.split("::").next()).map(str::to_owned).collect();
+            }
+            // What is no file of the room is an item of its front page.
+            let page = |name: String| if files.contains_key(&name) { name } else { "mod".to_owned() };
+            siblings(code, room).into_iter().map(page).filter(|name| name != file).collect()
+        };
+        let mut left: BTreeMap<_, _> = files.iter().map(|(file, code)| (file, imports(file, code))).collect();
+        // Files that import nothing that is left are done; in a circle each waits for another.
+        loop {
+            let free: Vec<_> = left
+                .iter()
+                .filter(|(_, imports)| !imports.iter().any(|name| left.contains_key(name)))
+                .map(|(file, _)| *file)
+                .collect();
+            free.iter().for_each(|file| drop(left.remove(*file)));
+            if free.is_empty() {
+                break;
+            }
+        }
+        assert!(left.is_empty(), "{room}: in a circle, or behind one: {left:?}");
+    }
+}
+
 #[test]
 fn outside_packages_come_in_by_their_doors() {
     let mut broken = Vec::new();

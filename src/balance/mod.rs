@@ -10,6 +10,7 @@ pub use least_work::LeastWork;
 pub use random::Random;
 pub use round_robin::RoundRobin;
 
+use crate::base::choice::{Words, words};
 use crate::base::rng::Rng;
 use crate::board::loads::EndpointLoad;
 use crate::board::verdicts::Verdict;
@@ -51,18 +52,12 @@ pub enum BalancerKind {
     LeastWork,
 }
 
-impl BalancerKind {
-    /// All kinds, by their names in configuration.
-    pub const ALL: [(&str, Self); 3] =
-        [("round-robin", Self::RoundRobin), ("random", Self::Random), ("least-work", Self::LeastWork)];
+words!(BalancerKind { RoundRobin = "round-robin", Random = "random", LeastWork = "least-work" });
 
+impl BalancerKind {
     /// Its name in configuration.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::RoundRobin => "round-robin",
-            Self::Random => "random",
-            Self::LeastWork => "least-work",
-        }
+        self.word()
     }
 }
 

@@ -3,6 +3,41 @@
 use std::fmt;
 use std::path::PathBuf;
 
+/// A choice among a few words.
+pub trait Words: Copy + 'static {
+    /// All words.
+    const WORDS: &'static [&'static str];
+
+    /// What `word` stands for.
+    fn of(word: &str) -> Option<Self>;
+
+    /// The word that stands for it.
+    fn word(self) -> &'static str;
+}
+
+/// Gives each variant of an enum its word; the compiler sees to it that none is left out.
+macro_rules! words {
+    ($choice:ident { $($variant:ident = $word:literal),* $(,)? }) => {
+        impl $crate::base::choice::Words for $choice {
+            const WORDS: &'static [&'static str] = &[$($word),*];
+
+            fn of(word: &str) -> Option<Self> {
+                match word {
+                    $($word => Some(Self::$variant),)*
+                    _ => None,
+                }
+            }
+
+            fn word(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word),*
+                }
+            }
+        }
+    };
+}
+pub(crate) use words;
+
 /// What a client means that closes its sending side after a complete request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HalfClose {
@@ -12,6 +47,8 @@ pub enum HalfClose {
     Finish,
 }
 
+words!(HalfClose { Cancel = "cancel", Finish = "finish" });
+
 /// Which Host is sent upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostRule {
@@ -20,6 +57,8 @@ pub enum HostRule {
     /// The one the client sent.
     Keep,
 }
+
+words!(HostRule { Endpoint = "endpoint", Keep = "keep" });
 
 /// What a connection must begin with, said by the load balancer in front (PROXY protocol 2.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +70,8 @@ pub enum ProxyProtocol {
     /// A binary header.
     V2,
 }
+
+words!(ProxyProtocol { Off = "off", V1 = "v1", V2 = "v2" });
 
 /// Where log lines go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,12 +103,11 @@ pub enum IoDriver {
     Epoll,
 }
 
+words!(IoDriver { IoUring = "io_uring", Epoll = "epoll" });
+
 impl IoDriver {
     /// The name used in arguments, start lines and statistics.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::IoUring => "io_uring",
-            Self::Epoll => "epoll",
-        }
+        self.word()
     }
 }

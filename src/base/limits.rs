@@ -106,6 +106,10 @@ pub const REPORTS_MAX: usize = 1024;
 pub const LOG_LINES_MAX: usize = 16 * 1024;
 /// How often the writer looks for lines.
 pub const LOG_PAUSE: Duration = Duration::from_millis(50);
+/// Longest path of a Unix socket: the kernel's field has 108 bytes, of which the last ends it (unix(7)).
+pub const SOCKET_PATH_BYTES_MAX: usize = 107;
+/// Most lanes that may be asked for: above it somebody meant something else.
+pub const LANES_MAX: u64 = 256;
 /// Most lanes that `auto` chooses: a sidecar shares its machine with the engine.
 pub const LANES_AUTO_MAX: usize = 4;
 

@@ -1,5 +1,6 @@
 //! What is wrong with a configuration: place, what, why, fix.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -57,8 +58,21 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}\n  why: {}\n  fix: {}", self.place, self.what, self.why, self.fix)
+        let Self { place, what, why, fix } = self;
+        write!(f, "{place}: {}\n  why: {}\n  fix: {}", plain(what), plain(why), plain(fix))
     }
+}
+
+/// `text` on one line: what an operator wrote must not steer the terminal it is shown on.
+fn plain(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let escape = |c: char| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    Cow::Owned(text.chars().map(escape).collect())
 }
 
 /// A value and where it stands.
@@ -87,10 +101,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_count_characters() {
+    fn columns_count_characters_and_messages_are_plain() {
         let file = Arc::from("f");
         let place = Place::at(&file, "a\nüx", 4);
         assert_eq!(place.to_string(), "f:2:2");
+        let problem = Placed { value: (), place: place.clone() }.problem("\"é\u{1b}[1m\n\"", "why", "fix");
+        assert_eq!(problem.to_string(), "f:2:2: \"é\\u{1b}[1m\\n\"\n  why: why\n  fix: fix");
         assert_eq!(Place::option("--upstream").to_string(), "--upstream");
     }
 }

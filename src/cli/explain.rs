@@ -84,7 +84,10 @@ impl Explain {
             self.headers.iter().filter_map(given).any(|given| given.eq_ignore_ascii_case(name))
         };
         if !has("host") {
-            head.push_str(&format!("host: {}\r\n", plan.listeners[ListenerId::at(0)].address.authority()));
+            head.push_str(&format!(
+                "host: {}\r\n",
+                plan.listeners[ListenerId::at(0)].address.value.authority()
+            ));
         }
         for header in &self.headers {
             head.push_str(header);
@@ -116,7 +119,7 @@ fn document(plan: &Plan, explained: &Explained) -> Value {
                     json!({
                         "cluster": plan.clusters[target.cluster].name,
                         "share": f64::from(target.share) / target.shares as f64,
-                        "balance": plan.clusters[target.cluster].balancer.name(),
+                        "balance": plan.clusters[target.cluster].settings.balancer.name(),
                         "endpoints": target.endpoints.iter().map(endpoint).collect::<Vec<_>>(),
                     })
                 })
@@ -146,7 +149,7 @@ fn text(plan: &Plan, explained: &Explained) -> String {
                 say("cluster", &format!("{} ({percent:.0} % of the route's requests)", cluster.name));
                 let urls: Vec<_> =
                     target.endpoints.iter().map(|(id, _)| plan.endpoints[*id].url.as_str()).collect();
-                say("endpoint", &format!("{} of: {}", cluster.balancer.name(), urls.join(", ")));
+                say("endpoint", &format!("{} of: {}", cluster.settings.balancer.name(), urls.join(", ")));
             }
             if let Some((id, head)) = targets.first().and_then(|target| target.endpoints.first()) {
                 out.push_str(&format!(

@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args};
 
 use crate::base::address::Address;
-use crate::base::choice::IoDriver;
-use crate::config::sections::core_list;
+use crate::base::choice::{IoDriver, Words};
+use crate::base::limits::LANES_MAX;
+use crate::config::server::core_list;
 use crate::config::url::listen_address;
 use crate::control::load::{Origin, Source};
 use crate::control::{RunError, Started, run};
@@ -34,10 +36,10 @@ pub(super) struct Run {
     #[arg(long, value_name = "LIST", value_parser = cores)]
     cores: Option<Cores>,
     /// How many lanes; one per core that may be used, up to 4, without it.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=LANES_MAX as i64))]
     lanes: Option<u16>,
     /// The I/O driver.
-    #[arg(long, value_name = "DRIVER", value_parser = ["auto", "io_uring", "epoll"])]
+    #[arg(long, value_name = "DRIVER", value_parser = drivers())]
     io: Option<String>,
 }
 
@@ -59,6 +61,11 @@ fn cores(text: &str) -> Result<Cores, String> {
     core_list(text).map(Cores)
 }
 
+/// `auto` and the names of all drivers.
+fn drivers() -> PossibleValuesParser {
+    PossibleValuesParser::new(["auto"].iter().chain(IoDriver::WORDS))
+}
+
 impl Run {
     pub(super) fn run(self) -> u8 {
         let source = match self.config {
@@ -71,11 +78,7 @@ impl Run {
             admin: self.admin.map(|admin| admin.0),
             cores: self.cores.map(|cores| cores.0),
             lanes: self.lanes.map(usize::from),
-            io: self.io.map(|io| match io.as_str() {
-                "io_uring" => Some(IoDriver::IoUring),
-                "epoll" => Some(IoDriver::Epoll),
-                _ => None,
-            }),
+            io: self.io.map(|io| IoDriver::of(&io)),
         };
         finish(run(origin, say))
     }

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use crate::config::ROOT;
 use crate::config::schema::schema;
 
 /// Arguments of `schema`.
@@ -13,7 +14,7 @@ pub(super) struct Schema {}
 
 impl Schema {
     pub(super) fn run(self) -> u8 {
-        println!("{:#}", schema());
+        println!("{:#}", schema(&ROOT));
         0
     }
 }

@@ -1,42 +1,53 @@
-//! `[observe]`, key by key.
+//! `[observe]`: what is told of exchanges besides metrics.
 
 use std::path::PathBuf;
 
-use super::reader::Value;
-use super::{AccessLogConfig, ObserveConfig};
+use super::table::table;
+use super::values::text_setting;
 use crate::base::choice::LogTarget;
+use crate::base::problem::Placed;
 use crate::metrics::access::Format;
 
-pub(super) fn observe(value: Value<'_, '_>) -> ObserveConfig {
-    let Some(mut table) = value.table() else { return ObserveConfig::default() };
-    let config = ObserveConfig {
-        access_log: table.take("access_log").and_then(access_log),
-        server_timing: table.take("server_timing").and_then(|value| value.truth()),
-    };
-    table.finish();
-    config
+table! {
+    /// `[observe]`.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct ObserveConfig {
+        /// One line for each exchange: "off", or a table as below. Lines go to "stdout", "stderr" or a file, opened
+        /// anew at SIGUSR1; as "json", or by a template of the fields of the JSON line, such as "{time} {client}
+        /// {method} {path} {status} {route} {endpoint} {T_us}".
+        access_log: Option<AccessLogConfig> = key(
+            "access_log",
+            Or("off", &Table(AccessLogConfig::KEYS)),
+            Is("'off'")
+        ),
+        /// Answers carry server-timing: queue;dur=…, gw;dur=…, up;dur=… in milliseconds.
+        server_timing: bool = key("server_timing", Truth, Is("false")),
+    }
 }
 
-fn access_log(value: Value<'_, '_>) -> Option<Option<AccessLogConfig>> {
-    if value.is_string() {
-        return value.parsed(|text| match text {
-            "off" => Ok(None),
-            _ => Err("write \"off\", or a table such as { to = \"stdout\" }".into()),
-        });
+table! {
+    /// `access_log`.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct AccessLogConfig {
+        /// "stdout", "stderr", or the path of a file.
+        to: Placed<LogTarget> = key(
+            "to",
+            Text,
+            Required("the lines would go nowhere", "\"stdout\", or the path of a file")
+        ),
+        /// "json", or a template such as "{client} {method} {path} {status}".
+        format: Format = key("format", Text, Is("'json'")),
+        /// The share of exchanges that are logged.
+        sample: f64 = key("sample", Share, Is("'100%'")),
     }
-    let mut table = value.table()?;
-    let to = match table.take("to") {
-        Some(value) => value.parsed(target).map(|target| value.placed(target)),
-        None => {
-            table.missing("to", "the lines would go nowhere", "add to = \"stdout\", or the path of a file");
-            None
-        }
-    };
-    let format = table.take("format").map_or(Some(Format::Json), |value| value.parsed(Format::parse));
-    let sample = table.take("sample").map_or(Some(1.0), |value| value.share());
-    table.finish();
-    Some(Some(AccessLogConfig { to: to?, format: format?, sample: sample? }))
 }
+
+text_setting!(LogTarget, read by |value| value.parsed(target), shown by |target| match target {
+    LogTarget::Stdout | LogTarget::Stderr => target.to_string(),
+    LogTarget::File(path) => path.display().to_string(),
+});
+
+text_setting!(Format, read by |value| value.parsed(Format::parse), shown by ToString::to_string);
 
 fn target(text: &str) -> Result<LogTarget, String> {
     match text {

@@ -1,29 +1,50 @@
-//! Takes typed values out of a parsed table, one key after the other, and collects every problem on the way.
+//! A parsed file, value by value: takes keys out of tables, checks them as their keys say, and collects every problem.
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::key::{Key, Kind, Without};
 use super::units;
 use crate::base::problem::{Place, Placed, Problem};
 
+/// A value that a key can have.
+pub(crate) trait Setting: Sized {
+    /// Reads a value of `kind`. None where that is a problem, which is then told.
+    fn read(value: Value<'_, '_>, kind: &'static Kind) -> Option<Self>;
+
+    /// The value as an operator would write it, as JSON; null where there is nothing to write. Secrets show as `"***"`.
+    fn show(&self, kind: &'static Kind) -> serde_json::Value;
+
+    /// What stands for a value that is absent, or that was a problem; none where nothing can.
+    fn absent() -> Option<Self> {
+        None
+    }
+}
+
 /// The text that is read and the problems found in it.
-pub(super) struct Source<'t> {
+pub(crate) struct Source<'t> {
     file: Arc<str>,
     text: &'t str,
+    /// Where all of it is said to stand; a default stands where it could have been written.
+    place: Option<Place>,
     problems: RefCell<Vec<Problem>>,
 }
 
 impl<'t> Source<'t> {
     pub(super) fn new(file: &str, text: &'t str) -> Self {
-        Self { file: Arc::from(file), text, problems: RefCell::default() }
+        Self { file: Arc::from(file), text, place: None, problems: RefCell::default() }
+    }
+
+    /// A text of our own that stands for what is absent at `place`.
+    pub(super) fn within(place: Place, text: &'t str) -> Self {
+        Self { place: Some(place), ..Self::new("", text) }
     }
 
     pub(super) fn place(&self, offset: usize) -> Place {
-        Place::at(&self.file, self.text, offset)
+        self.place.clone().unwrap_or_else(|| Place::at(&self.file, self.text, offset))
     }
 
     pub(super) fn complain(&self, problem: Problem) {
@@ -40,59 +61,61 @@ impl<'t> Source<'t> {
 
 /// A value that is looked at, with its name for messages.
 #[derive(Clone, Copy)]
-pub(super) struct Value<'s, 't> {
+pub(crate) struct Value<'s, 't> {
     source: &'s Source<'t>,
     name: &'s str,
     value: &'s Spanned<DeValue<'t>>,
+    /// A word that it could have been as well.
+    or: Option<&'static str>,
 }
 
 impl<'s, 't> Value<'s, 't> {
+    /// Everything that was parsed of a file.
+    pub(super) fn root(source: &'s Source<'t>, document: &'s Spanned<DeValue<'t>>) -> Self {
+        Self { source, name: "", value: document, or: None }
+    }
+
     pub(super) fn placed<T>(&self, value: T) -> Placed<T> {
         Placed { value, place: self.source.place(self.value.span().start) }
     }
 
     /// Reports a problem with this value.
     pub(super) fn complain(&self, what: impl Into<String>, why: impl Into<String>, fix: impl Into<String>) {
-        self.source.complain(self.placed(()).problem(what, why, fix));
+        self.tell(self.placed(()).problem(what, why, fix));
     }
 
-    fn wrong_type(&self, fix: &str) {
+    /// Reports a problem with something inside it.
+    pub(super) fn tell(&self, problem: Problem) {
+        self.source.complain(problem);
+    }
+
+    /// The name of its key.
+    pub(super) fn name(&self) -> &'s str {
+        self.name
+    }
+
+    /// How many problems were found so far.
+    pub(super) fn problems(&self) -> usize {
+        self.source.problems.borrow().len()
+    }
+
+    /// The same value, which could have been `word` as well: fixes name it.
+    pub(super) fn or(self, word: &'static str) -> Self {
+        Self { or: Some(word), ..self }
+    }
+
+    fn wrong_type(&self, form: &str) {
         let found = self.value.get_ref().type_str();
         self.complain(
             format!("`{}` cannot be of type {found}", self.name),
             "the value would have no meaning",
-            fix,
+            format!("write {} = {form}", self.name),
         );
     }
 
-    pub(super) fn string(&self) -> Option<Placed<String>> {
-        let text = self.value.get_ref().as_str();
-        if text.is_none() {
-            self.wrong_type(&format!("write {} = \"…\"", self.name));
-        }
-        text.map(|text| self.placed(text.to_owned()))
-    }
-
-    /// A string, a number or a truth value, as text that `parse` understands.
-    pub(super) fn scalar<T>(&self, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
-        match self.value.get_ref() {
-            DeValue::Boolean(truth) => parse(if *truth { "true" } else { "false" }).ok(),
-            _ => self.parsed(parse),
-        }
-    }
-
-    /// `true` or `false`.
-    pub(super) fn truth(&self) -> Option<bool> {
-        let truth = self.value.get_ref().as_bool();
-        if truth.is_none() {
-            self.wrong_type(&format!("write {} = true or false", self.name));
-        }
-        truth
-    }
-
-    /// A share from 0 to 1, written in percent.
-    pub(super) fn share(&self) -> Option<f64> {
-        self.parsed(units::share)
+    /// The text that it is, if it is one.
+    pub(super) fn text(&self) -> Option<&'s str> {
+        self.value.get_ref().as_str()
     }
 
     /// Whether it is a list.
@@ -100,81 +123,56 @@ impl<'s, 't> Value<'s, 't> {
         self.value.get_ref().is_array()
     }
 
+    /// Whether it is a list with nothing in it.
+    pub(super) fn array_is_empty(&self) -> bool {
+        self.value.get_ref().as_array().is_some_and(|array| array.is_empty())
+    }
+
     /// Whether it is a table.
     pub(super) fn is_table(&self) -> bool {
         self.value.get_ref().is_table()
     }
 
-    /// Reports a problem that was made elsewhere.
-    pub(super) fn source_complain(&self, problem: Problem) {
-        self.source.complain(problem);
+    pub(super) fn string(&self) -> Option<String> {
+        if self.text().is_none() {
+            self.wrong_type("\"…\"");
+        }
+        self.text().map(str::to_owned)
     }
 
-    /// Whether it is a string.
-    pub(super) fn is_string(&self) -> bool {
-        self.value.get_ref().is_str()
+    /// `true` or `false`.
+    pub(super) fn truth(&self) -> Option<bool> {
+        let truth = self.value.get_ref().as_bool();
+        if truth.is_none() {
+            self.wrong_type("true or false");
+        }
+        truth
     }
 
     /// A number within bounds.
     pub(super) fn number(&self, least: u64, most: u64) -> Option<u64> {
+        if let (Some(word), Some(text)) = (self.or, self.text()) {
+            self.no_such_choice(text, &[word]);
+            return None;
+        }
         let number = self.value.get_ref().as_integer().and_then(|integer| {
             u64::from_str_radix(&integer.as_str().replace('_', ""), integer.radix()).ok()
         });
-        match number {
-            Some(number) if (least..=most).contains(&number) => Some(number),
-            _ => {
-                self.complain(
-                    format!("`{}` must be a whole number from {least} to {most}", self.name),
-                    "outside these bounds the gateway cannot work",
-                    format!("write {} = {least}, or a larger number", self.name),
-                );
-                None
-            }
+        let within = number.filter(|number| (least..=most).contains(number));
+        if within.is_none() {
+            self.complain(
+                format!("`{}` must be a whole number from {least} to {most}", self.name),
+                "outside these bounds the gateway cannot work",
+                format!("write {} = {least}, or a larger number", self.name),
+            );
         }
+        within
     }
 
-    /// A string that `parse` understands; its error says what to write.
-    pub(super) fn parsed<T>(&self, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
-        let text = match self.value.get_ref() {
-            DeValue::String(text) => text.to_string(),
-            DeValue::Integer(number) => number.to_string(),
-            _ => {
-                self.string();
-                return None;
-            }
-        };
-        match parse(&text) {
-            Ok(value) => Some(value),
-            Err(fix) => {
-                self.complain(
-                    format!("`{}` cannot be {}", self.name, quoted(&text)),
-                    "the value would have no meaning",
-                    fix,
-                );
-                None
-            }
-        }
-    }
-
-    pub(super) fn duration(&self) -> Option<Duration> {
-        self.parsed(units::duration)
-    }
-
-    /// A duration that must not be zero, where a word stands for "none".
-    pub(super) fn duration_or(&self, word: &str) -> Option<Option<Duration>> {
-        self.parsed(|text| match text == word {
-            true => Ok(None),
-            false => match units::duration(text) {
-                Ok(Duration::ZERO) => Err(format!("write at least \"1ms\", or \"{word}\"")),
-                Ok(duration) => Ok(Some(duration)),
-                Err(fix) => Err(format!("{fix}, or \"{word}\"")),
-            },
-        })
-    }
-
-    pub(super) fn size(&self, least: u64, most: u64) -> Option<u64> {
+    /// A size within bounds, in bytes.
+    pub(super) fn size(&self, least: usize, most: usize) -> Option<u64> {
         let size = self.parsed(units::size)?;
-        if (least..=most).contains(&size) {
+        if (least as u64..=most as u64).contains(&size) {
             return Some(size);
         }
         self.complain(
@@ -185,107 +183,243 @@ impl<'s, 't> Value<'s, 't> {
         None
     }
 
-    /// One of a few words.
-    pub(super) fn word<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
-        let text = self.string()?.value;
-        if let Some((_, meaning)) = words.iter().find(|(word, _)| *word == text) {
-            return Some(*meaning);
+    /// A text that `parse` understands; its error says what to write.
+    pub(super) fn parsed<T>(&self, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        match self.value.get_ref() {
+            // A number without its unit is better told of the unit than of types.
+            DeValue::Integer(number) => match parse(&number.to_string()) {
+                Ok(_) => self.wrong_type("\"…\""),
+                Err(fix) => self.cannot_be(&number.to_string(), &fix),
+            },
+            _ => {
+                let text = self.string()?;
+                match parse(&text) {
+                    Ok(value) => return Some(value),
+                    Err(fix) => self.cannot_be(&text, &fix),
+                }
+            }
         }
-        let names: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-        self.complain(
-            format!("`{}` cannot be {}", self.name, quoted(&text)),
-            "there is no such choice",
-            suggestion(&text, &names),
-        );
         None
+    }
+
+    /// A text, a whole number or a truth value, as text that `parse` understands.
+    pub(super) fn scalar<T>(&self, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        let text = match self.value.get_ref() {
+            DeValue::Boolean(truth) => truth.to_string(),
+            DeValue::Integer(number) => number.to_string(),
+            _ => self.string()?,
+        };
+        parse(&text).map_err(|fix| self.cannot_be(&text, &fix)).ok()
+    }
+
+    /// Reports that it has no meaning.
+    pub(super) fn cannot_be(&self, text: &str, fix: &str) {
+        let fix = match self.or {
+            Some(word) => format!("{fix}, or \"{word}\""),
+            None => fix.to_owned(),
+        };
+        let what = format!("`{}` cannot be {}", self.name, quoted(text));
+        self.complain(what, "the value would have no meaning", fix);
+    }
+
+    /// One of a few words.
+    pub(super) fn word(&self, words: &[&'static str]) -> Option<&'static str> {
+        let text = self.string()?;
+        let found = words.iter().find(|word| **word == text).copied();
+        if found.is_none() {
+            let words: Vec<_> = words.iter().copied().chain(self.or).collect();
+            self.no_such_choice(&text, &words);
+        }
+        found
+    }
+
+    fn no_such_choice(&self, text: &str, words: &[&str]) {
+        self.complain(
+            format!("`{}` cannot be {}", self.name, quoted(text)),
+            "there is no such choice",
+            suggestion(text, words),
+        );
     }
 
     pub(super) fn array(&self) -> Option<Vec<Value<'s, 't>>> {
         match self.value.get_ref().as_array() {
             Some(array) => Some(array.iter().map(|value| Value { value, ..*self }).collect()),
             None => {
-                self.wrong_type(&format!("write {} = […]", self.name));
+                self.wrong_type("[…]");
                 None
             }
         }
     }
 
-    /// A table whose keys are then taken one by one.
-    pub(super) fn table(&self) -> Option<Table<'s, 't>> {
-        match self.value.get_ref().as_table() {
-            Some(table) => Some(Table::new(self.source, self.name, table, self.value.span().start)),
-            None => {
-                self.wrong_type(&format!("write {} = {{ … }}", self.name));
-                None
+    /// A table with the keys of `kind`, which are then taken one by one.
+    pub(super) fn table(&self, kind: &'static Kind) -> Option<Table<'s, 't>> {
+        let found = self.value.get_ref().as_table().map(Entries::Of);
+        let (keys, entries) = match (kind, found) {
+            (Kind::Table(keys) | Kind::Short(_, keys), Some(entries)) => (*keys, entries),
+            (Kind::Short(key, keys), None) => {
+                self.string()?;
+                (*keys, Entries::Alone(key, *self))
             }
-        }
-    }
-}
-
-/// A table of which keys are taken; what is left at the end is unknown.
-pub(super) struct Table<'s, 't> {
-    source: &'s Source<'t>,
-    name: &'s str,
-    table: &'s DeTable<'t>,
-    start: usize,
-    known: Vec<&'static str>,
-}
-
-impl<'s, 't> Table<'s, 't> {
-    pub(super) fn new(source: &'s Source<'t>, name: &'s str, table: &'s DeTable<'t>, start: usize) -> Self {
-        Self { source, name, table, start, known: Vec::new() }
-    }
-
-    /// The value of `key`, if it is there.
-    pub(super) fn take(&mut self, key: &'static str) -> Option<Value<'s, 't>> {
-        self.known.push(key);
-        let (source, table) = (self.source, self.table);
-        table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| Value {
-            source,
-            name: key,
-            value,
-        })
+            (Kind::Table(keys), None) => {
+                match self.or.zip(self.text()) {
+                    Some((word, text)) => {
+                        // What must be there shows best what a table looks like.
+                        let needed: Vec<_> = keys.iter().filter_map(Key::example).collect();
+                        let such = format!("a table such as {{ {} }}", needed.join(", "));
+                        let fix = format!("write \"{word}\", or {such}");
+                        Value { or: None, ..*self }.cannot_be(text, &fix);
+                    }
+                    None => self.wrong_type("{ … }"),
+                }
+                return None;
+            }
+            (other, _) => panic!("a table cannot be read as {other:?}"),
+        };
+        let place = self.source.place(self.value.span().start);
+        Some(Table { source: self.source, name: self.name, keys, entries, place })
     }
 
     /// All keys, for tables whose keys are names; each with the place of the key.
-    pub(super) fn entries(&self) -> Vec<(Placed<String>, Value<'s, 't>)> {
-        let (source, table) = (self.source, self.table);
+    pub(super) fn entries(&self) -> Option<Vec<(Placed<String>, Value<'s, 't>)>> {
+        let Some(table) = self.value.get_ref().as_table() else {
+            self.wrong_type("{ … }");
+            return None;
+        };
+        let source = self.source;
         let entry = |(key, value): (&'s Spanned<std::borrow::Cow<'t, str>>, &'s Spanned<DeValue<'t>>)| {
             let place = source.place(key.span().start);
-            (Placed { value: key.get_ref().to_string(), place }, Value { source, name: key.get_ref(), value })
+            let value = Value { source, name: key.get_ref(), value, or: None };
+            (Placed { value: key.get_ref().to_string(), place }, value)
         };
-        table.iter().map(entry).collect()
+        Some(table.iter().map(entry).collect())
     }
+}
 
-    /// Where the table stands.
-    pub(super) fn place(&self) -> Place {
-        self.source.place(self.start)
-    }
-
-    /// Reports that a key is missing.
-    pub(super) fn missing(&self, key: &str, why: &str, fix: &str) {
-        let placed = Placed { value: (), place: self.place() };
-        self.source.complain(placed.problem(format!("`{}` has no `{key}`", self.name), why, fix));
-    }
-
-    /// Reports each key that was not taken.
-    pub(super) fn finish(self) {
-        #[cfg(test)]
-        tests::note(self.name, &self.known);
-        for (key, _) in self.entries() {
-            if !self.known.contains(&key.value.as_str()) {
-                let within =
-                    if self.name.is_empty() { "here".to_owned() } else { format!("in `{}`", self.name) };
-                let what = format!("unknown key `{}` {within}", key.value);
-                let fix = suggestion(&key.value, &self.known);
-                self.source.complain(key.problem(
-                    what,
-                    "a key that is not understood would be silently ignored",
-                    fix,
-                ));
+impl Key {
+    /// A required key with a value, as an operator would write it.
+    fn example(&self) -> Option<String> {
+        match self.without {
+            // Of several values the first.
+            Without::Required(_, example) => {
+                Some(format!("{} = {}", self.name, example.split(", or ").next().unwrap_or(example)))
+            }
+            Without::Absent | Without::Is(_) | Without::Count(_) | Without::Bytes(_) | Without::Lasts(_) => {
+                None
             }
         }
     }
+}
+
+enum Entries<'s, 't> {
+    /// Those of a table.
+    Of(&'s DeTable<'t>),
+    /// A value that stands for a table with this key alone.
+    Alone(&'static str, Value<'s, 't>),
+}
+
+/// A table of which keys are taken.
+pub(crate) struct Table<'s, 't> {
+    source: &'s Source<'t>,
+    name: &'s str,
+    keys: &'static [Key],
+    entries: Entries<'s, 't>,
+    place: Place,
+}
+
+impl<'s, 't> Table<'s, 't> {
+    /// Reports a problem with something inside it.
+    pub(super) fn tell(&self, problem: Problem) {
+        self.source.complain(problem);
+    }
+
+    /// Reports a problem with the whole of it.
+    pub(super) fn complain(&self, what: impl Into<String>, why: impl Into<String>, fix: impl Into<String>) {
+        let placed = Placed { value: (), place: self.place.clone() };
+        self.source.complain(placed.problem(what, why, fix));
+    }
+
+    /// Whether `key` is written.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.find(key).is_some()
+    }
+
+    fn find(&self, key: &str) -> Option<Value<'s, 't>> {
+        match self.entries {
+            Entries::Of(table) => {
+                let (name, value) = table.iter().find(|(name, _)| name.get_ref() == key)?;
+                Some(Value { source: self.source, name: name.get_ref(), value, or: None })
+            }
+            Entries::Alone(name, value) => (name == key).then_some(Value { or: None, ..value }),
+        }
+    }
+
+    /// The value of the key called `name`: what is written, or what holds without it. None where it is required and
+    /// cannot be had; that is told.
+    pub(crate) fn take<T: Setting>(&self, name: &str) -> Option<T> {
+        let key = self.keys.iter().find(|key| key.name == name).expect("a table takes its own keys");
+        let written = self.find(name);
+        if let Some(read) = written.and_then(|value| T::read(value, &key.kind)) {
+            return Some(read);
+        }
+        match (key.without.default(), key.without) {
+            (Some(text), _) => Some(default(key, &text, self.place.clone())),
+            (None, Without::Required(why, example)) if written.is_none() => {
+                match self.name {
+                    "" => self.complain(format!("there is no {name}"), why, format!("add {example}")),
+                    table => self.complain(
+                        format!("`{table}` has no `{name}`"),
+                        why,
+                        format!("add {name} = {example}"),
+                    ),
+                }
+                T::absent()
+            }
+            (None, _) => T::absent(),
+        }
+    }
+
+    /// Reports each key that there is not.
+    pub(crate) fn finish(&self) {
+        let Entries::Of(table) = self.entries else { return };
+        let known: Vec<_> = self.keys.iter().map(|key| key.name).collect();
+        for (name, _) in table.iter().filter(|(name, _)| !known.contains(&&**name.get_ref())) {
+            let within = match self.name {
+                "" => "here".to_owned(),
+                table => format!("in `{table}`"),
+            };
+            let placed = Placed { value: (), place: self.source.place(name.span().start) };
+            self.source.complain(placed.problem(
+                format!("unknown key `{}` {within}", name.get_ref()),
+                "a key that is not understood would be silently ignored",
+                suggestion(name.get_ref(), &known),
+            ));
+        }
+    }
+}
+
+/// What `text`, the default of `key`, means; by the same road as what is written.
+fn default<T: Setting>(key: &'static Key, text: &str, place: Place) -> T {
+    let line = format!("{} = {text}", key.name);
+    let document = DeTable::parse(&line).expect("defaults are TOML: a test reads them all");
+    let source = Source::within(place, &line);
+    let value = document.get_ref().iter().next().map(|(name, value)| (name.get_ref(), value));
+    let (name, value) = value.expect("one key was written");
+    let read = T::read(Value { source: &source, name, value, or: None }, &key.kind);
+    let problems = source.into_problems();
+    read.filter(|_| problems.is_empty())
+        .unwrap_or_else(|| panic!("the default of `{}` cannot be read: {problems:?}", key.name))
+}
+
+/// What is read where nothing at all is written; what would have to be is not told.
+pub(super) fn nothing<T: Setting>(place: Place, kind: &'static Kind) -> Option<T> {
+    let empty = Spanned::new(0..0, DeValue::Table(DeTable::new()));
+    T::read(Value::root(&Source::within(place, ""), &empty), kind)
+}
+
+/// What `text` means as JSON, for the schema.
+pub(super) fn json(text: &str) -> serde_json::Value {
+    let table: toml::Table = toml::from_str(&format!("value = {text}")).expect("defaults are TOML");
+    serde_json::to_value(&table["value"]).unwrap_or_default()
 }
 
 /// The text in quotes, shortened.
@@ -295,7 +429,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// What to write instead of `wrong`.
-pub(super) fn suggestion(wrong: &str, right: &[&str]) -> String {
+fn suggestion(wrong: &str, right: &[&str]) -> String {
     let distance = |word: &&str| strsim::damerau_levenshtein(wrong, word);
     let least = right.iter().map(distance).min();
     let nearest: Vec<_> = right
@@ -310,123 +444,5 @@ pub(super) fn suggestion(wrong: &str, right: &[&str]) -> String {
     match all.is_empty() {
         true => "remove it".to_owned(),
         false => format!("remove it, or use one of: {}", all.join(", ")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::cell::RefCell;
-    use std::collections::{BTreeMap, BTreeSet};
-
-    use crate::config::keys::{Key, Kind, ROOT, Without};
-    use crate::config::text::read;
-
-    type Known = BTreeMap<String, BTreeSet<&'static str>>;
-
-    thread_local! {
-        /// Keys that tables were asked for, by the tables' names.
-        static KNOWN: RefCell<Known> = RefCell::default();
-    }
-
-    pub(super) fn note(table: &str, known: &[&'static str]) {
-        KNOWN.with_borrow_mut(|all| all.entry(table.to_owned()).or_default().extend(known));
-    }
-
-    const EXAMPLE: &str = include_str!("../../config/corelane.toml");
-
-    /// The annotated example with what is absent by default put in.
-    fn full() -> String {
-        EXAMPLE.replace("access_log = \"off\"", "# access_log").replace("# e.g. ", "")
-    }
-
-    /// Collects the tables of a tree of keys by the names under which the reader asks for their keys.
-    fn tables(name: &str, kind: &Kind, into: &mut Known) {
-        match kind {
-            Kind::Table(keys) => {
-                into.entry(name.to_owned()).or_default().extend(keys.iter().map(|key| key.name));
-                keys.iter().for_each(|key| tables(key.name, &key.kind, into));
-            }
-            Kind::List(item) => tables(name, item, into),
-            // The one table whose keys are names and whose values are tables is [cluster.NAME].
-            Kind::Named(item) => tables("chat", item, into),
-            Kind::Either(kinds) => kinds.iter().for_each(|kind| tables(name, kind, into)),
-            Kind::Text
-            | Kind::Choice(_)
-            | Kind::Number(..)
-            | Kind::Duration
-            | Kind::DurationOr(_)
-            | Kind::Size
-            | Kind::Share
-            | Kind::Truth => {}
-        }
-    }
-
-    #[test]
-    fn the_reader_asks_for_exactly_the_keys_there_are() {
-        KNOWN.take();
-        assert_eq!(read("corelane.toml", &full()).problems, []);
-        let mut expected = Known::new();
-        tables("", &Kind::Table(ROOT), &mut expected);
-        assert_eq!(KNOWN.take(), expected);
-    }
-
-    /// Looks for `key` below each value called so, and compares the defaults that the example shows.
-    fn shown(table: &toml::Value, keys: &[Key], at: &str, missing: &mut Vec<String>) {
-        for key in keys {
-            let path = format!("{at}.{}", key.name);
-            let values: Vec<&toml::Value> = match table {
-                toml::Value::Array(items) => items.iter().filter_map(|item| item.get(key.name)).collect(),
-                other => other.get(key.name).into_iter().collect(),
-            };
-            if values.is_empty() {
-                missing.push(path);
-                continue;
-            }
-            if let Without::Is(default) = key.without {
-                let default: serde_json::Value = serde_json::from_str(default).unwrap();
-                let shown = values.iter().any(|value| serde_json::to_value(value).unwrap() == default);
-                let is_replaced = key.name == "access_log";
-                if !shown && !is_replaced {
-                    missing.push(format!("{path}: not shown as {default}"));
-                }
-            }
-            for value in values {
-                inner(value, &key.kind, &path, missing);
-            }
-        }
-    }
-
-    fn inner(value: &toml::Value, kind: &Kind, path: &str, missing: &mut Vec<String>) {
-        match kind {
-            Kind::Table(keys) if value.is_table() => shown(value, keys, path, missing),
-            Kind::List(Kind::Table(keys)) if value.is_array() => shown(value, keys, path, missing),
-            Kind::List(Kind::Either(kinds)) if value.is_array() => {
-                let tables: Vec<_> =
-                    value.as_array().unwrap().iter().filter(|item| item.is_table()).cloned().collect();
-                kinds.iter().for_each(|kind| {
-                    if let Kind::Table(keys) = kind {
-                        shown(&toml::Value::Array(tables.clone()), keys, path, missing);
-                    }
-                });
-            }
-            Kind::Named(Kind::Table(keys)) => {
-                value.as_table().unwrap().values().for_each(|value| shown(value, keys, path, missing));
-            }
-            Kind::Either(kinds) => kinds.iter().for_each(|kind| inner(value, kind, path, missing)),
-            _ => {}
-        }
-    }
-
-    #[test]
-    fn the_annotated_example_shows_every_key_with_its_default() {
-        let tree: toml::Value = toml::from_str(&full()).unwrap();
-        let mut missing = Vec::new();
-        shown(&tree, ROOT, "", &mut missing);
-        // The routes of the example show different keys each.
-        let routes = tree["route"].as_array().unwrap();
-        missing.retain(|path| !path.starts_with(".route") || path.contains("not shown"));
-        let actions = ["name", "match", "to", "respond", "rewrite", "body"];
-        assert!(actions.iter().all(|key| routes.iter().any(|route| route.get(*key).is_some())));
-        assert_eq!(missing, Vec::<String>::new());
     }
 }

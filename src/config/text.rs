@@ -1,11 +1,12 @@
 //! TOML to `Config`, with places: all problems of a file at once.
 
-use toml::de::DeTable;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
-use super::Config;
-use super::reader::{Source, Table};
-use super::{observe, routes, sections};
-use crate::base::problem::{Placed, Problem};
+use super::key::Kind;
+use super::reader::{Setting, Source, Value};
+use super::root::{Config, ROOT};
+use crate::base::problem::{Place, Placed, Problem};
 
 /// What was understood of a file, and every problem there is: syntax, unknown keys, wrong types, values out of range,
 /// missing and doubled names. Where there are problems, what was understood serves to find further ones only.
@@ -13,13 +14,24 @@ use crate::base::problem::{Placed, Problem};
 pub struct Reading {
     /// What was understood; nothing where the syntax is broken.
     pub config: Option<Config>,
+    /// Where it begins.
+    pub place: Place,
     /// Its problems, in the order of their places.
     pub problems: Vec<Problem>,
 }
 
 /// Reads the text of `file`.
 pub fn read(file: &str, text: &str) -> Reading {
-    let source = Source::new(file, text);
+    read_as(Source::new(file, text), text, &ROOT)
+}
+
+/// Reads a text that stands for a command line option.
+pub fn read_option(name: &str, text: &str) -> Reading {
+    read_as(Source::within(Place::option(name), text), text, &ROOT)
+}
+
+/// Reads `text` by the keys of `kind`.
+pub(super) fn read_as(source: Source<'_>, text: &str, kind: &'static Kind) -> Reading {
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         let place = source.place(error.span().map_or(0, |span| span.start));
@@ -31,17 +43,10 @@ pub fn read(file: &str, text: &str) -> Reading {
         ));
     }
     // A file with syntax errors is read only as far as they are told: what follows from them would only confuse.
-    let config = errors.is_empty().then(|| {
-        let mut config = Config { place: Some(source.place(0)), ..Config::default() };
-        let mut root = Table::new(&source, "", document.get_ref(), 0);
-        config.server = root.take("server").map(sections::server).unwrap_or_default();
-        config.listeners = root.take("listener").map(sections::listeners).unwrap_or_default();
-        config.limits = root.take("limits").map(sections::limits).unwrap_or_default();
-        config.clusters = root.take("cluster").map(sections::clusters).unwrap_or_default();
-        config.routes = root.take("route").map(routes::routes).unwrap_or_default();
-        config.observe = root.take("observe").map(observe::observe).unwrap_or_default();
-        root.finish();
-        config
-    });
-    Reading { config, problems: source.into_problems() }
+    let root = Spanned::new(0..0, DeValue::Table(document.into_inner()));
+    let config = match errors.is_empty() {
+        true => Config::read(Value::root(&source, &root), kind),
+        false => None,
+    };
+    Reading { config, place: source.place(0), problems: source.into_problems() }
 }

@@ -1,4 +1,4 @@
-//! Durations and sizes as operators write them: a number and its unit, nothing bare.
+//! Durations, sizes and shares as operators write them: a number and its unit, nothing bare.
 
 use std::time::Duration;
 
@@ -27,7 +27,11 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 
 /// Reads `"10%"` or `"0.5%"`, as a share from 0 to 1.
 pub fn share(text: &str) -> Result<f64, String> {
-    let percent = text.strip_suffix('%').and_then(|number| number.parse::<f64>().ok());
+    let is_plain = |number: &&str| {
+        let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        number.split_once('.').map_or(is_number(number), |(whole, rest)| is_number(whole) && is_number(rest))
+    };
+    let percent = text.strip_suffix('%').filter(is_plain).and_then(|number| number.parse::<f64>().ok());
     match percent {
         Some(percent) if (0.0..=100.0).contains(&percent) => Ok(percent / 100.0),
         _ => Err("write a share in percent, such as \"10%\" or \"0.5%\"".into()),
@@ -58,6 +62,31 @@ pub fn size(text: &str) -> Result<u64, String> {
     value.filter(|value| *value <= 1 << 40).ok_or_else(|| "write at most \"1TiB\"".into())
 }
 
+/// A duration as an operator would write it: in seconds, or in milliseconds where they are not whole.
+pub fn show_duration(duration: Duration) -> String {
+    match duration.subsec_millis() {
+        0 => format!("{}s", duration.as_secs()),
+        _ => format!("{}ms", duration.as_millis()),
+    }
+}
+
+/// A size as an operator would write it, in the largest unit of which it is a whole number.
+pub fn show_size(bytes: u64) -> String {
+    let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let fits = |shift: u32| bytes > 0 && bytes.trailing_zeros() >= shift;
+    match units.into_iter().find(|(shift, _)| fits(*shift)) {
+        Some((shift, unit)) => format!("{}{unit}", bytes >> shift),
+        None => format!("{bytes}B"),
+    }
+}
+
+/// A share as an operator would write it.
+pub fn show_share(share: f64) -> String {
+    // Ten digits hold whatever was written, and leave out what its binary form adds.
+    let percent = format!("{:.10}", share * 100.0);
+    format!("{}%", percent.trim_end_matches('0').trim_end_matches('.'))
+}
+
 fn split(text: &str) -> (&str, &str) {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     text.split_at(digits)
@@ -84,6 +113,26 @@ mod tests {
         assert!(size("64KB").unwrap_err().contains("64KiB"));
         for bad in ["64", "", "KiB", "2TiB", "1.5MiB"] {
             assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_can_be_read() {
+        for text in ["0s", "1ms", "1500ms", "75s", "7200s"] {
+            assert_eq!(show_duration(duration(text).unwrap()), text);
+        }
+        for text in ["0B", "1B", "1025B", "64KiB", "1536KiB", "64MiB", "1GiB", "1TiB"] {
+            assert_eq!(show_size(size(text).unwrap()), text);
+        }
+        for text in ["0%", "7%", "0.5%", "12.34567%", "100%"] {
+            assert_eq!(show_share(share(text).unwrap()), text);
+        }
+    }
+
+    #[test]
+    fn shares_are_plain_numbers() {
+        for bad in ["5", "%", "-1%", "101%", "1e1%", "+5%", ".5%", "5.%", "NaN%", "5 %"] {
+            assert!(share(bad).is_err(), "{bad}");
         }
     }
 }

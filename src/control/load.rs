@@ -10,11 +10,9 @@ use crate::base::address::Address;
 use crate::base::choice::{IoDriver, LogTarget};
 use crate::base::limits::LANES_AUTO_MAX;
 use crate::base::problem::{Place, Placed, Problem};
-use crate::config::text::{Reading, read};
+use crate::config::text::{Reading, read, read_option};
 use crate::config::url::{EndpointAddress, EndpointUrl};
-use crate::config::{
-    ActionConfig, ClusterConfig, Config, EndpointConfig, ListenerConfig, MatchConfig, RouteConfig,
-};
+use crate::config::{Config, CoreList, EndpointConfig, ListenerConfig};
 use crate::discovery::dns::Resolved;
 use crate::lane::spawn::usable_cores;
 use crate::plan::Plan;
@@ -66,18 +64,22 @@ pub fn load(origin: &Origin, previous: Option<&Plan>) -> Result<Plan, Vec<Proble
         }
         Source::Text(name, text) => (read(name, text), text.clone()),
         Source::Upstreams(urls) => {
-            let config = Some(of_upstreams(urls)?);
-            (Reading { config, problems: Vec::new() }, String::new())
+            let text = of_upstreams(urls)?;
+            (read_option("--upstream", &text), String::new())
         }
     };
-    let Reading { config: Some(mut config), mut problems } = reading else { return Err(reading.problems) };
+    let Reading { config: Some(mut config), place, mut problems } = reading else {
+        return Err(reading.problems);
+    };
     apply(origin, &mut config);
-    let hosts = config.clusters.iter().flat_map(|cluster| &cluster.endpoints).filter_map(host_of);
+    let endpoints = config.clusters.0.iter().flat_map(|(_, cluster)| &cluster.endpoints);
+    let hosts = endpoints.filter_map(|endpoint| host_of(&endpoint.value));
     let resolved = Resolved::look_up(hosts);
     check_log(&config, &mut problems);
     let cores = usable_cores();
     let lanes = previous.map_or_else(|| lane_count(&config), |plan| plan.lanes);
     let around = Surroundings {
+        place,
         written: &written,
         resolved: &resolved,
         lanes,
@@ -99,7 +101,7 @@ pub fn load(origin: &Origin, previous: Option<&Plan>) -> Result<Plan, Vec<Proble
 
 /// The file of the access log must be one that can be written. It is not made here: a check leaves nothing behind.
 fn check_log(config: &Config, problems: &mut Vec<Problem>) {
-    let Some(log) = config.observe.access_log.iter().flatten().next() else { return };
+    let Some(log) = &config.observe.access_log else { return };
     let LogTarget::File(path) = &log.to.value else { return };
     let Err(error) = writable(path) else { return };
     let fix = "make the folder, or name a file that may be written";
@@ -111,7 +113,7 @@ fn check_log(config: &Config, problems: &mut Vec<Problem>) {
 }
 
 fn host_of(endpoint: &EndpointConfig) -> Option<(&str, u16)> {
-    match &endpoint.url.value.address {
+    match &endpoint.url.address {
         EndpointAddress::Tcp { host, port } => Some((host, *port)),
         EndpointAddress::Unix(_) => None,
     }
@@ -121,9 +123,9 @@ fn host_of(endpoint: &EndpointConfig) -> Option<(&str, u16)> {
 /// machine belongs to the engine. The count respects the affinity mask and the cgroup's quota.
 fn lane_count(config: &Config) -> usize {
     if let Some(cores) = &config.server.cores {
-        return cores.value.len();
+        return cores.value.0.len();
     }
-    config.server.lanes.as_ref().and_then(|lanes| lanes.value).unwrap_or_else(|| {
+    config.server.lanes.value.unwrap_or_else(|| {
         std::thread::available_parallelism().map_or(1, |cores| cores.get().min(LANES_AUTO_MAX))
     })
 }
@@ -152,20 +154,19 @@ fn option<T>(name: &str, value: T) -> Placed<T> {
     Placed { value, place: Place::option(name) }
 }
 
-/// One cluster of these endpoints and one route that takes everything.
-fn of_upstreams(urls: &[String]) -> Result<Config, Vec<Problem>> {
-    let mut endpoints: Vec<EndpointConfig> = Vec::new();
+/// One cluster of these endpoints and one route that takes everything, as a file would say it.
+fn of_upstreams(urls: &[String]) -> Result<String, Vec<Problem>> {
     let mut problems = Vec::new();
-    for text in urls {
+    for (position, text) in urls.iter().enumerate() {
         match EndpointUrl::parse(text) {
-            Ok(url) if endpoints.iter().any(|known| known.url.value == url) => {
+            Ok(_) if urls[..position].contains(text) => {
                 problems.push(option("--upstream", ()).problem(
                     format!("\"{text}\" is given twice"),
                     "its load and its statistics could not be told apart",
                     "give it once",
-                ))
+                ));
             }
-            Ok(url) => endpoints.push(EndpointConfig { url: option("--upstream", url), weight: None }),
+            Ok(_) => {}
             Err(error) => problems.push(option("--upstream", ()).problem(
                 format!("\"{text}\" is not the URL of an endpoint"),
                 error.why,
@@ -176,50 +177,32 @@ fn of_upstreams(urls: &[String]) -> Result<Config, Vec<Problem>> {
     if !problems.is_empty() {
         return Err(problems);
     }
-    let cluster = ClusterConfig {
-        name: option("--upstream", "upstream".to_owned()),
-        endpoints,
-        balance: None,
-        host: None,
-        connect: None,
-        first_byte: None,
-        between_bytes: None,
-        total: None,
-        idle: None,
-        max_idle: None,
-    };
-    let to = vec![(cluster.name.clone(), 1)];
-    let route = RouteConfig {
-        name: option("--upstream", "default".to_owned()),
-        matching: MatchConfig::default(),
-        action: Some(ActionConfig::To(to)),
-        rewrite: None,
-        body: None,
-    };
-    Ok(Config { clusters: vec![cluster], routes: vec![route], ..Config::default() })
+    let endpoints = serde_json::json!(urls);
+    Ok(format!(
+        "[cluster.upstream]\nendpoints = {endpoints}\n[[route]]\nname = \"default\"\nto = \"upstream\"\n"
+    ))
 }
 
 fn apply(origin: &Origin, config: &mut Config) {
     if !origin.listen.is_empty() {
-        let first = config.listeners.first();
-        let listener = |address: &Address| ListenerConfig {
-            address: option("--listen", address.clone()),
-            trusted: first.map(|listener| listener.trusted.clone()).unwrap_or_default(),
-            proxy_protocol: first.and_then(|listener| listener.proxy_protocol),
-            on_half_close: first.and_then(|listener| listener.on_half_close),
+        let usual = || Config::default().listeners.into_iter().next();
+        let first = config.listeners.first().cloned().or_else(usual);
+        let listener = |address: &Address| {
+            let address = option("--listen", address.clone());
+            first.clone().map(|first| ListenerConfig { address, ..first })
         };
-        config.listeners = origin.listen.iter().map(listener).collect();
+        config.listeners = origin.listen.iter().filter_map(listener).collect();
     }
     let server = &mut config.server;
     if let Some(admin) = &origin.admin {
-        server.admin = Some(option("--admin", admin.clone()));
+        server.admin = option("--admin", admin.clone());
     }
     if let Some(io) = origin.io {
-        server.io = Some(option("--io", io));
+        server.io = option("--io", io);
     }
     // Cores and lanes say the same thing twice: what the command line says replaces both of the file's.
     if origin.cores.is_some() || origin.lanes.is_some() {
-        server.cores = origin.cores.clone().map(|cores| option("--cores", cores));
-        server.lanes = origin.lanes.map(|lanes| option("--lanes", Some(lanes)));
+        server.cores = origin.cores.clone().map(|cores| option("--cores", CoreList(cores)));
+        server.lanes = option("--lanes", origin.lanes);
     }
 }

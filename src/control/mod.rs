@@ -116,7 +116,7 @@ pub fn run(origin: Origin, started: impl FnOnce(&Started)) -> Result<(), RunErro
 }
 
 fn choose_driver(plan: &Plan) -> Result<IoDriver, RunError> {
-    let Some(asked) = plan.server.io else { return Ok(driver::choose()) };
+    let Some(asked) = plan.server.io.value else { return Ok(driver::choose()) };
     match driver::probe(asked) {
         Ok(()) => Ok(asked),
         Err(error) => Err(failed(
@@ -145,7 +145,7 @@ const LOG_FIX: &str = "name a file that may be written, or raise the limit of th
 
 /// Where the plan's access log goes.
 fn log_target(plan: &Plan) -> Option<&LogTarget> {
-    plan.observe.access_log.as_ref().map(|log| &log.to)
+    plan.observe.access_log.as_ref().map(|log| &log.to.value)
 }
 
 impl Opened {
@@ -154,14 +154,14 @@ impl Opened {
         let mut sockets: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
         let mut listening = Vec::new();
         for (id, listener) in plan.listeners.pairs() {
-            let opened =
-                listen(&listener.address, count).map_err(|error| cannot_listen(&listener.address, error))?;
+            let opened = listen(&listener.address.value, count)
+                .map_err(|error| cannot_listen(&listener.address.value, error))?;
             listening.extend(opened.first().map(|socket| socket.address().clone()));
             for (lane, socket) in sockets.iter_mut().zip(opened) {
                 lane.push((socket, id));
             }
         }
-        let admin = match &plan.server.admin {
+        let admin = match &plan.server.admin.value {
             Some(address) => {
                 let mut sockets = listen(address, 1).map_err(|error| cannot_listen(address, error))?;
                 sockets.pop()
@@ -191,7 +191,7 @@ impl Opened {
                 log: log_sender.clone(),
                 seed: seeds.next_u64(),
             };
-            let core = plan.server.cores.get(position).copied();
+            let core = plan.server.core_list().get(position).copied();
             threads.push(spawn(setup, driver, core).map_err(|error| {
                 failed("a lane's thread cannot be started", error, "raise the limit of threads")
             })?);
@@ -223,7 +223,7 @@ async fn supervise(origin: Origin, opened: Opened, started: impl FnOnce(&Started
         admin: admin.as_ref().map(|socket| socket.address().clone()),
         lanes: plan.lanes,
         driver,
-        cores: plan.server.cores.clone(),
+        cores: plan.server.core_list().to_vec(),
     };
     let control = Rc::new(Control {
         origin,

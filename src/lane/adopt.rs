@@ -41,7 +41,7 @@ fn build(
     known: impl Fn(&EndpointPlan) -> Option<Rc<EndpointOnLane>>,
 ) -> LanePlan {
     let lanes = plan.lanes;
-    let idle_max = |cluster: &ClusterPlan| cluster.max_idle.div_ceil(lanes);
+    let idle_max = |cluster: &ClusterPlan| cluster.settings.keep_alive.max_idle.div_ceil(lanes);
     let endpoints = plan
         .endpoints
         .iter()
@@ -49,12 +49,13 @@ fn build(
             let cluster = &plan.clusters[endpoint.cluster];
             match known(endpoint) {
                 Some(kept) => {
-                    let surplus = kept.pool.borrow_mut().adopt(idle_max(cluster), cluster.idle);
+                    let surplus =
+                        kept.pool.borrow_mut().adopt(idle_max(cluster), cluster.settings.keep_alive.idle);
                     drop(surplus);
                     kept
                 }
                 None => Rc::new(EndpointOnLane {
-                    pool: RefCell::new(Pool::new(idle_max(cluster), cluster.idle)),
+                    pool: RefCell::new(Pool::new(idle_max(cluster), cluster.settings.keep_alive.idle)),
                     load: Arc::clone(&endpoint.load),
                     retired: Cell::new(false),
                 }),
@@ -74,7 +75,7 @@ fn build(
                 }
             };
             let candidates = cluster.endpoints.iter().map(candidate).collect();
-            Cluster::start((id, lane), cluster.balancer, candidates, Rng::new(rng.next_u64()))
+            Cluster::start((id, lane), cluster.settings.balancer, candidates, Rng::new(rng.next_u64()))
         })
         .collect();
     LanePlan { recorder: RefCell::new(recorder(&plan)), clusters, endpoints, plan }

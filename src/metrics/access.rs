@@ -1,5 +1,6 @@
 //! One line of the access log: what is known of an exchange, as JSON or by a template.
 
+use std::fmt;
 use std::io::Write;
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -202,6 +203,19 @@ impl Format {
                 }
                 out.push(b'\n');
             }
+        }
+    }
+}
+
+/// As an operator writes it.
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Json => f.write_str("json"),
+            Self::Template(pieces) => pieces.iter().try_for_each(|piece| match piece {
+                Piece::Text(text) => f.write_str(text),
+                Piece::Field(field) => write!(f, "{{{}}}", FIELDS[*field]),
+            }),
         }
     }
 }

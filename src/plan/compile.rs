@@ -2,85 +2,58 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use bytes::Bytes;
 
 use super::fixed;
 use super::routes::{self, Rows};
-use super::{
-    AccessLogPlan, Action, ClusterPlan, EndpointPlan, HostRule, LimitsPlan, ObservePlan, Plan, RoutePlan,
-    Timeouts,
-};
-use crate::balance::BalancerKind;
+pub use super::types::Surroundings;
+use super::types::{Action, ClusterPlan, EndpointPlan, Plan, RoutePlan};
 use crate::base::address::Address;
 use crate::base::ids::{ClusterId, EndpointId, Id, IdVec, RouteId};
-use crate::base::limits as bound;
 use crate::base::problem::{Placed, Problem};
 use crate::board::buffered::Budget;
 use crate::board::loads::EndpointLoad;
 use crate::board::verdicts::Verdict;
 use crate::codec::reply::LocalReply;
 use crate::config::url::EndpointAddress;
-use crate::config::{ActionConfig, ClusterConfig, Config, EndpointConfig, ObserveConfig, RouteConfig};
+use crate::config::{ClusterConfig, Config, EndpointConfig, NamedRoute, RespondConfig, TargetConfig};
 use crate::discovery::dns::Resolved;
-use crate::pool::IdleLimit;
-
-/// What compilation needs besides the configuration.
-pub struct Surroundings<'a> {
-    /// The text as written.
-    pub written: &'a str,
-    /// Addresses of the endpoints' hosts.
-    pub resolved: &'a Resolved,
-    /// How many lanes will run the plan.
-    pub lanes: usize,
-    /// The cores that lanes can be pinned to.
-    pub cores: &'a [usize],
-    /// The plan in force, whose endpoints keep their cells on the board.
-    pub previous: Option<&'a Plan>,
-    /// When this happens.
-    pub now: SystemTime,
-    /// Whether all of the configuration was understood. Where it was not, nothing is said that the missing parts
-    /// would change.
-    pub is_whole: bool,
-}
+use crate::route::rewrite::Rewrite;
 
 /// Compiles `config`. The only way to a plan.
 pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<Problem>> {
     let mut problems = Vec::new();
     let server = fixed::server(config, around, &mut problems);
-    let listeners = fixed::listeners(config, &server, &mut problems);
+    let listeners = fixed::listeners(config, around, &mut problems);
     if let Some(previous) = around.previous {
-        fixed::check_unchanged(config, (&server, &listeners), previous, &mut problems);
+        fixed::check_unchanged(config, (&server, &listeners), (previous, around), &mut problems);
     }
     let mut clusters = IdVec::new();
     let mut endpoints = IdVec::new();
     let mut names = BTreeMap::new();
-    for cluster in &config.clusters {
+    for (name, settings) in &config.clusters.0 {
         let id = ClusterId::at(clusters.len());
-        names.insert(cluster.name.value.as_str(), id);
-        clusters.push(compile_cluster(id, cluster, &mut endpoints, around, &mut problems));
+        names.insert(name.value.as_str(), id);
+        let own = compile_endpoints((id, &name.value), settings, &mut endpoints, around, &mut problems);
+        clusters.push(ClusterPlan { name: name.value.clone(), endpoints: own, settings: settings.clone() });
     }
-    let body_max = config.limits.body.unwrap_or(bound::BODY_BYTES_MAX);
-    let buffered = config.limits.buffered.unwrap_or(bound::BUFFERED_BYTES_MAX);
+    let (body_max, buffered) = (config.limits.body, config.limits.buffered);
     let mut routes = IdVec::new();
     let mut rows = Rows::default();
     for route in &config.routes {
         let Some(action) = compile_action(route, &names, &mut problems) else { continue };
-        let body_max = route.body.unwrap_or(body_max);
-        let rewrite = route.rewrite.as_ref().map(|rewrite| rewrite.value.clone()).unwrap_or_default();
-        let name = route.name.value.clone();
-        let id: RouteId = routes.push(RoutePlan { name, action, rewrite, body_max });
+        let id: RouteId = routes.push(compile_route(route, action, body_max));
         rows.add(route, id, &mut problems);
         routes::check_rewrite(route, &mut problems);
         if around.is_whole {
-            routes::check_room(route, body_max, buffered, &mut problems);
+            routes::check_room(route, routes[id].body_max, buffered, &mut problems);
         }
     }
-    if config.routes.is_empty() {
-        problems.push(no_route(config));
-    }
     if around.is_whole {
+        if config.routes.is_empty() {
+            problems.push(no_route(around));
+        }
         rows.find_shadows(&mut problems);
     }
     problems.sort_by(|a, b| a.place.cmp(&b.place));
@@ -94,21 +67,12 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         written: around.written.to_owned(),
         server,
         listeners,
-        limits: LimitsPlan {
-            connections: config.limits.connections.unwrap_or(bound::CONNECTIONS_MAX),
-            head_bytes: config.limits.head.map_or(bound::HEAD_BYTES_MAX, |size| size as usize),
-            body: body_max,
-            buffered,
-            body_rate: config.limits.body_rate.unwrap_or(bound::BODY_RATE),
-            head_timeout: config.limits.head_timeout.unwrap_or(Some(bound::HEAD_TIMEOUT)),
-            idle_timeout: config.limits.idle_timeout.unwrap_or(Some(bound::IDLE_TIMEOUT)),
-            write_timeout: config.limits.write_timeout.unwrap_or(Some(bound::WRITE_TIMEOUT)),
-        },
+        limits: config.limits.clone(),
         clusters,
         endpoints,
         routes,
         table: rows.into_table(),
-        observe: observe(&config.observe),
+        observe: config.observe.clone(),
         budget: match around.previous {
             Some(plan) if plan.budget.max() == buffered => Arc::clone(&plan.budget),
             _ => Arc::new(Budget::new(buffered)),
@@ -116,68 +80,61 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
     })
 }
 
-fn observe(config: &ObserveConfig) -> ObservePlan {
-    let access_log = config.access_log.clone().flatten();
-    ObservePlan {
-        access_log: access_log.map(|log| AccessLogPlan {
-            to: log.to.value,
-            format: log.format,
-            sample: log.sample,
-        }),
-        server_timing: config.server_timing.unwrap_or(false),
+fn compile_route(route: &NamedRoute, action: Action, body_max: u64) -> RoutePlan {
+    let settings = route.settings.clone();
+    let rewrite = settings.rewrite.as_ref().map(|rewrite| &rewrite.value);
+    let part = |part: Option<&Option<String>>| part.cloned().flatten().unwrap_or_default();
+    RoutePlan {
+        name: route.name.value.clone(),
+        action,
+        rewrite: Rewrite {
+            strip: part(rewrite.map(|rewrite| &rewrite.strip)),
+            add: part(rewrite.map(|rewrite| &rewrite.add)),
+        },
+        body_max: settings.body.unwrap_or(body_max),
+        settings,
     }
 }
 
-fn compile_cluster(
-    id: ClusterId,
+/// Adds the endpoints of a cluster to all others.
+fn compile_endpoints(
+    (id, name): (ClusterId, &str),
     config: &ClusterConfig,
     all: &mut IdVec<EndpointId, EndpointPlan>,
     around: &Surroundings<'_>,
     problems: &mut Vec<Problem>,
-) -> ClusterPlan {
+) -> Vec<EndpointId> {
     let mut own = Vec::new();
     for endpoint in &config.endpoints {
         if let Some(addresses) = addresses(endpoint, around.resolved, problems) {
-            let (load, verdict) = cells(&config.name.value, &endpoint.url.value.text, around);
+            let EndpointConfig { url, weight } = &endpoint.value;
+            let (load, verdict) = cells(name, &url.text, around);
             own.push(all.push(EndpointPlan {
                 cluster: id,
-                url: endpoint.url.value.text.clone(),
+                url: url.text.clone(),
                 addresses,
-                base: endpoint.url.value.base.clone(),
-                host: endpoint.url.value.authority(),
-                weight: endpoint.weight.unwrap_or(1),
+                base: url.base.clone(),
+                host: url.authority(),
+                weight: *weight,
                 load,
                 verdict,
             }));
         }
     }
-    ClusterPlan {
-        name: config.name.value.clone(),
-        endpoints: own,
-        balancer: config.balance.unwrap_or(BalancerKind::LeastWork),
-        host: config.host.unwrap_or(HostRule::Endpoint),
-        timeouts: Timeouts {
-            connect: config.connect.unwrap_or(bound::CONNECT_TIMEOUT),
-            first_byte: config.first_byte.flatten(),
-            between_bytes: config.between_bytes.unwrap_or(Some(bound::BETWEEN_BYTES_TIMEOUT)),
-            total: config.total.flatten(),
-        },
-        idle: config.idle.flatten().map_or(IdleLimit::Auto, IdleLimit::Fixed),
-        max_idle: config.max_idle.unwrap_or(bound::IDLE_PER_ENDPOINT_MAX),
-    }
+    own
 }
 
 fn addresses(
-    endpoint: &EndpointConfig,
+    endpoint: &Placed<EndpointConfig>,
     resolved: &Resolved,
     problems: &mut Vec<Problem>,
 ) -> Option<Vec<Address>> {
-    match &endpoint.url.value.address {
+    match &endpoint.value.url.address {
         EndpointAddress::Unix(path) => Some(vec![Address::Unix(path.clone())]),
         EndpointAddress::Tcp { host, port } => match resolved.get(host, *port) {
             Ok(found) => Some(found.iter().copied().map(Address::Tcp).collect()),
             Err(error) => {
-                problems.push(endpoint.url.problem(
+                problems.push(endpoint.problem(
                     format!("the host \"{host}\" cannot be resolved"),
                     format!("nothing could be sent to it; the resolver says: {error}"),
                     "correct the name, or write its address",
@@ -202,34 +159,37 @@ fn cells(cluster: &str, url: &str, around: &Surroundings<'_>) -> (Arc<EndpointLo
 }
 
 fn compile_action(
-    route: &RouteConfig,
+    route: &NamedRoute,
     clusters: &BTreeMap<&str, ClusterId>,
     problems: &mut Vec<Problem>,
 ) -> Option<Action> {
-    match route.action.as_ref()? {
-        ActionConfig::To(targets) => {
+    match (&route.settings.to, &route.settings.respond) {
+        (Some(to), None) => {
             let mut found = Vec::new();
-            for (name, weight) in targets {
-                match clusters.get(name.value.as_str()) {
+            for TargetConfig { cluster, weight } in &to.value.0 {
+                match clusters.get(cluster.value.as_str()) {
                     Some(id) => found.push((*id, *weight)),
-                    None => problems.push(unknown_cluster(route, name, clusters)),
+                    None => problems.push(unknown_cluster(route, cluster, clusters)),
                 }
             }
             Some(Action::Forward(found))
         }
-        ActionConfig::Respond(respond) => Some(Action::Respond(LocalReply {
-            status: respond.status,
-            content_type: Bytes::from(
-                respond.content_type.clone().unwrap_or_else(|| "text/plain; charset=utf-8".to_owned()),
-            ),
-            fields: Vec::new(),
-            body: Bytes::from(respond.body.clone()),
-        })),
+        (None, Some(respond)) => {
+            let RespondConfig { status, body, content_type } = &respond.value;
+            Some(Action::Respond(LocalReply {
+                status: *status,
+                content_type: Bytes::from(content_type.value.clone()),
+                fields: Vec::new(),
+                body: Bytes::from(body.clone()),
+            }))
+        }
+        // Told where it was read.
+        (None, None) | (Some(_), Some(_)) => None,
     }
 }
 
 fn unknown_cluster(
-    route: &RouteConfig,
+    route: &NamedRoute,
     name: &Placed<String>,
     clusters: &BTreeMap<&str, ClusterId>,
 ) -> Problem {
@@ -248,8 +208,8 @@ fn unknown_cluster(
     )
 }
 
-fn no_route(config: &Config) -> Problem {
-    Placed { value: (), place: fixed::whole(config) }.problem(
+fn no_route(around: &Surroundings<'_>) -> Problem {
+    Placed { value: (), place: around.place.clone() }.problem(
         "there is no route",
         "each request would be answered with 404",
         "add [[route]] with to = \"CLUSTER\"",
@@ -258,9 +218,10 @@ fn no_route(config: &Config) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
 
     use super::*;
+    use crate::balance::BalancerKind;
     use crate::base::ids::ListenerId;
     use crate::config::text::read;
 
@@ -273,6 +234,7 @@ mod tests {
         compile(
             &config,
             &Surroundings {
+                place: reading.place,
                 written: text,
                 resolved: &resolved,
                 lanes: 2,
@@ -292,11 +254,11 @@ mod tests {
         let plan = plan(TWO, None).unwrap();
         assert_eq!(plan.limits.connections, 10_000);
         assert_eq!(plan.limits.head_timeout, Some(Duration::from_secs(10)));
-        assert_eq!(plan.listeners[ListenerId::at(0)].address.to_string(), "127.0.0.1:8080");
-        assert_eq!(plan.server.admin.unwrap().to_string(), "127.0.0.1:9901");
+        assert_eq!(plan.listeners[ListenerId::at(0)].address.value.to_string(), "127.0.0.1:8080");
+        assert_eq!(plan.server.admin.value.unwrap().to_string(), "127.0.0.1:9901");
         assert_eq!(plan.routes[RouteId::at(0)].body_max, 64 << 20);
-        let cluster = &plan.clusters[ClusterId::at(0)];
-        assert_eq!((cluster.balancer, cluster.max_idle), (BalancerKind::LeastWork, 128));
+        let cluster = &plan.clusters[ClusterId::at(0)].settings;
+        assert_eq!((cluster.balancer, cluster.keep_alive.max_idle), (BalancerKind::LeastWork, 128));
         assert_eq!(cluster.timeouts.first_byte, None);
         assert_eq!(cluster.timeouts.between_bytes, Some(Duration::from_secs(300)));
     }

@@ -4,7 +4,7 @@ use crate::base::ids::RouteId;
 use crate::base::limits::ROUTE_ROWS_MAX;
 use crate::base::problem::Problem;
 use crate::codec::json::Wanted;
-use crate::config::RouteConfig;
+use crate::config::NamedRoute;
 use crate::route::RouteTable;
 use crate::route::glob::Glob;
 use crate::route::matcher::{BodyRule, HeaderRule, Matcher, MethodRule, PathRule};
@@ -13,14 +13,14 @@ use crate::route::pattern::Pattern;
 /// The rows so far, each with the route it belongs to.
 #[derive(Default)]
 pub(super) struct Rows<'c> {
-    rows: Vec<(Matcher, RouteId, &'c RouteConfig)>,
+    rows: Vec<(Matcher, RouteId, &'c NamedRoute)>,
     wanted: Wanted,
 }
 
 impl<'c> Rows<'c> {
     /// Adds the rows of `route`.
-    pub(super) fn add(&mut self, route: &'c RouteConfig, id: RouteId, problems: &mut Vec<Problem>) {
-        let matching = &route.matching;
+    pub(super) fn add(&mut self, route: &'c NamedRoute, id: RouteId, problems: &mut Vec<Problem>) {
+        let matching = &route.settings.matching;
         let mut rows = vec![Matcher {
             // Any host is no condition, and must not outweigh the paths of others.
             host: matching.host.as_deref().map(Glob::new).filter(|host| !host.takes_all()),
@@ -29,12 +29,12 @@ impl<'c> Rows<'c> {
             headers: Vec::new(),
             body: Vec::new(),
         }];
-        for (name, values) in &matching.header {
-            rows = each(rows, values, |row, value| {
+        for (name, values) in &matching.header.0 {
+            rows = each(rows, &values.0, |row, value| {
                 row.headers.push(HeaderRule { name: name.clone(), value: value.clone() });
             });
         }
-        for (path, values) in &matching.body {
+        for (path, values) in &matching.body.0 {
             let Some(member) = self.wanted.add(&path.value) else {
                 problems.push(path.problem(
                     "too many different members of bodies are asked for",
@@ -43,7 +43,7 @@ impl<'c> Rows<'c> {
                 ));
                 return;
             };
-            rows = each(rows, values, |row, value| {
+            rows = each(rows, &values.0, |row, value| {
                 row.body.push(BodyRule { member, path: path.value.clone(), value: value.clone() });
             });
         }
@@ -75,7 +75,7 @@ impl<'c> Rows<'c> {
         let mut at = 0;
         while let Some((_, id, route)) = self.rows.get(at) {
             let end = at + self.rows[at..].iter().take_while(|(_, owner, _)| owner == id).count();
-            let shadows: Option<Vec<&RouteConfig>> = (at..end).map(shadow).collect();
+            let shadows: Option<Vec<&NamedRoute>> = (at..end).map(shadow).collect();
             if let Some([before, ..]) = shadows.as_deref() {
                 problems.push(route.name.problem(
                     format!("route \"{}\" can never win", route.name.value),
@@ -107,8 +107,8 @@ fn each(rows: Vec<Matcher>, values: &[Pattern], put: impl Fn(&mut Matcher, &Patt
 }
 
 /// A body that is looked into must have room to be held.
-pub(super) fn check_room(route: &RouteConfig, body_max: u64, buffered: u64, problems: &mut Vec<Problem>) {
-    if !route.matching.body.is_empty() && body_max > buffered {
+pub(super) fn check_room(route: &NamedRoute, body_max: u64, buffered: u64, problems: &mut Vec<Problem>) {
+    if !route.settings.matching.body.0.is_empty() && body_max > buffered {
         problems.push(route.name.problem(
             format!(
                 "route \"{}\" looks into bodies that are larger than `limits.buffered`",
@@ -121,10 +121,10 @@ pub(super) fn check_room(route: &RouteConfig, body_max: u64, buffered: u64, prob
 }
 
 /// What is taken off a path must be there.
-pub(super) fn check_rewrite(route: &RouteConfig, problems: &mut Vec<Problem>) {
-    if let (Some(rewrite), Some(path)) = (&route.rewrite, &route.matching.path) {
-        let strip = &rewrite.value.strip;
-        let rest = path.strip_prefix(strip.as_str());
+pub(super) fn check_rewrite(route: &NamedRoute, problems: &mut Vec<Problem>) {
+    if let (Some(rewrite), Some(path)) = (&route.settings.rewrite, &route.settings.matching.path) {
+        let strip = rewrite.value.strip.as_deref().unwrap_or_default();
+        let rest = path.strip_prefix(strip);
         if !rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
             problems.push(rewrite.problem(
                 format!("`strip` takes \"{strip}\" off paths that do not begin with it"),

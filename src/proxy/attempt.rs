@@ -38,7 +38,7 @@ pub(super) async fn run(
     wanted: Connection,
 ) -> Result<Relayed, Failed> {
     let endpoint = Rc::clone(&request.plan.endpoints[id]);
-    let timeouts = request.plan.plan.clusters[request.plan.plan.endpoints[id].cluster].timeouts;
+    let timeouts = request.plan.plan.clusters[request.plan.plan.endpoints[id].cluster].settings.timeouts;
     call.notes.endpoint = Some(id);
     call.notes.attempts += 1;
 

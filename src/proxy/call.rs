@@ -26,7 +26,7 @@ pub(super) async fn run(
     let id = draw(targets, lane);
     let plan = &request.plan.plan.clusters[id];
     let cluster = &request.plan.clusters[id];
-    call.deadline = plan.timeouts.total.and_then(|total| deadline(Instant::now(), Some(total)));
+    call.deadline = plan.settings.timeouts.total.and_then(|total| deadline(Instant::now(), Some(total)));
     call.notes.stage = Stage::Pick;
     let mut dispatch = Dispatch::new(repeat(request));
     let mut body = None;

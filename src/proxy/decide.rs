@@ -84,7 +84,7 @@ pub(super) fn write_upstream(
 ) {
     let endpoint = &plan.endpoints[endpoint];
     let authority = head.authority();
-    let host = match plan.clusters[endpoint.cluster].host {
+    let host = match plan.clusters[endpoint.cluster].settings.host {
         HostRule::Keep if !authority.is_empty() => authority,
         HostRule::Keep | HostRule::Endpoint => endpoint.host.as_bytes(),
     };

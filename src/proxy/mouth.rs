@@ -32,13 +32,15 @@ pub(super) struct Mouth {
     /// How long a client may take nothing.
     patience: Option<Duration>,
     stall: Stall,
+    /// Somebody waits for the write to end, and must be woken for it.
+    is_awaited: bool,
     lost: Option<Lost>,
 }
 
 impl Mouth {
     pub(super) fn new(writer: Writer, clock: Watchdog) -> Self {
         let (out, patience, stall) = (Vec::new(), None, Stall::default());
-        Self { writer, out, clock, patience, stall, lost: None }
+        Self { writer, out, clock, patience, stall, is_awaited: false, lost: None }
     }
 
     /// The plan of the next exchange says how long a client may take nothing.
@@ -60,9 +62,11 @@ impl Mouth {
     pub(super) fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // Mostly it ended long ago: then nobody is woken for it.
         if self.writer.go_on(Wake::IfNeeded, cx) && self.writer.go_on(Wake::Surely, cx) {
+            self.is_awaited = true;
             self.watch(cx);
             return Poll::Pending;
         }
+        self.is_awaited = false;
         self.stall.clear();
         if self.writer.outcome().is_err() {
             self.lost.get_or_insert(Lost::Left);
@@ -81,10 +85,13 @@ impl Mouth {
         if !self.writer.is_under_way() {
             return;
         }
-        let wake = if self.stall.was_seen() { Wake::Surely } else { Wake::IfNeeded };
+        let wake = if self.is_awaited || self.stall.was_seen() { Wake::Surely } else { Wake::IfNeeded };
         match self.writer.go_on(wake, cx) {
             true => self.watch(cx),
-            false => self.stall.clear(),
+            false => {
+                self.is_awaited = false;
+                self.stall.clear();
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! The admin API: probes, statistics, metrics, configuration.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{Gateway, OK, Upstream, one_cluster};
 
@@ -106,6 +106,65 @@ fn the_configuration_is_shown_as_written_and_as_understood() {
     assert!(config["written"].as_str().unwrap().contains("[cluster.up]"));
     assert_eq!(config["understood"]["cluster"]["up"]["timeout"]["between_bytes"], "300s");
     assert_eq!(config["understood"]["cluster"]["up"]["endpoints"][0]["url"], url);
+}
+
+#[test]
+fn what_was_understood_has_the_shape_of_the_file() {
+    let file = "
+        [limits]
+        body_rate = \"0B\"
+        write_timeout = \"1500ms\"
+        [[route]]
+        respond = { status = 203, body = \"pong\\n\" }
+        [[route]]
+        name = \"some\"
+        match = { host = \"*.Local\", path = \"/a/*\", body = { model = [\"m-*\", \"~^n\"], meta.tier = 1 } }
+        to = [{ cluster = \"up\", weight = 3 }, { cluster = \"down\", weight = 0 }]
+        rewrite = { strip = \"/a\" }
+        body = \"1MiB\"
+        [cluster.up]
+        endpoints = [\"HTTP://127.0.0.1:1/b/\"]
+        keep_alive = { idle = \"2m\" }
+        [cluster.down]
+        endpoints = [{ url = \"unix:/x\", weight = 7 }]
+        [observe]
+        access_log = { to = \"stderr\", format = \"{status} {T_us}\", sample = \"12.5%\" }
+    ";
+    let gateway = Gateway::start(file);
+    let document: Value = serde_json::from_str(&gateway.admin("GET", "/config").1).unwrap();
+    let understood = &document["understood"];
+    // Routes stand in the order in which they are tried, each once.
+    let expected = json!([
+        {
+            "name": "some",
+            "match": {
+                "host": "*.local",
+                "path": "/a/*",
+                "body": { "model": ["m-*", "~^n"], "meta.tier": "1" },
+            },
+            "to": [{ "cluster": "up", "weight": 3 }, { "cluster": "down", "weight": 0 }],
+            "rewrite": { "strip": "/a" },
+            "body": "1MiB",
+        },
+        {
+            "name": "route-1",
+            "match": {},
+            "respond": { "status": 203, "body": "pong\n", "content_type": "text/plain; charset=utf-8" },
+            "body": "64MiB",
+        },
+    ]);
+    assert_eq!(understood["route"], expected);
+    let limits = &understood["limits"];
+    assert_eq!((&limits["head"], &limits["body_rate"]), (&"64KiB".into(), &"0B".into()));
+    assert_eq!((&limits["write_timeout"], &limits["connections"]), (&"1500ms".into(), &10000.into()));
+    let up = json!({ "url": "HTTP://127.0.0.1:1/b/", "weight": 1, "addresses": ["127.0.0.1:1"],
+        "base": "/b", "host": "127.0.0.1:1" });
+    assert_eq!(understood["cluster"]["up"]["endpoints"], json!([up]));
+    assert_eq!(understood["cluster"]["up"]["keep_alive"], json!({ "idle": "120s", "max_idle": 128 }));
+    assert_eq!(understood["cluster"]["down"]["endpoints"][0]["addresses"], json!(["unix:/x"]));
+    let log = json!({ "to": "stderr", "format": "{status} {T_us}", "sample": "12.5%" });
+    assert_eq!(understood["observe"], json!({ "access_log": log, "server_timing": false }));
+    assert!(understood["server"]["lanes"].is_u64(), "{understood}");
 }
 
 #[test]

@@ -1,0 +1,113 @@
+//! `[cluster.NAME]`: named sets of interchangeable endpoints.
+
+use std::time::Duration;
+
+use super::key::Kind;
+use super::reader::{Setting, Table, Value};
+use super::table::table;
+use super::url::EndpointUrl;
+use crate::balance::BalancerKind;
+use crate::base::choice::{HostRule, Words};
+use crate::base::limits::{BETWEEN_BYTES_TIMEOUT, CONNECT_TIMEOUT, IDLE_PER_ENDPOINT_MAX};
+use crate::base::problem::Placed;
+use crate::pool::IdleLimit;
+
+table! {
+    /// `[cluster.NAME]`.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct ClusterConfig checked by check {
+        /// http://host:port[/base] or unix:/path, each; as a table where it has a weight.
+        endpoints: Vec<Placed<EndpointConfig>> = key(
+            "endpoints",
+            NonEmpty(
+                &Short("url", EndpointConfig::KEYS),
+                "each request to the cluster would be answered with 503",
+                "add at least one, such as \"http://127.0.0.1:8000\"",
+            ),
+            Required("each request to it would be answered with 503", "[\"http://127.0.0.1:8000\"]")
+        ),
+        /// Who picks an endpoint: the one with least requests in flight; or "round-robin", "random".
+        balancer: BalancerKind = key("balance", Choice(BalancerKind::WORDS), Is("'least-work'")),
+        /// The Host sent upstream: the endpoint's own (Unix: localhost), or "keep".
+        host: HostRule = key("host", Choice(HostRule::WORDS), Is("'endpoint'")),
+        /// Until a connection stands; from the last byte of the request to the first of the answer; silence inside the
+        /// answer; the whole exchange.
+        timeouts: TimeoutConfig = key("timeout", Table(TimeoutConfig::KEYS), Is("{}")),
+        /// Idle upstream connections, per endpoint over all lanes; auto starts at 3 s and is learned from when the
+        /// upstream closes.
+        keep_alive: KeepAliveConfig = key("keep_alive", Table(KeepAliveConfig::KEYS), Is("{}")),
+    }
+}
+
+table! {
+    /// One of `endpoints`.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct EndpointConfig {
+        /// http://host:port[/base] or unix:/path.
+        url: EndpointUrl = key("url", Text, Required("nothing could be sent to it", "\"http://127.0.0.1:8000\"")),
+        /// Its share relative to the others.
+        weight: u32 = key("weight", Number(1, 65_535), Is("1")),
+    }
+}
+
+table! {
+    /// `timeout`: the clocks of a cluster; none never runs out.
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    pub struct TimeoutConfig {
+        /// Until a connection stands.
+        connect: Duration = key(
+            "connect",
+            Finite(INSTANT, "a request to a dead host would wait for minutes"),
+            Lasts(CONNECT_TIMEOUT)
+        ),
+        /// From the last byte of the request to the first of the answer.
+        first_byte: Option<Duration> = key("first_byte", Or("none", &Time(INSTANT)), Is("'none'")),
+        /// Silence inside an answer.
+        between_bytes: Option<Duration> = key(
+            "between_bytes",
+            Or("none", &Time(INSTANT)),
+            Lasts(BETWEEN_BYTES_TIMEOUT)
+        ),
+        /// The whole exchange.
+        total: Option<Duration> = key("total", Or("none", &Time(INSTANT)), Is("'none'")),
+    }
+}
+
+table! {
+    /// `keep_alive`.
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    pub struct KeepAliveConfig {
+        /// How long an idle connection is kept; auto is learned from when the upstream closes.
+        idle: IdleLimit = key("idle", Or("auto", &Time(INSTANT)), Is("'auto'")),
+        /// Idle connections per endpoint over all lanes.
+        max_idle: usize = key("max_idle", Number(0, 65_535), Count(IDLE_PER_ENDPOINT_MAX)),
+    }
+}
+
+impl Setting for IdleLimit {
+    fn read(value: Value<'_, '_>, kind: &'static Kind) -> Option<Self> {
+        let read: Option<Duration> = Setting::read(value, kind)?;
+        Some(read.map_or(Self::Auto, Self::Fixed))
+    }
+
+    fn show(&self, kind: &'static Kind) -> serde_json::Value {
+        match *self {
+            Self::Fixed(limit) => Some(limit).show(kind),
+            Self::Auto => None::<Duration>.show(kind),
+        }
+    }
+}
+
+/// Endpoints are told apart by their URLs.
+fn check(table: &Table<'_, '_>, cluster: &ClusterConfig) {
+    for (position, endpoint) in cluster.endpoints.iter().enumerate() {
+        let url = &endpoint.value.url;
+        if cluster.endpoints[..position].iter().any(|other| other.value.url.is_same(url)) {
+            table.tell(endpoint.problem(
+                format!("endpoint \"{}\" stands twice in this cluster", url.text),
+                "its load and its statistics could not be told apart",
+                "remove one, or give the other a weight",
+            ));
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! `[[route]]`: what becomes of requests.
+
+use super::key::Kind;
+use super::matching::MatchConfig;
+use super::reader::{Setting, Table, Value};
+use super::table::table;
+use crate::base::problem::Placed;
+use crate::codec::field::is_token_byte;
+
+table! {
+    /// `[[route]]`.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct RouteConfig {
+        /// Its name in statistics; "route-N" without it.
+        name: Option<Placed<String>> = key("name", Form(name), Absent),
+        /// Which requests it takes; all without it. A path is whole ("/v1/models"), a prefix ("/v1/*") or has
+        /// parameters ("/v2/models/{model}/infer"); a value of a header or of the body is exact, a glob with "*", or
+        /// an expression after "~", and any of a list may fit. A body that must be looked at is a JSON object, nested
+        /// at most 512 deep, or a form, of which the part of that name counts; any other fits no condition. Values are
+        /// compared by their text: true and "true" are the same, 1 and 1.0 are not.
+        matching: MatchConfig = key("match", Table(MatchConfig::KEYS), Is("{}")),
+        /// A cluster, or several with shares, as below.
+        to: Option<Placed<Shares>> = key("to", OneOrMore(&Short("cluster", TargetConfig::KEYS)), Absent),
+        /// An answer of the gateway's own.
+        respond: Option<Placed<RespondConfig>> = key("respond", Table(RespondConfig::KEYS), Absent),
+        /// The path that goes upstream, behind the endpoint's own base.
+        rewrite: Option<Placed<RewriteConfig>> = key("rewrite", Table(RewriteConfig::KEYS), Absent),
+        /// This route's limit; that of [limits] without it.
+        body: Option<u64> = key("body", Size(0, SIZE_MAX), Absent),
+    }
+}
+
+table! {
+    /// One of `to`.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct TargetConfig {
+        /// The cluster's name.
+        cluster: Placed<String> = key("cluster", Text, Required("its share of requests would go nowhere", "\"NAME\"")),
+        /// Its share.
+        weight: u32 = key("weight", Number(0, 65_535), Is("1")),
+    }
+}
+
+table! {
+    /// `respond`.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct RespondConfig checked by check_respond {
+        /// The status.
+        status: u16 = key("status", Number(200, 599), Is("200")),
+        /// The body.
+        body: String = key("body", Text, Is("''")),
+        /// Its media type.
+        content_type: Placed<String> = key("content_type", Text, Is("'text/plain; charset=utf-8'")),
+    }
+}
+
+table! {
+    /// `rewrite`.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct RewriteConfig checked by check_rewrite {
+        /// Taken off the beginning of the path.
+        strip: Option<String> = key("strip", Form(path_prefix), Absent),
+        /// Put in front of it.
+        add: Option<String> = key("add", Form(path_prefix), Absent),
+    }
+}
+
+/// `to`: clusters and their shares, of which the sum is not zero.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shares(pub Vec<TargetConfig>);
+
+impl Setting for Shares {
+    fn read(value: Value<'_, '_>, kind: &'static Kind) -> Option<Self> {
+        let before = value.problems();
+        let all: Vec<TargetConfig> = Setting::read(value, kind)?;
+        // Where one of them was not understood it may be the one with the weight.
+        if value.problems() == before && all.iter().all(|target| target.weight == 0) {
+            value.complain(
+                "`to` has no cluster with a weight",
+                "no request could be sent anywhere",
+                "give one a weight of 1",
+            );
+        }
+        Some(Self(all))
+    }
+
+    fn show(&self, kind: &'static Kind) -> serde_json::Value {
+        self.0.show(kind)
+    }
+}
+
+/// A route with the name it was given, or `route-N`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NamedRoute {
+    /// Its name.
+    pub name: Placed<String>,
+    /// All else.
+    pub settings: RouteConfig,
+}
+
+impl Setting for Vec<NamedRoute> {
+    fn read(value: Value<'_, '_>, kind: &'static Kind) -> Option<Self> {
+        let Kind::List(item) = kind else { super::values::unfit::<Self>(kind) };
+        let mut all: Self = Vec::new();
+        for (position, value) in value.array()?.into_iter().enumerate() {
+            let Some(settings) = RouteConfig::read(value, item) else { continue };
+            let given = settings.name.clone();
+            let name = given.unwrap_or_else(|| value.placed(format!("route-{}", position + 1)));
+            if let Some(twin) = all.iter().find(|known| known.name.value == name.value) {
+                value.complain(
+                    format!(
+                        "two routes are named \"{}\" (the other at line {})",
+                        name.value, twin.name.place.line
+                    ),
+                    "their statistics could not be told apart",
+                    "give one of them another name",
+                );
+            }
+            let route = NamedRoute { name, settings };
+            if let Some(table) = value.table(item) {
+                check(&table, &route);
+            }
+            all.push(route);
+        }
+        Some(all)
+    }
+
+    fn show(&self, kind: &'static Kind) -> serde_json::Value {
+        let Kind::List(item) = kind else { super::values::unfit::<Self>(kind) };
+        let named = |route: &NamedRoute| {
+            RouteConfig { name: Some(route.name.clone()), ..route.settings.clone() }.show(item)
+        };
+        self.iter().map(named).collect()
+    }
+
+    fn absent() -> Option<Self> {
+        Some(Vec::new())
+    }
+}
+
+/// What a route does must be said, once.
+fn check(table: &Table<'_, '_>, route: &NamedRoute) {
+    let name = &route.name.value;
+    match (table.has("to"), table.has("respond")) {
+        (true, false) | (false, true) => {}
+        (true, true) => table.complain(
+            format!("route \"{name}\" has both `to` and `respond`"),
+            "a request can be forwarded or answered, not both",
+            "remove one of them",
+        ),
+        (false, false) => table.complain(
+            format!("route \"{name}\" has no action"),
+            "nobody would answer its requests",
+            "add to = \"CLUSTER\" or respond = { status = 200 }",
+        ),
+    }
+    if let (Some(rewrite), true, false) = (&route.settings.rewrite, table.has("respond"), table.has("to")) {
+        table.tell(rewrite.problem(
+            format!("route \"{name}\" answers by itself, and has `rewrite`"),
+            "nothing is forwarded whose path could be rewritten",
+            "remove it",
+        ));
+    }
+}
+
+/// What is written there must be able to stand in an answer.
+fn check_respond(table: &Table<'_, '_>, respond: &RespondConfig) {
+    if matches!(respond.status, 204 | 205 | 304) && !respond.body.is_empty() {
+        table.complain(
+            format!("`respond` has a body with status {}", respond.status),
+            "an answer with this status ends with its head, and the body would not be sent",
+            "remove the body, or write another status",
+        );
+    }
+    let media_type = &respond.content_type;
+    if !is_media_type(&media_type.value) {
+        table.tell(media_type.problem(
+            "`content_type` is not a media type",
+            "it would break the answer's head",
+            "write \"text/plain\"",
+        ));
+    }
+}
+
+/// Whether it is `type/subtype`, perhaps with parameters (RFC 9110 §8.3.1).
+fn is_media_type(text: &str) -> bool {
+    let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
+    let is_token = |part: &str| !part.is_empty() && part.bytes().all(is_token_byte);
+    essence.trim_end_matches(' ').split_once('/').is_some_and(|(kind, sub)| is_token(kind) && is_token(sub))
+        && parameters.bytes().all(|b| b.is_ascii_graphic() || b == b' ')
+        && !text.ends_with([' ', ';'])
+}
+
+/// A rewrite that changes nothing is a mistake.
+fn check_rewrite(table: &Table<'_, '_>, _: &RewriteConfig) {
+    if !table.has("strip") && !table.has("add") {
+        table.complain(
+            "`rewrite` changes nothing",
+            "it has neither `strip` nor `add`",
+            "add one, or remove it",
+        );
+    }
+}
+
+/// A name in statistics, logs and messages.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    match text.trim().is_empty() || text.contains(char::is_control) {
+        true => Err("write a name of visible characters, such as \"chat\"".into()),
+        false => Ok(text.to_owned()),
+    }
+}
+
+fn path_prefix(text: &str) -> Result<String, String> {
+    let is_prefix = text.starts_with('/')
+        && !text.ends_with('/')
+        && !text.contains("//")
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/-._~!$&'()+,;=:@".contains(&b))
+        && !text.split('/').any(|segment| matches!(segment, "." | ".."));
+    match is_prefix {
+        true => Ok(text.to_owned()),
+        false => Err("write the beginning of a path without a slash at its end, such as \"/team-a\"".into()),
+    }
+}

@@ -1,0 +1,128 @@
+//! What a plan is made of. A table of the configuration that holds as it was read stands here as it is.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::base::address::Address;
+use crate::base::ids::{ClusterId, EndpointId, IdVec, ListenerId, RouteId};
+use crate::base::problem::Place;
+use crate::board::buffered::Budget;
+use crate::board::loads::EndpointLoad;
+use crate::board::verdicts::Verdict;
+use crate::codec::reply::LocalReply;
+pub use crate::config::{
+    AccessLogConfig as AccessLogPlan, LimitsConfig as LimitsPlan, ListenerConfig as ListenerPlan,
+    ObserveConfig as ObservePlan, ServerConfig as ServerPlan, TimeoutConfig as Timeouts,
+};
+use crate::config::{ClusterConfig, RouteConfig};
+use crate::discovery::dns::Resolved;
+use crate::route::RouteTable;
+use crate::route::rewrite::Rewrite;
+
+/// Everything lanes need to know.
+#[derive(Debug)]
+pub struct Plan {
+    /// One more with each reload; the first is 1.
+    pub generation: u64,
+    /// How many lanes run it.
+    pub lanes: usize,
+    /// When it was compiled.
+    pub loaded_at: SystemTime,
+    /// The file's text as written, for `/config`; empty where there is no file.
+    pub written: String,
+    /// What cannot change while running.
+    pub server: ServerPlan,
+    /// Where clients are accepted.
+    pub listeners: IdVec<ListenerId, ListenerPlan>,
+    /// Bounds on clients.
+    pub limits: LimitsPlan,
+    /// All clusters.
+    pub clusters: IdVec<ClusterId, ClusterPlan>,
+    /// All endpoints of all clusters.
+    pub endpoints: IdVec<EndpointId, EndpointPlan>,
+    /// All routes.
+    pub routes: IdVec<RouteId, RoutePlan>,
+    /// How routes are found.
+    pub table: RouteTable,
+    /// What is told of exchanges besides metrics.
+    pub observe: ObservePlan,
+    /// Room for bodies that are held; kept through reloads that do not change its size.
+    pub budget: Arc<Budget>,
+}
+
+/// One cluster.
+#[derive(Debug)]
+pub struct ClusterPlan {
+    /// Its name.
+    pub name: String,
+    /// Its endpoints, in the order written.
+    pub endpoints: Vec<EndpointId>,
+    /// All that needs no compiling: balancing, clocks, idle connections and so on.
+    pub settings: ClusterConfig,
+}
+
+/// One endpoint.
+#[derive(Debug)]
+pub struct EndpointPlan {
+    /// The cluster it belongs to.
+    pub cluster: ClusterId,
+    /// As written: its name in metrics and statistics.
+    pub url: String,
+    /// Where it listens; several where its name has several addresses, tried in order.
+    pub addresses: Vec<Address>,
+    /// Path in front of the client's target, without a slash at its end.
+    pub base: String,
+    /// Its own authority, for Host.
+    pub host: String,
+    /// Its share relative to the others.
+    pub weight: u32,
+    /// Its load over all lanes; kept through reloads.
+    pub load: Arc<EndpointLoad>,
+    /// Whether it is admitted; kept through reloads.
+    pub verdict: Arc<Verdict>,
+}
+
+/// One route.
+#[derive(Debug)]
+pub struct RoutePlan {
+    /// Its name.
+    pub name: String,
+    /// What it does.
+    pub action: Action,
+    /// What becomes of the target on its way upstream.
+    pub rewrite: Rewrite,
+    /// Longest request body.
+    pub body_max: u64,
+    /// All that needs no compiling.
+    pub settings: RouteConfig,
+}
+
+/// What a route does.
+#[derive(Debug)]
+pub enum Action {
+    /// Sends the request to one of these clusters; weights are shares, their sum is not zero.
+    Forward(Vec<(ClusterId, u32)>),
+    /// Answers by itself.
+    Respond(LocalReply),
+}
+
+/// What compilation needs besides the configuration.
+pub struct Surroundings<'a> {
+    /// Where the configuration begins, or the option that it comes from.
+    pub place: Place,
+    /// The text as written.
+    pub written: &'a str,
+    /// Addresses of the endpoints' hosts.
+    pub resolved: &'a Resolved,
+    /// How many lanes will run the plan.
+    pub lanes: usize,
+    /// The cores that lanes can be pinned to.
+    pub cores: &'a [usize],
+    /// The plan in force, whose endpoints keep their cells on the board.
+    pub previous: Option<&'a Plan>,
+    /// When this happens.
+    pub now: SystemTime,
+    /// Whether all of the configuration was understood. Where it was not, nothing is said that the missing parts
+    /// would change.
+    pub is_whole: bool,
+}
