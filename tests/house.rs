@@ -41,12 +41,13 @@ const CLOSED: [(&str, &[&str], &str); 8] = [
 ];
 
 /// Where each outside package may be named.
-const DOORS: [(&str, &[&str]); 16] = [
+const DOORS: [(&str, &[&str]); 17] = [
     ("monoio", &["net", "proxy", "lane", "control", "sim", "load", "cli"]),
     ("io_uring", &["net/driver.rs"]),
     ("httparse", &["codec/head.rs"]),
     ("crossbeam_channel", &["lane/inbox.rs", "proxy/state.rs", "control/access_log.rs"]),
     ("socket2", &["net"]),
+    ("rustix", &["net/fd.rs", "net/hangup.rs"]),
     ("core_affinity", &["lane/spawn.rs"]),
     ("hdrhistogram", &["metrics"]),
     ("memchr", &["codec", "route", "load"]),

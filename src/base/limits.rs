@@ -96,6 +96,8 @@ pub const CONNECTIONS_MAX: usize = 10_000;
 pub const BACKLOG: i32 = 4096;
 /// Connections accepted in one turn before other tasks run.
 pub const ACCEPT_BURST_MAX: usize = 64;
+/// Hang-ups that one call takes from the kernel; the room for them lies on the stack.
+pub const HANGUP_BURST_MAX: usize = 64;
 /// Commands waiting for one lane. Connections are handed over here: a full inbox means "keep it yourself".
 pub const INBOX_MAX: usize = 1024;
 /// Reports waiting for the control thread.

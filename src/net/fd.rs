@@ -41,13 +41,20 @@ impl<T: AsyncWriteRent> Drop for QuietHalf<T> {
 
 /// A descriptor number that the socket it was read from keeps open.
 ///
-/// Invariant: it lives inside the struct that owns that socket (`Writer`), so it never outlives it.
-#[derive(Debug)]
+/// Invariant: it lives inside a struct that owns a half of that socket (`Reader`, `Writer`) and is not used once that half
+/// was given away, so it never outlives the descriptor.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct LentFd(RawFd);
 
 impl LentFd {
     pub(super) fn of(socket: &impl AsRawFd) -> Self {
         Self(socket.as_raw_fd())
+    }
+
+    /// The descriptor itself.
+    pub(super) fn borrow(&self) -> BorrowedFd<'_> {
+        // SAFETY: by the invariant the descriptor is open as long as `self` is used.
+        unsafe { BorrowedFd::borrow_raw(self.0) }
     }
 
     /// Resets a TCP connection now: an answer that broke off must not look complete (RFC 9112 §8).
@@ -60,17 +67,13 @@ impl LentFd {
         let length = nowhere.size_of();
         // SAFETY: zeroed storage is an address of family AF_UNSPEC, for which any length up to its size is valid.
         let nowhere = unsafe { SockAddr::new(nowhere, length) };
-        // SAFETY: by the invariant the descriptor is open for the length of this call.
-        let borrowed = unsafe { BorrowedFd::borrow_raw(self.0) };
         // A socket that is not connected any more is as broken as it can be.
-        let _ = SockRef::from(&borrowed).connect(&nowhere);
+        let _ = SockRef::from(&self.borrow()).connect(&nowhere);
     }
 
     /// Closes the sending side of the connection.
     pub(super) fn shutdown(&self) -> io::Result<()> {
-        // SAFETY: by the invariant the descriptor is open for the length of this call.
-        let borrowed = unsafe { BorrowedFd::borrow_raw(self.0) };
-        SockRef::from(&borrowed).shutdown(std::net::Shutdown::Write)
+        SockRef::from(&self.borrow()).shutdown(std::net::Shutdown::Write)
     }
 }
 

@@ -8,7 +8,11 @@ pub mod connect;
 pub mod doorbell;
 pub mod driver;
 mod fd;
+pub mod hangup;
 pub mod listen;
 pub mod reader;
 pub mod stream;
 pub mod writer;
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,8 @@ use monoio::buf::IoBufMut;
 use monoio::io::{AsyncReadRent, CancelHandle, CancelableAsyncReadRent, Canceller, OwnedReadHalf};
 use monoio::net::{TcpStream, UnixStream};
 
+use super::fd::LentFd;
+use super::hangup::{Hangups, Watch};
 use crate::base::limits::{LISTEN_BYTES, READ_BYTES_FIRST, READ_ROOM_MIN, RELAY_BYTES, RELAY_BYTES_LARGE};
 
 pub(super) enum ReadHalf {
@@ -52,6 +54,9 @@ async fn pump(mut half: ReadHalf, slot: Rc<Slot>) -> ReadHalf {
 
 /// The receiving half. At most one read is under way; it can be polled by one task, left, and polled by another.
 pub struct Reader {
+    /// Watches for a hang-up while reading pauses. It stands here, before the pump: the half that the pump holds keeps the
+    /// watched descriptor open, and fields are dropped in this order.
+    watch: Option<Watch>,
     pump: Pin<Box<dyn Future<Output = ReadHalf>>>,
     slot: Rc<Slot>,
     /// Cancels the read under way; none where that never happens, for each read that can be cancelled is registered.
@@ -61,13 +66,15 @@ pub struct Reader {
     unread: BytesMut,
     /// The buffer of a read that was posted while bytes lay unread; kept for the next such read.
     beside: BytesMut,
+    fd: LentFd,
 }
 
 impl Reader {
-    /// A reader whose first reads have room for `step` bytes.
-    pub(super) fn new(half: ReadHalf, canceller: Option<Canceller>, step: usize) -> Self {
+    /// A reader whose first reads have room for `step` bytes; `half` keeps `fd` open.
+    pub(super) fn new(half: ReadHalf, fd: LentFd, canceller: Option<Canceller>, step: usize) -> Self {
         let slot = Rc::new(Slot::default());
         Self {
+            watch: None,
             pump: Box::pin(pump(half, Rc::clone(&slot))),
             slot,
             canceller,
@@ -75,6 +82,7 @@ impl Reader {
             step,
             unread: BytesMut::new(),
             beside: BytesMut::new(),
+            fd,
         }
     }
 
@@ -100,7 +108,21 @@ impl Reader {
         self.poll_read(room, cx)
     }
 
+    /// Ready once the peer closed its sending side, closed all, or reset the connection, whatever lies unread before
+    /// that: for one who reads no further for now. The next read ends the watching. A kernel without room for it tells
+    /// nothing: it is the clocks that end such a connection then.
+    pub fn poll_hung_up(&mut self, hangups: &Rc<Hangups>, cx: &mut Context<'_>) -> Poll<()> {
+        match &self.watch {
+            Some(watch) => watch.poll(cx),
+            None => {
+                self.watch = hangups.watch(self.fd, cx).ok();
+                Poll::Pending
+            }
+        }
+    }
+
     fn poll_read(&mut self, room: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.watch = None;
         if !self.armed {
             // What lies unread must stay within reach while the kernel owns the buffer of the read.
             let home = if self.unread.is_empty() { &mut self.unread } else { &mut self.beside };
@@ -183,6 +205,7 @@ impl Reader {
         if self.armed || !self.unread.is_empty() {
             return None;
         }
+        self.watch = None;
         self.slot.order.set(Some(Order::Stop));
         match self.pump.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(half) => Some(half),

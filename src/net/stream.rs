@@ -92,7 +92,7 @@ impl Stream {
         let fd = LentFd::of(&socket);
         let (read, write) = socket.into_split();
         Self {
-            reader: Reader::new(ReadHalf::Tcp(read), canceller, step),
+            reader: Reader::new(ReadHalf::Tcp(read), fd, canceller, step),
             writer: Writer::new(WriteHalf::Tcp(QuietHalf::new(write)), fd),
         }
     }
@@ -101,7 +101,7 @@ impl Stream {
         let fd = LentFd::of(&socket);
         let (read, write) = socket.into_split();
         Self {
-            reader: Reader::new(ReadHalf::Unix(read), canceller, step),
+            reader: Reader::new(ReadHalf::Unix(read), fd, canceller, step),
             writer: Writer::new(WriteHalf::Unix(QuietHalf::new(write)), fd),
         }
     }
