@@ -75,6 +75,17 @@ impl LentFd {
     pub(super) fn shutdown(&self) -> io::Result<()> {
         SockRef::from(&self.borrow()).shutdown(std::net::Shutdown::Write)
     }
+
+    /// What lies in the kernel's send queue (SIOCOUTQ): on TCP the bytes that the peer's kernel has not acknowledged
+    /// (tcp(7)); on a Unix socket the memory of the messages that the peer has not read to their end, which is somewhat
+    /// more than their bytes. Either way it falls while the peer takes bytes, and is zero once it took all.
+    pub(super) fn queued(&self) -> io::Result<usize> {
+        const SIOCOUTQ: rustix::ioctl::Opcode = 0x5411;
+        // SAFETY: this call writes one C int, on every kind of socket.
+        let count =
+            unsafe { rustix::ioctl::ioctl(self.borrow(), rustix::ioctl::Getter::<SIOCOUTQ, i32>::new())? };
+        Ok(usize::try_from(count).unwrap_or_default())
+    }
 }
 
 /// Appends what has arrived on `socket`, up to the room that is there, without waiting: zero at the end of the stream,

@@ -53,6 +53,8 @@ enum Order {
 struct Slot {
     order: Cell<Option<Order>>,
     ended: Cell<bool>,
+    /// Bytes handed to the kernel so far, over all writes.
+    progress: Cell<u64>,
     outcome: Cell<io::Result<()>>,
     /// The buffer of the last write, empty.
     spare: Cell<Vec<u8>>,
@@ -66,25 +68,28 @@ async fn pump(mut half: WriteHalf, slot: Rc<Slot>) -> WriteHalf {
         slot.outcome.set(match order {
             Order::Stop => return half,
             Order::Write(Outgoing::Buffer(buffer)) => {
-                let (outcome, mut buffer) = write_all(&mut half, buffer).await;
+                let (outcome, mut buffer) = write_all(&mut half, buffer, &slot.progress).await;
                 buffer.clear();
                 slot.spare.set(buffer);
                 outcome
             }
-            Order::Write(Outgoing::Piece(piece)) => write_all(&mut half, piece).await.0,
+            Order::Write(Outgoing::Piece(piece)) => write_all(&mut half, piece, &slot.progress).await.0,
         });
         slot.ended.set(true);
     }
 }
 
-async fn write_all<B: IoBuf>(half: &mut WriteHalf, buffer: B) -> (io::Result<()>, B) {
+async fn write_all<B: IoBuf>(half: &mut WriteHalf, buffer: B, progress: &Cell<u64>) -> (io::Result<()>, B) {
     let length = buffer.bytes_init();
     let (mut written, mut buffer) = write_some(half, buffer).await;
     let mut done = 0;
     loop {
         match written {
             Ok(0) if done < length => return (Err(io::ErrorKind::WriteZero.into()), buffer),
-            Ok(count) => done += count,
+            Ok(count) => {
+                done += count;
+                progress.set(progress.get() + count as u64);
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return (Err(error), buffer),
         }
@@ -118,6 +123,7 @@ impl Writer {
         let slot = Rc::new(Slot {
             order: Cell::new(None),
             ended: Cell::new(false),
+            progress: Cell::new(0),
             outcome: Cell::new(Ok(())),
             spare: Cell::default(),
         });
@@ -149,6 +155,19 @@ impl Writer {
             self.push(&mut Context::from_waker(Waker::noop()));
         }
         self.is_under_way()
+    }
+
+    /// Bytes that all writes so far have handed to the kernel, as of when the write under way was last polled
+    /// ([`Self::look`]): with [`Self::queued`] it tells a peer that takes bytes slowly from one that takes none.
+    pub fn progress(&self) -> u64 {
+        self.slot.progress.get()
+    }
+
+    /// What lies in the kernel's send queue and the peer has not taken: bytes on TCP, somewhat more on a Unix socket.
+    /// It falls while the peer takes bytes; it can only rise by writes. On TCP the peer's kernel takes bytes before the
+    /// peer does, up to its receive buffer.
+    pub fn queued(&self) -> io::Result<usize> {
+        self.fd.queued()
     }
 
     /// Ready once no write is under way, with the outcome of the last one if it was not told yet.
@@ -204,3 +223,6 @@ impl Writer {
         self.fd.reset();
     }
 }
+
+#[cfg(test)]
+mod tests;
