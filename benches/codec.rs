@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use corelane::base::ids::{Id, RouteId};
-use corelane::codec::Progress;
 use corelane::codec::chunked::{ChunkEvent, ChunkReader, write_chunk};
-use corelane::codec::head::{FieldTable, split_request};
+use corelane::codec::fields::FieldTable;
 use corelane::codec::json::Wanted;
+use corelane::codec::progress::Progress;
+use corelane::codec::split::split_request;
 use corelane::codec::sse::EventCounter;
 use corelane::route::RouteTable;
 use corelane::route::matcher::{Matcher, PathRule};

@@ -2,10 +2,10 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::Progress;
 use super::chunked::{ChunkEvent, ChunkReader};
 use super::error::{CodecError, Rule};
 use super::framing::Framing;
+use super::progress::Progress;
 
 /// What a body consists of.
 #[derive(Debug)]

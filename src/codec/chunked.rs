@@ -2,9 +2,9 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::Progress;
 use super::error::{CodecError, Rule};
 use super::field::is_token_byte;
+use super::progress::Progress;
 use crate::base::limits::{CHUNK_LINE_BYTES_MAX, CHUNK_OVERHEAD_BYTES_MAX, TRAILER_BYTES_MAX};
 
 /// What a chunked body consists of, once its framing is taken away.

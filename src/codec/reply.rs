@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::encode::{
-    Connection, Signature, write_connection, write_field, write_length, write_signature, write_status_line,
-};
+use super::encode::{Signature, write_signature};
+use super::write::{Connection, write_connection, write_field, write_length, write_status_line};
 
 /// A complete answer of our own.
 #[derive(Debug, Clone)]

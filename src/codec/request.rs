@@ -4,8 +4,11 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::body::{BodyEvent, BodyReader};
 use super::error::{CodecError, Rule};
-use super::head::{FieldTable, RequestHead, split_request};
-use super::{Progress, head_end_within, take_head};
+use super::fields::FieldTable;
+use super::head::RequestHead;
+use super::head_end::{head_end_within, take_head};
+use super::progress::Progress;
+use super::split::split_request;
 use crate::base::limits::{LEADING_EMPTY_LINES_MAX, TARGET_BYTES_MAX};
 
 /// What a request consists of.

@@ -4,9 +4,14 @@ use bytes::{Bytes, BytesMut};
 
 use super::body::{BodyEvent, BodyReader};
 use super::error::{CodecError, Rule};
+use super::fields::FieldTable;
 use super::framing::{Framing, response_framing};
-use super::head::{FieldTable, Method, ResponseHead, Reuse, split_response};
-use super::{Progress, head_end_within, take_head};
+use super::head::ResponseHead;
+use super::head_end::{head_end_within, take_head};
+use super::method::Method;
+use super::progress::Progress;
+use super::split::split_response;
+use super::version::Reuse;
 use crate::base::limits::{HEAD_BYTES_MAX, INTERIM_ANSWERS_MAX};
 
 /// What a response consists of.
@@ -106,7 +111,7 @@ impl ResponseReader {
                 Ok(Progress::Ready(ResponseEvent::Interim(head)))
             }
             _ => {
-                let framing = response_framing(asked, &head)?;
+                let framing = response_framing(asked, head.status(), head.head())?;
                 self.reuse = match framing {
                     Framing::UntilClose => Reuse::Close,
                     Framing::Empty | Framing::Length(_) | Framing::Chunked => head.head().reuse(),

@@ -9,11 +9,13 @@ use serde_json::{Value, json};
 
 use super::Control;
 use crate::base::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_REQUEST_BYTES_MAX, ADMIN_TIMEOUT, TICK};
-use crate::codec::Progress;
-use crate::codec::encode::Connection;
-use crate::codec::head::{Method, RequestHead, Reuse};
+use crate::codec::head::RequestHead;
+use crate::codec::method::Method;
+use crate::codec::progress::Progress;
 use crate::codec::reply::{LocalReply, SendBody, Sending, write_reply};
 use crate::codec::request::{RequestEvent, RequestReader};
+use crate::codec::version::Reuse;
+use crate::codec::write::Connection;
 use crate::metrics::text::Format;
 use crate::net::listen::Listener;
 use crate::net::stream::{Socket, Stream, Whole};

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::crew::Crew;
 use super::verdict::{Failure, Judge};
 use crate::base::time::micros;
-use crate::codec::Progress;
-use crate::codec::head::Reuse;
+use crate::codec::progress::Progress;
 use crate::codec::response::{ResponseEvent, ResponseReader};
+use crate::codec::version::Reuse;
 use crate::net::connect::connect_any;
 use crate::net::stream::Stream;
 

@@ -17,12 +17,13 @@ use crate::base::ids::EndpointId;
 use crate::base::limits::{RELAY_BYTES, RELAY_BYTES_LARGE, WRITE_STALL};
 use crate::base::time::{deadline, earlier};
 use crate::cluster::dispatch::{Connection, Failure};
-use crate::codec::Progress;
 use crate::codec::chunked::{write_chunk, write_last_chunk};
 use crate::codec::encode::write_interim;
 use crate::codec::framing::Framing;
-use crate::codec::head::{ResponseHead, Version};
+use crate::codec::head::ResponseHead;
+use crate::codec::progress::Progress;
 use crate::codec::request::RequestEvent;
+use crate::codec::version::Version;
 use crate::net::connect::connect_any;
 use crate::plan::Timeouts;
 

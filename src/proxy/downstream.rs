@@ -21,13 +21,14 @@ use crate::base::limits::{
     DRAIN_IDLE_GRACE, LINGER_BYTES_MAX, LINGER_TIME, REST_AFTER, REST_AFTER_ONE, WRITE_BYTES_KEPT,
 };
 use crate::base::time::{deadline, earlier};
-use crate::codec::Progress;
-use crate::codec::encode::{Connection, Signature, Timing};
+use crate::codec::encode::{Signature, Timing};
 use crate::codec::forwarded::Sender;
 use crate::codec::head::RequestHead;
+use crate::codec::progress::Progress;
 use crate::codec::proxy_protocol::{self, Claimed, NoHeader};
 use crate::codec::reply::{ErrorReply, SendBody, Sending, write_reply};
 use crate::codec::request::{RequestEvent, RequestReader};
+use crate::codec::write::Connection;
 use crate::net::listen::Peer;
 use crate::net::stream::{Stream, Whole};
 use crate::net::writer::{Outgoing, Writer};

@@ -15,8 +15,8 @@ use crate::base::fault::Sent;
 use crate::base::ids::RouteId;
 use crate::base::limits::{BUFFERED_STEP_BYTES, BUFFERED_WAIT, HELD_PIECE_BYTES};
 use crate::board::buffered::Reservation;
-use crate::codec::Progress;
 use crate::codec::framing::Framing;
+use crate::codec::progress::Progress;
 use crate::codec::request::RequestEvent;
 use crate::route::body::{BodyRules, BodyScanner, BodySeen, Kind, kind};
 

@@ -14,13 +14,14 @@ use crate::base::fault::{Fault, FaultKind, Sent, Stage};
 use crate::base::limits::{RELAY_BYTES, WRITE_STALL};
 use crate::base::summary::Ended;
 use crate::base::time::{deadline, earlier, micros};
-use crate::codec::Progress;
 use crate::codec::chunked::{write_chunk, write_last_chunk};
-use crate::codec::encode::{Connection, DownstreamHead, write_response};
+use crate::codec::encode::{DownstreamHead, write_response};
 use crate::codec::framing::Framing;
-use crate::codec::head::{Reuse, Version};
+use crate::codec::progress::Progress;
 use crate::codec::response::ResponseEvent;
 use crate::codec::sse::EventCounter;
+use crate::codec::version::{Reuse, Version};
+use crate::codec::write::Connection;
 
 /// Relays an answer to its end. What could not be finished ends visibly broken.
 pub(super) async fn run(

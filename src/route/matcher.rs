@@ -3,8 +3,9 @@
 use super::glob::{Case, Glob};
 use super::path;
 use super::pattern::Pattern;
-use crate::codec::head::{Method, RequestHead};
+use crate::codec::head::RequestHead;
 use crate::codec::json::Member;
+use crate::codec::method::Method;
 
 /// What a path must look like.
 #[derive(Debug, Clone, PartialEq, Eq)]

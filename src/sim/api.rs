@@ -7,7 +7,8 @@ use super::embed;
 use super::kserve;
 use super::openai::{Generation, Kind};
 use super::words::{token_count, tokens};
-use crate::codec::head::{Method, RequestHead};
+use crate::codec::head::RequestHead;
+use crate::codec::method::Method;
 
 /// A finished answer.
 #[derive(Debug)]

@@ -9,7 +9,8 @@ use super::api::{Reply, refuse};
 use super::connection::{Over, Peer, response_head};
 use super::fault::Broken;
 use super::openai::Generation;
-use crate::codec::head::{RequestHead, Version};
+use crate::codec::head::RequestHead;
+use crate::codec::version::Version;
 
 /// Counts a generation out, however it ends.
 struct Counted {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::State;
 use super::api::{Reply, refuse};
-use crate::codec::head::Method;
+use crate::codec::method::Method;
 
 /// Answers `/v2/…`; `rest` is the path behind it.
 pub(super) fn answer(state: &State, method: Method, rest: &str, body: &[u8]) -> Reply {

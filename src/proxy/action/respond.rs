@@ -1,11 +1,12 @@
 //! Answers of our own: fixed ones of routes, and refusals.
 
 use crate::base::summary::Ended;
-use crate::codec::Progress;
-use crate::codec::encode::Connection;
-use crate::codec::head::{Method, Reuse, Version};
+use crate::codec::method::Method;
+use crate::codec::progress::Progress;
 use crate::codec::reply::{ErrorReply, LocalReply, SendBody, Sending, write_reply};
 use crate::codec::request::RequestEvent;
+use crate::codec::version::{Reuse, Version};
+use crate::codec::write::Connection;
 use crate::proxy::downstream::{Client, End};
 use crate::proxy::ear::Ear;
 use crate::proxy::exchange::Exchange;
