@@ -16,7 +16,7 @@ use crate::codec::reply::{LocalReply, SendBody, Sending, write_reply};
 use crate::codec::request::{RequestEvent, RequestReader};
 use crate::codec::version::Reuse;
 use crate::codec::write::Connection;
-use crate::metrics::text::Format;
+use crate::metrics::text::ExpositionFormat;
 use crate::net::listen::Listener;
 use crate::net::stream::{Socket, Stream, Whole};
 use crate::plan::Action;
@@ -127,7 +127,7 @@ impl Control {
                 self.collect().await;
                 let accept =
                     head.head().values_of(b"accept").map(String::from_utf8_lossy).collect::<String>();
-                let format = Format::of_accept(&accept);
+                let format = ExpositionFormat::of_accept(&accept);
                 reply(200, format.content_type(), self.exposition(format))
             }
             (Method::Get, "/config") => document(200, &self.config()),
