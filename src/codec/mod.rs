@@ -16,7 +16,7 @@
 //! | RFC 9112 §6.3 | a coding that does not end in chunked: 400 | 400 where chunked stands elsewhere; 501 where a coding is unknown, so that the client learns which |
 //! | RFC 9110 §8.6 | repeated equal Content-Length may be merged | refused |
 //! | RFC 9110 §8.6, RFC 9112 §7.1 | numbers of any number of digits | lengths up to 18 digits, chunk sizes up to 15: they cannot overflow |
-//! | RFC 9112 §7.1.1 | unknown chunk extensions are ignored | ignored up to a limit, never forwarded |
+//! | RFC 9112 §7.1.1 | unknown chunk extensions are ignored | ignored up to a limit, never forwarded; what breaks their grammar (`5;`, `5;a=`, `5;a="x`) is refused from a client |
 //! | RFC 9112 §7.1.2 | trailers may be merged or forwarded | read, checked and dropped |
 //! | RFC 9110 §5.5 | control characters in a value may be kept | refused |
 //! | RFC 9112 §5.1 | white space before the colon of an answer's field is removed | refused with 502 |
@@ -32,11 +32,13 @@
 //!
 //! | source | requires | corelane |
 //! |---|---|---|
+//! | RFC 9112 §7.1 | nothing but extensions stands between a chunk size and its line end | from an upstream blanks (many servers pad sizes) and malformed extensions pass, within the limit of extensions: nobody but us reads them, the client's chunks are ours |
 //! | RFC 9112 §3.2 | a target outside the grammar is refused | any visible ASCII but `#` passes as it is: clients send `{`, `|` and `"` |
 //! | RFC 9110 §7.4 | an origin refuses https on a plain connection | accepted, the scheme is not used: the gateway often stands behind something that ends TLS |
 //! | RFC 9110 §7.6.3 | Via names the version received | always `1.1` |
 
 pub mod body;
+pub mod chunk_line;
 pub mod chunked;
 pub mod encode;
 pub mod error;

@@ -3,6 +3,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::body::{BodyEvent, BodyReader};
+use super::chunk_line::ChunksOf;
 use super::error::{CodecError, Rule};
 use super::fields::FieldTable;
 use super::head::RequestHead;
@@ -86,7 +87,7 @@ impl RequestReader {
         let Some(end) = end else { return Ok(Progress::NeedMore) };
         let head = take_head(input, end, &mut self.heads);
         let head = split_request(head, std::mem::take(&mut self.table))?;
-        self.state = State::Body(BodyReader::new(head.framing()));
+        self.state = State::Body(BodyReader::new(head.framing(), ChunksOf::Request));
         Ok(Progress::Ready(RequestEvent::Head(head)))
     }
 

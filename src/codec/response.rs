@@ -3,6 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::body::{BodyEvent, BodyReader};
+use super::chunk_line::ChunksOf;
 use super::error::{CodecError, Rule};
 use super::fields::FieldTable;
 use super::framing::{Framing, response_framing};
@@ -116,7 +117,7 @@ impl ResponseReader {
                     Framing::UntilClose => Reuse::Close,
                     Framing::Empty | Framing::Length(_) | Framing::Chunked => head.head().reuse(),
                 };
-                self.state = State::Body(BodyReader::new(framing));
+                self.state = State::Body(BodyReader::new(framing, ChunksOf::Response));
                 Ok(Progress::Ready(ResponseEvent::Head(head, framing)))
             }
         }
