@@ -29,8 +29,9 @@ pub const WRITE_STALL: Duration = Duration::from_millis(1);
 pub const PROXY_HEADER_BYTES_MAX: usize = 2 * KIB;
 /// Longest x-request-id that is taken over from a trusted sender; ids in the field have 16 to 64 bytes.
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
-/// Most interim (1xx) answers before a final one; a server that sends more is broken or hostile.
-pub const INTERIM_ANSWERS_MAX: usize = 16;
+/// Interim (1xx) answers before a final one, all their heads together. Servers tell the progress of an upload or of a long
+/// task by them, some hundred of some tens of bytes; one that sends more is broken or hostile.
+pub const INTERIM_BYTES_MAX: usize = MIB;
 
 /// The first read of a client that woke, after the one that woke it: many ask once, and few of them at length.
 pub const READ_BYTES_AWAKE: usize = KIB / 2;
@@ -49,6 +50,7 @@ pub const WRITE_BYTES_KEPT: usize = 2 * RELAY_BYTES;
 
 const _: () = assert!(BUFFERED_BYTES_MAX >= BODY_BYTES_MAX, "the largest body must have room");
 const _: () = assert!(RELAY_BYTES.is_power_of_two());
+const _: () = assert!(INTERIM_BYTES_MAX >= HEAD_BYTES_MAX, "the longest interim answer must have room");
 const _: () = assert!(HEAD_BYTES_MAX >= RELAY_BYTES, "a head buffer doubles as the first relay buffer");
 const _: () = assert!(READ_ROOM_MIN < READ_BYTES_FIRST, "a fresh buffer must have room for a read");
 const _: () = assert!(READ_ROOM_MIN <= LISTEN_BYTES, "a fresh buffer must have room for a read");

@@ -45,7 +45,7 @@ pub enum Rule {
     Incomplete,
     /// The status line has a status outside 100 to 599, or one that cannot stand here.
     Status,
-    /// More interim answers than allowed.
+    /// Interim answers of more bytes than allowed.
     InterimMax,
     /// Bytes arrived where no message is expected.
     Unexpected,
