@@ -13,6 +13,9 @@ pub const HEAD_BYTES_MAX: usize = 64 * KIB;
 /// Most fields in one head. A browser sends about 20, a chain of proxies adds 10; the table lives on the stack
 /// while a head is split, 32 bytes a field.
 pub const FIELDS_MAX: usize = 256;
+/// Most options in the Connection fields of one head, over all of them. Clients send one to four; each may nominate a field
+/// that stays behind, and is looked up by all.
+pub const CONNECTION_OPTIONS_MAX: usize = 64;
 /// Empty lines tolerated before a request line (RFC 9112 §2.2 asks for at least one).
 pub const LEADING_EMPTY_LINES_MAX: usize = 2;
 /// Longest request target; nginx refuses at 8 KiB by default, browsers send up to 32.

@@ -47,6 +47,7 @@ pub fn write_request(out: &mut Vec<u8>, request: &RequestHead, upstream: &Upstre
     out.extend_from_slice(upstream.host);
     out.extend_from_slice(b"\r\n");
     let head = request.head();
+    let forwards_left = request.forwards_left();
     for field in head.fields() {
         match field.name {
             FieldName::Host | FieldName::ContentLength | FieldName::XRequestId | FieldName::Traceparent => {}
@@ -54,14 +55,14 @@ pub fn write_request(out: &mut Vec<u8>, request: &RequestHead, upstream: &Upstre
             FieldName::Tracestate if !upstream.trace.is_continued => {}
             name if is_forwarding(name) => {}
             FieldName::Expect if !upstream.expects => {}
-            FieldName::MaxForwards if request.forwards_left().is_some() => {}
+            FieldName::MaxForwards if forwards_left.is_some() => {}
             // Ignored in HTTP/1.0 (RFC 9110 §10.1.1), and what goes out is HTTP/1.1, where it would count.
             FieldName::Expect if head.version() == Version::Http10 => {}
             _ if head.passes(&field) => write_field(out, field.raw, field.value),
             _ => {}
         }
     }
-    if let Some(left) = request.forwards_left() {
+    if let Some(left) = forwards_left {
         out.extend_from_slice(b"max-forwards: ");
         write_decimal(out, left.saturating_sub(1));
         out.extend_from_slice(b"\r\n");

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use super::field::{FieldName, list};
+use super::connection::ConnectionOptions;
+use super::field::FieldName;
 use super::version::{Reuse, Version};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,7 @@ pub(super) struct FieldSpan {
     pub(super) name: FieldName,
     pub(super) raw: Span,
     pub(super) value: Span,
+    pub(super) is_nominated: bool,
 }
 
 /// The fields of a head, in order, each as offsets into the head's bytes.
@@ -46,14 +48,8 @@ pub struct Field<'h> {
     pub raw: &'h [u8],
     /// The value, trimmed.
     pub value: &'h [u8],
-}
-
-/// What the Connection field says (RFC 9110 §7.6.1).
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct ConnectionOptions {
-    pub(super) close: bool,
-    pub(super) keep_alive: bool,
-    pub(super) nominates: bool,
+    /// Whether a Connection field names it: then it stays behind (RFC 9110 §7.6.1).
+    pub is_nominated: bool,
 }
 
 /// Bytes, fields and connection options: what both kinds of head have.
@@ -78,6 +74,7 @@ impl Head {
             name: span.name,
             raw: span.raw.of(bytes),
             value: span.value.of(bytes),
+            is_nominated: span.is_nominated,
         })
     }
 
@@ -104,14 +101,7 @@ impl Head {
 
     /// Whether `field` passes to the other side: neither hop-by-hop nor named by Connection (RFC 9110 §7.6.1).
     pub fn passes(&self, field: &Field<'_>) -> bool {
-        if field.name.is_hop_by_hop() {
-            return false;
-        }
-        !self.options.nominates
-            || !self
-                .values(FieldName::Connection)
-                .flat_map(list)
-                .any(|nominated| nominated.eq_ignore_ascii_case(field.raw))
+        !field.name.is_hop_by_hop() && !field.is_nominated
     }
 
     /// Whether the sender lets the connection live on (RFC 9112 §9.3).

@@ -17,6 +17,7 @@
 //! | RFC 9110 §8.6 | repeated equal Content-Length may be merged | refused |
 //! | RFC 9110 §8.6, RFC 9112 §7.1 | numbers of any number of digits | lengths up to 18 digits, chunk sizes up to 15: they cannot overflow |
 //! | RFC 9112 §7.1.1 | unknown chunk extensions are ignored | ignored up to a limit, never forwarded; what breaks their grammar (`5;`, `5;a=`, `5;a="x`) is refused from a client |
+//! | RFC 9110 §7.6.1 | any number of connection options | more than 64 in one head: 431; an answer with 502 |
 //! | RFC 9112 §7.1.2 | trailers may be merged or forwarded | read, checked and dropped |
 //! | RFC 9110 §5.5 | control characters in a value may be kept | refused |
 //! | RFC 9112 §5.1 | white space before the colon of an answer's field is removed | refused with 502 |
@@ -40,6 +41,7 @@
 pub mod body;
 pub mod chunk_line;
 pub mod chunked;
+mod connection;
 pub mod encode;
 pub mod error;
 pub mod field;

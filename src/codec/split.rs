@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 
+use super::connection::{ConnectionOptions, Nominated};
 use super::error::{CodecError, Rule};
-use super::field::{FieldName, list};
-use super::fields::{ConnectionOptions, FieldSpan, FieldTable, Head, Span};
+use super::field::FieldName;
+use super::fields::{FieldSpan, FieldTable, Head, Span};
 use super::framing::request_framing;
 use super::head::{RequestHead, ResponseHead};
 use super::head_end::bare_line_feed;
@@ -151,17 +152,21 @@ fn fields_of(
         let name = FieldName::of(field.name.as_bytes());
         table.names |= name.bit();
         if name == FieldName::Connection {
-            note_options(&bytes[value_start..value_end], &mut options);
+            options.note(&bytes[value_start..value_end])?;
         }
         table.spans.push(FieldSpan {
             name,
             raw: Span::new(at, name_end),
             value: Span::new(value_start, value_end),
+            is_nominated: false,
         });
         at = end + 2;
     }
     if bytes.get(at..) != Some(b"\r\n") {
         return Err(CodecError::at(Rule::LineEnd, at));
+    }
+    if options.nominates {
+        mark_nominated(bytes, &mut table.spans);
     }
     Ok((table, options))
 }
@@ -173,15 +178,13 @@ fn skip_blank(bytes: &[u8], mut at: usize) -> usize {
     at
 }
 
-fn note_options(value: &[u8], options: &mut ConnectionOptions) {
-    for option in list(value) {
-        if option.eq_ignore_ascii_case(b"close") {
-            options.close = true;
-        } else if option.eq_ignore_ascii_case(b"keep-alive") {
-            options.keep_alive = true;
-        } else {
-            options.nominates = true;
-        }
+/// Marks the fields that stay behind: once a head, so that each field is looked up, not each option at each field.
+#[cold]
+fn mark_nominated(bytes: &[u8], spans: &mut [FieldSpan]) {
+    let connection = spans.iter().filter(|span| span.name == FieldName::Connection);
+    let nominated = Nominated::of(connection.map(|span| span.value.of(bytes)));
+    for span in spans {
+        span.is_nominated = nominated.has(span.raw.of(bytes));
     }
 }
 
