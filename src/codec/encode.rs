@@ -7,6 +7,7 @@ use super::forwarded::{Sender, is_forwarding, write_forwarding};
 use super::framing::Framing;
 use super::head::{RequestHead, ResponseHead};
 use super::trace::TraceContext;
+use super::twin::is_twin;
 use super::version::Version;
 use super::write::{
     Connection, write_connection, write_decimal, write_field, write_length, write_status_line,
@@ -29,12 +30,15 @@ pub struct UpstreamHead<'a> {
     pub trace: &'a TraceContext,
     /// The id of this exchange.
     pub request_id: &'a [u8],
+    /// Names of fields that the operator's conditions look at, in any case: what differs from one only in `_` for `-` does
+    /// not pass.
+    pub judged: &'a [String],
 }
 
 /// Appends the head of the request that goes upstream: start line, Host, framing, forwarding fields, and every
 /// end-to-end field of the client in its order.
 ///
-/// The body keeps its framing. `via` is added to (RFC 9110 §7.6.3); what a sender says of others is believed only from
+/// A field that CGI would take for one that is set, read or judged here stays behind. The body keeps its framing. `via` is added to (RFC 9110 §7.6.3); what a sender says of others is believed only from
 /// one who is trusted.
 pub fn write_request(out: &mut Vec<u8>, request: &RequestHead, upstream: &UpstreamHead<'_>) {
     out.extend_from_slice(request.method_bytes());
@@ -58,6 +62,7 @@ pub fn write_request(out: &mut Vec<u8>, request: &RequestHead, upstream: &Upstre
             FieldName::MaxForwards if forwards_left.is_some() => {}
             // Ignored in HTTP/1.0 (RFC 9110 §10.1.1), and what goes out is HTTP/1.1, where it would count.
             FieldName::Expect if head.version() == Version::Http10 => {}
+            FieldName::Other if is_twin(field.raw, upstream.judged) => {}
             _ if head.passes(&field) => write_field(out, field.raw, field.value),
             _ => {}
         }

@@ -20,6 +20,7 @@
 //! | RFC 9110 §7.6.1 | any number of connection options | more than 64 in one head: 431; an answer with 502 |
 //! | RFC 9112 §7.1.2 | trailers may be merged or forwarded | read, checked and dropped |
 //! | RFC 9110 §5.5 | control characters in a value may be kept | refused |
+//! | RFC 9110 §5.1 | unknown fields are forwarded | a request field that is, but for `_` in place of `-`, one that is set, read or judged here is dropped: CGI reads both as one |
 //! | RFC 9112 §5.1 | white space before the colon of an answer's field is removed | refused with 502 |
 //! | RFC 9110 §2.5, §15.6.6 | HTTP/1.2 is read as HTTP/1.1; other versions get 505 | refused with 400: nobody speaks it |
 //! | RFC 9110 §15 | a status outside 100 to 599 is treated as 5xx | refused with 502 |
@@ -63,5 +64,6 @@ pub mod split;
 pub mod sse;
 mod target;
 pub mod trace;
+mod twin;
 pub mod version;
 pub mod write;

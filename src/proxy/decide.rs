@@ -98,6 +98,7 @@ pub(super) fn write_upstream(
         sender: identity.sender,
         trace: identity.trace,
         request_id: identity.request_id,
+        judged: plan.table.judged(),
     };
     write_request(out, head, &said);
 }

@@ -189,6 +189,11 @@ impl Matcher {
         self.method.as_ref()
     }
 
+    /// Names of the fields that it looks at, in lower case.
+    pub(super) fn judged(&self) -> impl Iterator<Item = String> {
+        self.headers.iter().map(|rule| rule.name.to_ascii_lowercase())
+    }
+
     pub(super) fn has_headers(&self, head: &RequestHead) -> bool {
         self.headers
             .iter()

@@ -163,6 +163,7 @@ pub fn written(head: &RequestHead) -> RequestHead {
         sender: &corelane::codec::forwarded::Sender::new("1.2.3.4".parse().ok(), &[]),
         trace: &TraceContext::of(head.head(), false, [1, 2], 3),
         request_id: b"id",
+        judged: &["x-team".to_owned()],
     };
     write_request(&mut out, head, &said);
     split_request(out.into(), FieldTable::default()).expect("what we write is well-formed")
