@@ -5,10 +5,12 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use corelane::base::ids::{Id, RouteId};
-use corelane::codec::Progress;
+use corelane::codec::chunk_line::ChunksOf;
 use corelane::codec::chunked::{ChunkEvent, ChunkReader, write_chunk};
-use corelane::codec::head::{FieldTable, split_request};
+use corelane::codec::fields::FieldTable;
 use corelane::codec::json::Wanted;
+use corelane::codec::progress::Progress;
+use corelane::codec::split::split_request;
 use corelane::codec::sse::EventCounter;
 use corelane::route::RouteTable;
 use corelane::route::matcher::{Matcher, PathRule};
@@ -42,7 +44,7 @@ fn main() {
     let mut chunk = Vec::new();
     write_chunk(&mut chunk, EVENT.as_bytes());
     let mut input = BytesMut::with_capacity(4096);
-    let mut reader = ChunkReader::new();
+    let mut reader = ChunkReader::new(ChunksOf::Request);
     bench("one chunk of 170 bytes", once, || {
         input.extend_from_slice(&chunk);
         match reader.next(&mut input) {

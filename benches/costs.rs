@@ -12,7 +12,8 @@ use std::time::Duration;
 use corelane::base::address::Address;
 use corelane::base::choice::IoDriver;
 use corelane::load::job::{Job, JobOptions, Kind};
-use corelane::load::{Options, Pace, Target, run};
+use corelane::load::options::{Options, Pace, Target};
+use corelane::load::run;
 use corelane::net::driver;
 
 /// What is counted, and the most it may be for one unit.

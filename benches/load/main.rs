@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use corelane::base::choice::IoDriver;
 use corelane::base::rng::Rng;
-use corelane::load::Pace;
+use corelane::load::options::Pace;
 use corelane::net::driver;
 
 use scenario::{Scenario, Unit};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use corelane::load::job::{JobOptions, Kind};
-use corelane::load::{Hold, Pace};
+use corelane::load::options::{Hold, Pace};
 
 /// What a proxy's CPU time is divided by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

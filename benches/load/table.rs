@@ -62,9 +62,9 @@ impl Group {
             self.memory_before.iter().find(|(found, _)| *found == program).map_or(0, |found| found.1);
         let most = visits.iter().map(|visit| visit.memory).max().unwrap_or(0);
         let connections = match self.scenario.pace {
-            corelane::load::Pace::Closed { connections }
-            | corelane::load::Pace::Held { connections, .. }
-            | corelane::load::Pace::Open { connections_max: connections, .. } => connections,
+            corelane::load::options::Pace::Closed { connections }
+            | corelane::load::options::Pace::Held { connections, .. }
+            | corelane::load::options::Pace::Open { connections_max: connections, .. } => connections,
         };
         most.saturating_sub(before) as f64 / 1024.0 / connections as f64
     }

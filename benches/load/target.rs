@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use core_affinity::CoreId;
 use corelane::base::address::Address;
-use corelane::load::Target;
+use corelane::load::options::Target;
 
 /// Which program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use core_affinity::CoreId;
 use corelane::base::choice::IoDriver;
+use corelane::load;
 use corelane::load::job::Job;
+use corelane::load::options::{Edge, Options};
 use corelane::load::tally::Tally;
-use corelane::load::{self, Edge, Options};
 
 use super::machine::{CoreTime, core_time, cpu_of, memory_of};
 use super::scenario::{Scenario, Unit};

@@ -13,6 +13,9 @@ pub const HEAD_BYTES_MAX: usize = 64 * KIB;
 /// Most fields in one head. A browser sends about 20, a chain of proxies adds 10; the table lives on the stack
 /// while a head is split, 32 bytes a field.
 pub const FIELDS_MAX: usize = 256;
+/// Most options in the Connection fields of one head, over all of them. Clients send one to four; each may nominate a field
+/// that stays behind, and is looked up by all.
+pub const CONNECTION_OPTIONS_MAX: usize = 64;
 /// Empty lines tolerated before a request line (RFC 9112 §2.2 asks for at least one).
 pub const LEADING_EMPTY_LINES_MAX: usize = 2;
 /// Longest request target; nginx refuses at 8 KiB by default, browsers send up to 32.
@@ -29,8 +32,9 @@ pub const WRITE_STALL: Duration = Duration::from_millis(1);
 pub const PROXY_HEADER_BYTES_MAX: usize = 2 * KIB;
 /// Longest x-request-id that is taken over from a trusted sender; ids in the field have 16 to 64 bytes.
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
-/// Most interim (1xx) answers before a final one; a server that sends more is broken or hostile.
-pub const INTERIM_ANSWERS_MAX: usize = 16;
+/// Interim (1xx) answers before a final one, all their heads together. Servers tell the progress of an upload or of a long
+/// task by them, some hundred of some tens of bytes; one that sends more is broken or hostile.
+pub const INTERIM_BYTES_MAX: usize = MIB;
 
 /// The first read of a client that woke, after the one that woke it: many ask once, and few of them at length.
 pub const READ_BYTES_AWAKE: usize = KIB / 2;
@@ -49,6 +53,7 @@ pub const WRITE_BYTES_KEPT: usize = 2 * RELAY_BYTES;
 
 const _: () = assert!(BUFFERED_BYTES_MAX >= BODY_BYTES_MAX, "the largest body must have room");
 const _: () = assert!(RELAY_BYTES.is_power_of_two());
+const _: () = assert!(INTERIM_BYTES_MAX >= HEAD_BYTES_MAX, "the longest interim answer must have room");
 const _: () = assert!(HEAD_BYTES_MAX >= RELAY_BYTES, "a head buffer doubles as the first relay buffer");
 const _: () = assert!(READ_ROOM_MIN < READ_BYTES_FIRST, "a fresh buffer must have room for a read");
 const _: () = assert!(READ_ROOM_MIN <= LISTEN_BYTES, "a fresh buffer must have room for a read");

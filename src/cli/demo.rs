@@ -10,7 +10,8 @@ use crate::base::address::Address;
 use crate::control::load::{Origin, Source};
 use crate::control::{Started, run};
 use crate::net::driver;
-use crate::sim::{Sim, SimOptions};
+use crate::sim::Sim;
+use crate::sim::options::SimOptions;
 
 /// Arguments of `demo`.
 #[derive(Debug, Args)]

@@ -10,10 +10,11 @@ use crate::base::rng::Rng;
 use crate::config::units;
 use crate::config::url::{EndpointAddress, EndpointUrl};
 use crate::discovery::dns::Resolved;
+use crate::load;
 use crate::load::job::{Job, JobOptions, Kind};
+use crate::load::options::{Hold, Options, Pace, Target};
 use crate::load::report;
 use crate::load::tally::Tally;
-use crate::load::{self, Hold, Options, Pace, Target};
 use crate::net::driver;
 
 /// Arguments of `load`.

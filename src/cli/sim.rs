@@ -9,7 +9,8 @@ use crate::base::choice::IoDriver;
 use crate::config::units;
 use crate::config::url::listen_address;
 use crate::net::driver;
-use crate::sim::{Sim as Server, SimOptions};
+use crate::sim::Sim as Server;
+use crate::sim::options::SimOptions;
 
 /// Arguments of `sim`.
 #[derive(Debug, Args)]

@@ -2,10 +2,11 @@
 
 use bytes::{Bytes, BytesMut};
 
-use super::Progress;
+use super::chunk_line::ChunksOf;
 use super::chunked::{ChunkEvent, ChunkReader};
 use super::error::{CodecError, Rule};
 use super::framing::Framing;
+use super::progress::Progress;
 
 /// What a body consists of.
 #[derive(Debug)]
@@ -28,12 +29,12 @@ pub enum BodyReader {
 }
 
 impl BodyReader {
-    /// At the start of a body delimited by `framing`.
-    pub fn new(framing: Framing) -> Self {
+    /// At the start of a body delimited by `framing`, and chunked as `of` says, where it is.
+    pub fn new(framing: Framing, of: ChunksOf) -> Self {
         match framing {
             Framing::Empty => Self::Length(0),
             Framing::Length(length) => Self::Length(length),
-            Framing::Chunked => Self::Chunked(ChunkReader::new()),
+            Framing::Chunked => Self::Chunked(ChunkReader::new(of)),
             Framing::UntilClose => Self::UntilClose,
         }
     }

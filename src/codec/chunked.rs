@@ -2,9 +2,10 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::Progress;
+use super::chunk_line::{ChunksOf, chunk_line};
 use super::error::{CodecError, Rule};
 use super::field::is_token_byte;
+use super::progress::Progress;
 use crate::base::limits::{CHUNK_LINE_BYTES_MAX, CHUNK_OVERHEAD_BYTES_MAX, TRAILER_BYTES_MAX};
 
 /// What a chunked body consists of, once its framing is taken away.
@@ -27,18 +28,19 @@ enum State {
 /// Takes chunk framing away, byte by byte if it must.
 #[derive(Debug)]
 pub struct ChunkReader {
+    of: ChunksOf,
     state: State,
     /// How far the current line was searched for its end, so that trickling bytes cost linear work.
     scanned: usize,
-    /// Bytes of extensions, and of data, so far.
+    /// Bytes of padding and extensions, and of data, so far.
     overhead: u64,
     data: u64,
 }
 
 impl ChunkReader {
     /// At the start of a body.
-    pub fn new() -> Self {
-        Self { state: State::Size, scanned: 0, overhead: 0, data: 0 }
+    pub fn new(of: ChunksOf) -> Self {
+        Self { of, state: State::Size, scanned: 0, overhead: 0, data: 0 }
     }
 
     /// The next event in `input`, which keeps what is not understood yet.
@@ -49,7 +51,7 @@ impl ChunkReader {
                     let Some(end) = self.line_end(input, CHUNK_LINE_BYTES_MAX, Rule::ChunkOverhead)? else {
                         return Ok(Progress::NeedMore);
                     };
-                    let (size, extension) = chunk_size(&input[..end])?;
+                    let (size, extension) = chunk_line(&input[..end], self.of)?;
                     input.advance(end + 2);
                     self.overhead += extension;
                     if self.overhead > CHUNK_OVERHEAD_BYTES_MAX + 2 * self.data {
@@ -115,41 +117,6 @@ impl ChunkReader {
     }
 }
 
-impl Default for ChunkReader {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// The size in a chunk line and the length of its extensions.
-fn chunk_size(line: &[u8]) -> Result<(u64, u64), CodecError> {
-    let digits = line.iter().take_while(|b| b.is_ascii_hexdigit()).count();
-    // 15 digits are 2^60: far above any limit, and sums of them cannot overflow in a body that ends.
-    if digits == 0 || digits > 15 {
-        return Err(CodecError::at(Rule::ChunkSize, 0));
-    }
-    let size = line[..digits].iter().fold(0u64, |sum, &b| {
-        let digit = match b {
-            b'0'..=b'9' => b - b'0',
-            b'a'..=b'f' => b - b'a' + 10,
-            _ => b - b'A' + 10,
-        };
-        (sum << 4) | u64::from(digit)
-    });
-    let extension = &line[digits..];
-    let blank = extension.iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
-    let well_formed = match &extension[blank..] {
-        [] => blank == 0,
-        [b';', rest @ ..] => rest.iter().all(|&b| b == b'\t' || (b >= b' ' && b != 0x7f)),
-        _ => false,
-    };
-    if well_formed {
-        Ok((size, extension.len() as u64))
-    } else {
-        Err(CodecError::at(Rule::ChunkSize, digits))
-    }
-}
-
 fn check_trailer(line: &[u8]) -> Result<(), CodecError> {
     let colon = memchr::memchr(b':', line).unwrap_or(0);
     let name_is_good = colon > 0 && line[..colon].iter().copied().all(is_token_byte);
@@ -186,7 +153,7 @@ mod tests {
     use super::*;
 
     fn read(input: &str) -> Result<(String, String), CodecError> {
-        let mut reader = ChunkReader::new();
+        let mut reader = ChunkReader::new(ChunksOf::Request);
         let mut buffer = BytesMut::from(input);
         let mut data = String::new();
         loop {
@@ -245,5 +212,10 @@ mod tests {
         let line = format!("1;{}\r\nx\r\n", "e".repeat(2000));
         assert_eq!(read(&line.repeat(40)).unwrap_err().rule, Rule::ChunkOverhead);
         assert_eq!(read(&format!("1;{}", "e".repeat(5000))).unwrap_err().rule, Rule::ChunkOverhead);
+        // Padding is no different.
+        let mut reader = ChunkReader::new(ChunksOf::Response);
+        let mut input = BytesMut::from(&*format!("1{}\r\nx\r\n", " ".repeat(2000)).repeat(40));
+        let refused = std::iter::repeat_with(|| reader.next(&mut input)).find_map(Result::err).unwrap();
+        assert_eq!(refused.rule, Rule::ChunkOverhead);
     }
 }

@@ -5,9 +5,15 @@ use std::time::Duration;
 use super::field::FieldName;
 use super::forwarded::{Sender, is_forwarding, write_forwarding};
 use super::framing::Framing;
-use super::head::{Method, RequestHead, ResponseHead, Reuse, Version};
+use super::head::{RequestHead, ResponseHead};
+use super::method::Method;
 use super::reply::{LocalReply, reason};
 use super::trace::TraceContext;
+use super::twin::is_twin;
+use super::version::Version;
+use super::write::{
+    Connection, write_connection, write_decimal, write_field, write_length, write_status_line,
+};
 
 /// What the gateway itself says in a request it sends upstream.
 #[derive(Debug)]
@@ -26,12 +32,15 @@ pub struct UpstreamHead<'a> {
     pub trace: &'a TraceContext,
     /// The id of this exchange.
     pub request_id: &'a [u8],
+    /// Names of fields that the operator's conditions look at, in any case: what differs from one only in `_` for `-` does
+    /// not pass.
+    pub judged: &'a [String],
 }
 
 /// Appends the head of the request that goes upstream: start line, Host, framing, forwarding fields, and every
 /// end-to-end field of the client in its order.
 ///
-/// The body keeps its framing. `via` is added to (RFC 9110 §7.6.3); what a sender says of others is believed only from
+/// A field that CGI would take for one that is set, read or judged here stays behind. The body keeps its framing. `via` is added to (RFC 9110 §7.6.3); what a sender says of others is believed only from
 /// one who is trusted.
 pub fn write_request(out: &mut Vec<u8>, request: &RequestHead, upstream: &UpstreamHead<'_>) {
     out.extend_from_slice(request.method_bytes());
@@ -44,6 +53,7 @@ pub fn write_request(out: &mut Vec<u8>, request: &RequestHead, upstream: &Upstre
     out.extend_from_slice(upstream.host);
     out.extend_from_slice(b"\r\n");
     let head = request.head();
+    let forwards_left = request.forwards_left();
     for field in head.fields() {
         match field.name {
             FieldName::Host | FieldName::ContentLength | FieldName::XRequestId | FieldName::Traceparent => {}
@@ -51,14 +61,15 @@ pub fn write_request(out: &mut Vec<u8>, request: &RequestHead, upstream: &Upstre
             FieldName::Tracestate if !upstream.trace.is_continued => {}
             name if is_forwarding(name) => {}
             FieldName::Expect if !upstream.expects => {}
-            FieldName::MaxForwards if request.forwards_left().is_some() => {}
+            FieldName::MaxForwards if forwards_left.is_some() => {}
             // Ignored in HTTP/1.0 (RFC 9110 §10.1.1), and what goes out is HTTP/1.1, where it would count.
             FieldName::Expect if head.version() == Version::Http10 => {}
+            FieldName::Other if is_twin(field.raw, upstream.judged) => {}
             _ if head.passes(&field) => write_field(out, field.raw, field.value),
             _ => {}
         }
     }
-    if let Some(left) = request.forwards_left() {
+    if let Some(left) = forwards_left {
         out.extend_from_slice(b"max-forwards: ");
         write_decimal(out, left.saturating_sub(1));
         out.extend_from_slice(b"\r\n");
@@ -136,27 +147,6 @@ pub struct Timing {
     pub gateway: Duration,
     /// Waiting for the upstream.
     pub upstream: Duration,
-}
-
-/// The Connection field of a response.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Connection {
-    /// HTTP/1.1 and it lives on: nothing is said.
-    Implied,
-    /// HTTP/1.0 and it lives on: `keep-alive`.
-    KeepAlive,
-    /// It ends here: `close`.
-    Close,
-}
-
-impl Connection {
-    /// Whether another exchange may follow.
-    pub fn reuse(self) -> Reuse {
-        match self {
-            Self::Implied | Self::KeepAlive => Reuse::KeepAlive,
-            Self::Close => Reuse::Close,
-        }
-    }
 }
 
 /// Appends the head of an answer to a client.
@@ -262,56 +252,4 @@ pub fn write_interim(out: &mut Vec<u8>, response: &ResponseHead) {
         }
     }
     out.extend_from_slice(b"\r\n");
-}
-
-/// Appends a status line.
-pub fn write_status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
-    out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(&[
-        b'0' + (status / 100 % 10) as u8,
-        b'0' + (status / 10 % 10) as u8,
-        b'0' + (status % 10) as u8,
-        b' ',
-    ]);
-    out.extend_from_slice(reason);
-    out.extend_from_slice(b"\r\n");
-}
-
-/// Appends one field line.
-pub fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    out.reserve(name.len() + value.len() + 4);
-    out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
-}
-
-/// Appends the Connection field, if one is needed.
-pub fn write_connection(out: &mut Vec<u8>, connection: Connection) {
-    match connection {
-        Connection::Implied => {}
-        Connection::KeepAlive => out.extend_from_slice(b"connection: keep-alive\r\n"),
-        Connection::Close => out.extend_from_slice(b"connection: close\r\n"),
-    }
-}
-
-/// Appends `content-length`.
-pub fn write_length(out: &mut Vec<u8>, length: u64) {
-    out.extend_from_slice(b"content-length: ");
-    write_decimal(out, length);
-    out.extend_from_slice(b"\r\n");
-}
-
-fn write_decimal(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0u8; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
 }

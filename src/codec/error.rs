@@ -17,6 +17,8 @@ pub enum Rule {
     FieldLine,
     /// More fields than allowed.
     FieldsMax,
+    /// More options in Connection fields than allowed (RFC 9110 §7.6.1).
+    OptionsMax,
     /// A head longer than allowed.
     HeadMax,
     /// A request target longer than allowed.
@@ -45,7 +47,7 @@ pub enum Rule {
     Incomplete,
     /// The status line has a status outside 100 to 599, or one that cannot stand here.
     Status,
-    /// More interim answers than allowed.
+    /// Interim answers of more bytes than allowed.
     InterimMax,
     /// Bytes arrived where no message is expected.
     Unexpected,
@@ -69,7 +71,7 @@ impl CodecError {
     /// The status for a client that sent this (CONTRACT: 400, 414, 431, 501).
     pub fn status(&self) -> u16 {
         match self.rule {
-            Rule::HeadMax | Rule::FieldsMax => 431,
+            Rule::HeadMax | Rule::FieldsMax | Rule::OptionsMax => 431,
             Rule::TargetMax => 414,
             Rule::CodingUnknown => 501,
             Rule::LineEnd
@@ -101,6 +103,7 @@ impl fmt::Display for CodecError {
             Rule::Version => "the version must be HTTP/1.0 or HTTP/1.1",
             Rule::FieldLine => "a field line is malformed",
             Rule::FieldsMax => return write!(f, "there are more than {FIELDS_MAX} fields"),
+            Rule::OptionsMax => "Connection has too many options",
             Rule::HeadMax => "the head is too long",
             Rule::TargetMax => "the request target is too long",
             Rule::Target => "the request target is malformed",

@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use super::encode::write_field;
 use super::field::{FieldName, list};
-use super::head::{Head, RequestHead};
+use super::fields::Head;
+use super::head::RequestHead;
+use super::write::write_field;
 use crate::base::network::Network;
 
 /// The sender of a connection's requests.
@@ -112,7 +113,8 @@ pub fn write_forwarding(out: &mut Vec<u8>, request: &RequestHead, sender: &Sende
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::head::{FieldTable, split_request};
+    use crate::codec::fields::FieldTable;
+    use crate::codec::split::split_request;
 
     fn request(fields: &str) -> RequestHead {
         let text = format!("GET / HTTP/1.1\r\nhost: h\r\n{fields}\r\n");

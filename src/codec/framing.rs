@@ -2,7 +2,10 @@
 
 use super::error::{CodecError, Rule};
 use super::field::{FieldName, list};
-use super::head::{Head, Method, ResponseHead, Version};
+use super::fields::Head;
+use super::method::Method;
+use super::number::plain_number;
+use super::version::Version;
 
 /// How the body of one message is delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,13 +34,13 @@ pub fn request_framing(head: &Head) -> Result<Framing, CodecError> {
     })
 }
 
-/// Decides how the body of a final response is delimited, given the method that asked.
+/// Decides how the body of a final response is delimited, given the method that asked and its status.
 ///
 /// HEAD, 204 and 304 have none, whatever the fields say. Without length fields the body runs until close.
 /// Source: RFC 9112 §6.3 steps 1, 3 to 8.
-pub fn response_framing(asked: Method, response: &ResponseHead) -> Result<Framing, CodecError> {
-    let lengths = lengths(response.head())?;
-    if asked == Method::Head || matches!(response.status(), 204 | 304) {
+pub fn response_framing(asked: Method, status: u16, head: &Head) -> Result<Framing, CodecError> {
+    let lengths = lengths(head)?;
+    if asked == Method::Head || matches!(status, 204 | 304) {
         return Ok(Framing::Empty);
     }
     Ok(match lengths {
@@ -93,12 +96,4 @@ fn lengths(head: &Head) -> Result<Lengths, CodecError> {
         (None, all, 1) if all > 1 && ends_chunked => Err(CodecError::at(Rule::CodingUnknown, 0)),
         (None, _, _) => Err(CodecError::at(Rule::Coding, 0)),
     }
-}
-
-/// A number of at most 18 digits and nothing else: no sign, no list, no white space; cannot overflow.
-pub(super) fn plain_number(value: &[u8]) -> Option<u64> {
-    if value.is_empty() || value.len() > 18 {
-        return None;
-    }
-    value.iter().try_fold(0u64, |sum, b| b.is_ascii_digit().then(|| sum * 10 + u64::from(b - b'0')))
 }

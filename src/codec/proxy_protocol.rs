@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use bytes::{Buf, BytesMut};
 
-use super::Progress;
+use super::progress::Progress;
 use crate::base::choice::ProxyProtocol;
 use crate::base::limits::PROXY_HEADER_BYTES_MAX;
 

@@ -3,9 +3,13 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::body::{BodyEvent, BodyReader};
+use super::chunk_line::ChunksOf;
 use super::error::{CodecError, Rule};
-use super::head::{FieldTable, RequestHead, split_request};
-use super::{Progress, head_end_within, take_head};
+use super::fields::FieldTable;
+use super::head::RequestHead;
+use super::head_end::{head_end_within, take_head};
+use super::progress::Progress;
+use super::split::split_request;
 use crate::base::limits::{LEADING_EMPTY_LINES_MAX, TARGET_BYTES_MAX};
 
 /// What a request consists of.
@@ -83,7 +87,7 @@ impl RequestReader {
         let Some(end) = end else { return Ok(Progress::NeedMore) };
         let head = take_head(input, end, &mut self.heads);
         let head = split_request(head, std::mem::take(&mut self.table))?;
-        self.state = State::Body(BodyReader::new(head.framing()));
+        self.state = State::Body(BodyReader::new(head.framing(), ChunksOf::Request));
         Ok(Progress::Ready(RequestEvent::Head(head)))
     }
 

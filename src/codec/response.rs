@@ -3,11 +3,17 @@
 use bytes::{Bytes, BytesMut};
 
 use super::body::{BodyEvent, BodyReader};
+use super::chunk_line::ChunksOf;
 use super::error::{CodecError, Rule};
+use super::fields::FieldTable;
 use super::framing::{Framing, response_framing};
-use super::head::{FieldTable, Method, ResponseHead, Reuse, split_response};
-use super::{Progress, head_end_within, take_head};
-use crate::base::limits::{HEAD_BYTES_MAX, INTERIM_ANSWERS_MAX};
+use super::head::ResponseHead;
+use super::head_end::{head_end_within, take_head};
+use super::method::Method;
+use super::progress::Progress;
+use super::split::split_response;
+use super::version::Reuse;
+use crate::base::limits::{HEAD_BYTES_MAX, INTERIM_BYTES_MAX};
 
 /// What a response consists of.
 #[derive(Debug)]
@@ -25,7 +31,7 @@ pub enum ResponseEvent {
 #[derive(Debug)]
 enum State {
     Idle,
-    Head { asked: Method, interim: usize },
+    Head { asked: Method, interim_bytes: usize },
     Body(BodyReader),
     Failed(CodecError),
 }
@@ -56,7 +62,7 @@ impl ResponseReader {
     /// A request with this method goes out: its response is what comes next.
     pub fn expect(&mut self, asked: Method) {
         debug_assert!(matches!(self.state, State::Idle), "one response at a time");
-        self.state = State::Head { asked, interim: 0 };
+        self.state = State::Head { asked, interim_bytes: 0 };
     }
 
     /// The next event in `input`, which keeps what is not understood yet. Errors are final.
@@ -66,9 +72,9 @@ impl ResponseReader {
             State::Idle if input.is_empty() => Ok(Progress::NeedMore),
             // Nobody asked for these bytes: they could answer someone else's request.
             State::Idle => Err(CodecError::at(Rule::Unexpected, 0)),
-            State::Head { asked, interim } => {
-                let (asked, interim) = (*asked, *interim);
-                self.head(input, asked, interim)
+            State::Head { asked, interim_bytes } => {
+                let (asked, interim_bytes) = (*asked, *interim_bytes);
+                self.head(input, asked, interim_bytes)
             }
             State::Body(body) => match body.next(input) {
                 Ok(Progress::Ready(BodyEvent::Data(data))) => Ok(Progress::Ready(ResponseEvent::Data(data))),
@@ -90,7 +96,7 @@ impl ResponseReader {
         &mut self,
         input: &mut BytesMut,
         asked: Method,
-        interim: usize,
+        interim_bytes: usize,
     ) -> Result<Progress<ResponseEvent>, CodecError> {
         let Some(end) = head_end_within(input, &mut self.scanned, HEAD_BYTES_MAX)? else {
             return Ok(Progress::NeedMore);
@@ -100,18 +106,19 @@ impl ResponseReader {
         match head.status() {
             // Nobody asked for another protocol: Upgrade never passes.
             101 => Err(CodecError::at(Rule::Status, 9)),
-            100..=199 if interim == INTERIM_ANSWERS_MAX => Err(CodecError::at(Rule::InterimMax, 0)),
+            // Time is no business of this reader: the clocks of the cluster run on.
+            100..=199 if interim_bytes + end > INTERIM_BYTES_MAX => Err(CodecError::at(Rule::InterimMax, 0)),
             100..=199 => {
-                self.state = State::Head { asked, interim: interim + 1 };
+                self.state = State::Head { asked, interim_bytes: interim_bytes + end };
                 Ok(Progress::Ready(ResponseEvent::Interim(head)))
             }
             _ => {
-                let framing = response_framing(asked, &head)?;
+                let framing = response_framing(asked, head.status(), head.head())?;
                 self.reuse = match framing {
                     Framing::UntilClose => Reuse::Close,
                     Framing::Empty | Framing::Length(_) | Framing::Chunked => head.head().reuse(),
                 };
-                self.state = State::Body(BodyReader::new(framing));
+                self.state = State::Body(BodyReader::new(framing, ChunksOf::Response));
                 Ok(Progress::Ready(ResponseEvent::Head(head, framing)))
             }
         }
@@ -144,5 +151,49 @@ impl ResponseReader {
 impl Default for ResponseReader {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many interim answers of `length` bytes pass.
+    fn passing(length: usize) -> usize {
+        let shortest = "HTTP/1.1 102 P\r\nx: \r\n\r\n";
+        let answer = shortest.replace("x: ", &format!("x: {}", "p".repeat(length - shortest.len())));
+        let mut reader = ResponseReader::new();
+        reader.expect(Method::Post);
+        let mut input = BytesMut::new();
+        for count in 0.. {
+            input.extend_from_slice(answer.as_bytes());
+            match reader.next(&mut input) {
+                Ok(Progress::Ready(ResponseEvent::Interim(_))) => {}
+                Err(error) => {
+                    assert_eq!(error.rule, Rule::InterimMax);
+                    return count;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        unreachable!("the bound was met")
+    }
+
+    #[test]
+    fn interim_answers_are_bounded_by_their_bytes() {
+        for length in [32, 1000, HEAD_BYTES_MAX] {
+            assert_eq!(passing(length), INTERIM_BYTES_MAX / length);
+        }
+    }
+
+    #[test]
+    fn the_bound_of_interim_answers_begins_anew_with_each_request() {
+        let mut reader = ResponseReader::new();
+        for _ in 0..3 {
+            reader.expect(Method::Post);
+            let interim = format!("HTTP/1.1 102 P\r\nx: {}\r\n\r\n", "p".repeat(60_000)).repeat(16);
+            let mut input = BytesMut::from(&*(interim + "HTTP/1.1 204 N\r\n\r\n"));
+            while !matches!(reader.next(&mut input), Ok(Progress::Ready(ResponseEvent::End))) {}
+        }
     }
 }

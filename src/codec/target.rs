@@ -1,7 +1,7 @@
 //! The four forms of a request target (RFC 9112 §3.2).
 
 use super::error::{CodecError, Rule};
-use super::head::Method;
+use super::method::Method;
 use crate::base::limits::TARGET_BYTES_MAX;
 
 /// A target as offsets into the head's bytes.

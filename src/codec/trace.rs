@@ -1,7 +1,7 @@
 //! Trace context (W3C, level 1): a trace that a trusted sender began is continued, any other request begins its own.
 
 use super::field::FieldName;
-use super::head::Head;
+use super::fields::Head;
 use crate::base::hex::write_hex;
 
 /// The trace that a request belongs to, and our own part of it.
@@ -68,7 +68,8 @@ fn well_formed(value: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::head::{FieldTable, split_request};
+    use crate::codec::fields::FieldTable;
+    use crate::codec::split::split_request;
 
     fn context(fields: &str, is_trusted: bool) -> (String, bool) {
         let text = format!("GET / HTTP/1.1\r\nhost: h\r\n{fields}\r\n");

@@ -9,12 +9,15 @@ use serde_json::{Value, json};
 
 use super::Control;
 use crate::base::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_REQUEST_BYTES_MAX, ADMIN_TIMEOUT, TICK};
-use crate::codec::Progress;
-use crate::codec::encode::{Connection, OwnHead, write_reply};
-use crate::codec::head::{Method, RequestHead, Reuse};
+use crate::codec::encode::{OwnHead, write_reply};
+use crate::codec::head::RequestHead;
+use crate::codec::method::Method;
+use crate::codec::progress::Progress;
 use crate::codec::reply::LocalReply;
 use crate::codec::request::{RequestEvent, RequestReader};
-use crate::metrics::text::Format;
+use crate::codec::version::Reuse;
+use crate::codec::write::Connection;
+use crate::metrics::text::ExpositionFormat;
 use crate::net::listen::Listener;
 use crate::net::stream::{Socket, Stream, Whole};
 use crate::plan::Action;
@@ -121,7 +124,7 @@ impl Control {
                 self.collect().await;
                 let accept =
                     head.head().values_of(b"accept").map(String::from_utf8_lossy).collect::<String>();
-                let format = Format::of_accept(&accept);
+                let format = ExpositionFormat::of_accept(&accept);
                 reply(200, format.content_type(), self.exposition(format))
             }
             (Method::Get, "/config") => document(200, &self.config()),

@@ -4,13 +4,13 @@ use super::Control;
 use crate::metrics::names;
 use crate::metrics::names::Metric;
 use crate::metrics::recorder::{EndpointCounts, RouteCounts, Times};
-use crate::metrics::text::{Exposition, Format};
+use crate::metrics::text::{Exposition, ExpositionFormat};
 
 const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "499"];
 
 impl Control {
     /// The text of `/metrics`; collect first. Labels come from the configuration only.
-    pub(super) fn exposition(&self, format: Format) -> String {
+    pub(super) fn exposition(&self, format: ExpositionFormat) -> String {
         let mut out = Exposition::new(format);
         let snapshot = self.collected.snapshot.borrow();
         let plan = self.plan();

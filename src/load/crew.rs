@@ -12,11 +12,12 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use super::job::Job;
+use super::ledger::{Ledger, Period};
 use super::line::Line;
+use super::options::{Edge, Hold, Options, Pace, Target};
 use super::pace::Schedule;
 use super::tally::Tally;
 use super::verdict::Failure;
-use super::{Edge, Hold, Options, Pace, Target};
 use crate::net::doorbell::{Bell, doorbell};
 
 /// Connections that are being opened and kept at once.
@@ -28,87 +29,27 @@ const GLANCE: Duration = Duration::from_millis(1);
 /// How long connections have to be closed at the end.
 const CLOSING: Duration = Duration::from_secs(2);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    WarmUp,
-    Measured,
-    Over,
-}
-
-/// What all connections of a thread share.
+/// All connections of a thread.
 pub(super) struct Crew {
-    pub(super) target: Target,
-    pub(super) job: Job,
-    pub(super) options: Options,
-    pub(super) tally: RefCell<Tally>,
-    phase: Cell<Phase>,
-    /// When counting begins and ends, where starts are counted by when they were meant to be.
-    window: Cell<Option<(Instant, Instant)>>,
-    /// When the last exchange ended that counts.
-    last: Cell<Option<Instant>>,
-    number: Cell<u64>,
+    pub(super) ledger: Ledger,
     running: Cell<usize>,
     ending: Ending,
 }
 
 impl Crew {
     pub(super) fn new(target: Target, job: Job, options: Options) -> Rc<Self> {
-        Rc::new(Self {
-            target,
-            job,
-            options,
-            tally: RefCell::default(),
-            phase: Cell::new(Phase::WarmUp),
-            window: Cell::new(None),
-            last: Cell::new(None),
-            number: Cell::new(0),
-            running: Cell::new(0),
-            ending: Ending::default(),
-        })
-    }
-
-    /// Whether what happens now is part of the throughput.
-    pub(super) fn is_measured(&self) -> bool {
-        self.phase.get() == Phase::Measured
-    }
-
-    /// Whether an exchange that was meant to begin at `intended` counts.
-    pub(super) fn counts(&self, intended: Instant) -> bool {
-        match self.window.get() {
-            Some((begin, end)) => begin <= intended && intended < end,
-            None => self.is_measured(),
-        }
-    }
-
-    pub(super) fn is_open_loop(&self) -> bool {
-        self.window.get().is_some()
-    }
-
-    pub(super) fn next_number(&self) -> u64 {
-        let number = self.number.get();
-        self.number.set(number + 1);
-        number
-    }
-
-    fn note(&self, result: Result<(), Failure>, intended: Instant) {
-        if self.counts(intended) {
-            self.last.set(Some(Instant::now()));
-            let mut tally = self.tally.borrow_mut();
-            match result {
-                Ok(()) => tally.success += 1,
-                Err(failure) => tally.fail(failure),
-            }
-        }
+        let ledger = Ledger::new(target, job, options);
+        Rc::new(Self { ledger, running: Cell::new(0), ending: Ending::default() })
     }
 
     /// Runs from the first connection to the end, and tells when measuring begins and ends.
     pub(super) async fn work(self: &Rc<Self>, mut edge: impl FnMut(Edge)) -> io::Result<Tally> {
         let opened = Instant::now();
-        let begin = opened + self.options.warmup;
-        match self.options.pace {
+        let begin = opened + self.ledger.options.warmup;
+        match self.ledger.options.pace {
             Pace::Closed { connections } => self.start_closed(connections),
             Pace::Open { rate, connections_max } => {
-                self.window.set(Some((begin, begin + self.options.duration)));
+                self.ledger.window.set(Some((begin, begin + self.ledger.options.duration)));
                 self.start_open(opened, rate, connections_max)?;
             }
             Pace::Held { connections, hold } => self.hold(connections, hold).await,
@@ -116,24 +57,27 @@ impl Crew {
         monoio::time::sleep(begin.saturating_duration_since(Instant::now())).await;
         let begun = Instant::now();
         edge(Edge::Begin);
-        self.phase.set(Phase::Measured);
-        monoio::time::sleep(self.options.duration).await;
-        self.phase.set(Phase::Over);
+        self.ledger.period.set(Period::Measured);
+        monoio::time::sleep(self.ledger.options.duration).await;
+        self.ledger.period.set(Period::Over);
         edge(Edge::End);
         let ended = Instant::now();
         // Streams and held connections would go on; whole answers are awaited, so that no server sees them cut.
-        let whole = !self.job.stream && !matches!(self.options.pace, Pace::Held { .. });
-        let patience =
-            if whole || self.window.get().is_some() { self.options.timeout } else { Duration::ZERO };
+        let whole = !self.ledger.job.stream && !matches!(self.ledger.options.pace, Pace::Held { .. });
+        let patience = if whole || self.ledger.window.get().is_some() {
+            self.ledger.options.timeout
+        } else {
+            Duration::ZERO
+        };
         until(patience, || self.running.get() == 0).await;
         let unfinished = self.running.get() as u64;
         // A connection that outlives its event loop is never closed.
         self.ending.announce();
         until(CLOSING, || self.ending.held.get() == 0).await;
-        let mut tally = self.tally.take();
-        tally.measured = match self.window.get() {
+        let mut tally = self.ledger.tally.take();
+        tally.measured = match self.ledger.window.get() {
             // Where the server fell behind, what was meant to be answered in time was answered later.
-            Some((begin, end)) => self.last.get().unwrap_or(end).max(end) - begin,
+            Some((begin, end)) => self.ledger.last.get().unwrap_or(end).max(end) - begin,
             None => ended - begun,
         };
         tally.unfinished = unfinished;
@@ -143,7 +87,11 @@ impl Crew {
     /// Each connection sends its next request when the last one ended. Streams begin one after the other: tokens of
     /// real ones do not come in step.
     fn start_closed(self: &Rc<Self>, connections: usize) {
-        let ramp = if self.job.stream { self.options.warmup.mul_f64(STREAM_RAMP) } else { Duration::ZERO };
+        let ramp = if self.ledger.job.stream {
+            self.ledger.options.warmup.mul_f64(STREAM_RAMP)
+        } else {
+            Duration::ZERO
+        };
         for number in 0..connections {
             let crew = Rc::clone(self);
             let later = ramp.mul_f64(number as f64 / connections as f64);
@@ -154,10 +102,10 @@ impl Crew {
                 }
                 let mut line = Line::default();
                 let exchanges = async {
-                    while crew.phase.get() != Phase::Over {
+                    while crew.ledger.period.get() != Period::Over {
                         let intended = Instant::now();
-                        let result = line.exchange(&crew, intended).await;
-                        crew.note(result, intended);
+                        let result = line.exchange(&crew.ledger, intended).await;
+                        crew.ledger.note(result, intended);
                         if result.is_err() {
                             // A server that refuses at once must not turn this loop into a storm.
                             monoio::time::sleep(GLANCE).await;
@@ -173,7 +121,7 @@ impl Crew {
 
     /// Requests begin when they are meant to. Those that find no connection free wait, and their time runs.
     fn start_open(self: &Rc<Self>, begin: Instant, rate: f64, connections_max: usize) -> io::Result<()> {
-        let end = begin + self.options.warmup + self.options.duration;
+        let end = begin + self.ledger.options.warmup + self.ledger.options.duration;
         let mut schedule = Schedule::new(begin, rate);
         let mut bell = Metronome::start(schedule.clone(), end)?;
         let free = Rc::new(RefCell::new(Vec::<Line>::new()));
@@ -215,8 +163,8 @@ impl Crew {
     ) {
         let mut next = Some(first);
         while let Some(intended) = next {
-            let result = line.exchange(self, intended).await;
-            self.note(result, intended);
+            let result = line.exchange(&self.ledger, intended).await;
+            self.ledger.note(result, intended);
             self.running.set(self.running.get() - 1);
             next = waiting.borrow_mut().pop_front();
         }
@@ -234,18 +182,18 @@ impl Crew {
                     next.set(next.get() + 1);
                     let mut line = Line::default();
                     let result = match hold {
-                        Hold::Idle => line.exchange(&crew, Instant::now()).await,
-                        Hold::Upload => line.upload_half(&crew).await,
+                        Hold::Idle => line.exchange(&crew.ledger, Instant::now()).await,
+                        Hold::Upload => line.upload_half(&crew.ledger).await,
                     };
                     match result {
-                        Ok(()) => crew.tally.borrow_mut().success += 1,
-                        Err(failure) => crew.tally.borrow_mut().fail(failure),
+                        Ok(()) => crew.ledger.tally.borrow_mut().success += 1,
+                        Err(failure) => crew.ledger.tally.borrow_mut().fail(failure),
                     }
                     ready.set(ready.get() + 1);
                     let crew = Rc::clone(&crew);
                     monoio::spawn(async move {
                         if crew.ending.or(line.stay()).await.is_some() {
-                            crew.tally.borrow_mut().fail(Failure::Broken);
+                            crew.ledger.tally.borrow_mut().fail(Failure::Broken);
                         }
                     });
                 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::codec::head::Method;
+use crate::codec::method::Method;
 
 /// Which kind of request is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

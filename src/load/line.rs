@@ -4,12 +4,12 @@ use std::io::ErrorKind;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::crew::Crew;
+use super::ledger::Ledger;
 use super::verdict::{Failure, Judge};
 use crate::base::time::micros;
-use crate::codec::Progress;
-use crate::codec::head::Reuse;
+use crate::codec::progress::Progress;
 use crate::codec::response::{ResponseEvent, ResponseReader};
+use crate::codec::version::Reuse;
 use crate::net::connect::connect_any;
 use crate::net::stream::Stream;
 
@@ -32,9 +32,9 @@ struct Open {
 
 impl Line {
     /// One exchange that was meant to begin at `intended`; a failure ends the connection.
-    pub(super) async fn exchange(&mut self, crew: &Crew, intended: Instant) -> Result<(), Failure> {
-        let limit = crew.options.timeout;
-        let result = match monoio::time::timeout(limit, self.run(crew, intended)).await {
+    pub(super) async fn exchange(&mut self, ledger: &Ledger, intended: Instant) -> Result<(), Failure> {
+        let limit = ledger.options.timeout;
+        let result = match monoio::time::timeout(limit, self.run(ledger, intended)).await {
             Ok(result) => result,
             Err(_) => Err(Failure::Timeout),
         };
@@ -44,11 +44,11 @@ impl Line {
         result
     }
 
-    async fn run(&mut self, crew: &Crew, intended: Instant) -> Result<(), Failure> {
+    async fn run(&mut self, ledger: &Ledger, intended: Instant) -> Result<(), Failure> {
         let begun = Instant::now();
-        self.begin(crew, 0, begun).await?;
+        self.begin(ledger, 0, begun).await?;
         let open = self.open.as_mut().expect("it was just opened");
-        let mut judge = Judge::new(&crew.job);
+        let mut judge = Judge::new(&ledger.job);
         let mut last_token = None;
         let mut now = begun;
         loop {
@@ -60,9 +60,9 @@ impl Line {
                 Ok(Progress::Ready(ResponseEvent::Head(..))) => {}
                 Ok(Progress::Ready(ResponseEvent::Data(data))) => {
                     let tokens = judge.feed(&data);
-                    let counts = crew.counts(intended);
-                    let mut tally = crew.tally.borrow_mut();
-                    if crew.is_measured() {
+                    let counts = ledger.counts(intended);
+                    let mut tally = ledger.tally.borrow_mut();
+                    if ledger.is_measured() {
                         tally.bytes_in += data.len() as u64;
                         tally.tokens += tokens;
                     }
@@ -95,41 +95,41 @@ impl Line {
             }
         }
         let tokens = judge.finish()?;
-        if crew.is_measured() {
-            crew.tally.borrow_mut().tokens += tokens;
+        if ledger.is_measured() {
+            ledger.tally.borrow_mut().tokens += tokens;
         }
-        if crew.counts(intended) {
-            let mut tally = crew.tally.borrow_mut();
+        if ledger.counts(intended) {
+            let mut tally = ledger.tally.borrow_mut();
             tally.total.record(micros(intended, now));
-            if crew.is_open_loop() {
+            if ledger.is_open_loop() {
                 tally.late.record(micros(intended, begun));
             }
         }
         open.since = now;
-        if crew.job.fresh_connections || open.responses.reuse() == Reuse::Close {
+        if ledger.job.fresh_connections || open.responses.reuse() == Reuse::Close {
             self.open = None;
         }
         Ok(())
     }
 
     /// Sends a request but for its last `withheld` bytes, on a connection of which nothing is known to be wrong.
-    async fn begin(&mut self, crew: &Crew, withheld: usize, now: Instant) -> Result<(), Failure> {
+    async fn begin(&mut self, ledger: &Ledger, withheld: usize, now: Instant) -> Result<(), Failure> {
         if self.open.as_mut().is_some_and(|open| now - open.since > LOOK_AFTER && open.is_over()) {
             self.open = None;
         }
         if self.open.is_none() {
-            let stream = connect_any(&crew.target.addresses).await.map_err(|_| Failure::Connect)?;
-            if crew.is_measured() {
-                crew.tally.borrow_mut().connects += 1;
+            let stream = connect_any(&ledger.target.addresses).await.map_err(|_| Failure::Connect)?;
+            if ledger.is_measured() {
+                ledger.tally.borrow_mut().connects += 1;
             }
             self.open = Some(Open { stream, responses: ResponseReader::new(), since: now });
         }
         let open = self.open.as_mut().expect("it was just opened");
-        crew.job.write(crew.next_number(), &mut self.out);
+        ledger.job.write(ledger.next_number(), &mut self.out);
         self.out.truncate(self.out.len() - withheld);
-        open.responses.expect(crew.job.method);
-        if crew.is_measured() {
-            crew.tally.borrow_mut().bytes_out += self.out.len() as u64;
+        open.responses.expect(ledger.job.method);
+        if ledger.is_measured() {
+            ledger.tally.borrow_mut().bytes_out += self.out.len() as u64;
         }
         let sent = open.stream.writer.write(std::mem::take(&mut self.out)).await;
         self.out = open.stream.writer.take_spare();
@@ -141,8 +141,8 @@ impl Line {
     }
 
     /// Sends the first half of a body and no more.
-    pub(super) async fn upload_half(&mut self, crew: &Crew) -> Result<(), Failure> {
-        self.begin(crew, crew.job.body_bytes() / 2, Instant::now()).await
+    pub(super) async fn upload_half(&mut self, ledger: &Ledger) -> Result<(), Failure> {
+        self.begin(ledger, ledger.job.body_bytes() / 2, Instant::now()).await
     }
 
     /// Waits until the server closes or says something; forever, if all is well.

@@ -7,12 +7,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::job::{Job, JobOptions, Kind};
+use super::options::{Hold, Options, Pace, Target};
 use super::tally::Tally;
-use super::{Failure, Hold, Options, Pace, Target, run};
+use super::{Failure, run};
 use crate::base::address::Address;
 use crate::base::choice::IoDriver;
 use crate::net::driver::probe;
-use crate::sim::{Sim, SimOptions};
+use crate::sim::Sim;
+use crate::sim::options::SimOptions;
 
 fn drivers() -> impl Iterator<Item = IoDriver> {
     [IoDriver::IoUring, IoDriver::Epoll].into_iter().filter(|driver| probe(*driver).is_ok())

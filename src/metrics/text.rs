@@ -13,14 +13,14 @@ const BUCKETS_S: [f64; 20] = [
 
 /// Which of the two formats is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub enum ExpositionFormat {
     /// `text/plain; version=0.0.4`.
     Prometheus,
     /// `application/openmetrics-text; version=1.0.0`.
     OpenMetrics,
 }
 
-impl Format {
+impl ExpositionFormat {
     /// The format an Accept field asks for.
     pub fn of_accept(accept: &str) -> Self {
         if accept.contains("application/openmetrics-text") { Self::OpenMetrics } else { Self::Prometheus }
@@ -39,7 +39,7 @@ impl Format {
 #[derive(Debug)]
 pub struct Exposition {
     out: String,
-    format: Format,
+    format: ExpositionFormat,
 }
 
 /// Labels of one series, `name` and value.
@@ -47,7 +47,7 @@ pub type Labels<'a> = &'a [(&'a str, &'a str)];
 
 impl Exposition {
     /// An empty text.
-    pub fn new(format: Format) -> Self {
+    pub fn new(format: ExpositionFormat) -> Self {
         Self { out: String::new(), format }
     }
 
@@ -59,8 +59,8 @@ impl Exposition {
     ) {
         // OpenMetrics names the family without the suffix that its samples carry.
         let family = match self.format {
-            Format::Prometheus => metric.name,
-            Format::OpenMetrics => metric.name.trim_end_matches("_total"),
+            ExpositionFormat::Prometheus => metric.name,
+            ExpositionFormat::OpenMetrics => metric.name.trim_end_matches("_total"),
         };
         self.family(family, metric.help, "counter");
         for (labels, value) in series {
@@ -104,7 +104,7 @@ impl Exposition {
 
     /// The whole text.
     pub fn finish(mut self) -> String {
-        if self.format == Format::OpenMetrics {
+        if self.format == ExpositionFormat::OpenMetrics {
             self.out.push_str("# EOF\n");
         }
         self.out
@@ -147,8 +147,8 @@ mod tests {
         let mut times = Times::default();
         times.record(60);
         for (format, family, end) in [
-            (Format::Prometheus, "# TYPE corelane_panics_total counter", ""),
-            (Format::OpenMetrics, "# TYPE corelane_panics counter", "# EOF\n"),
+            (ExpositionFormat::Prometheus, "# TYPE corelane_panics_total counter", ""),
+            (ExpositionFormat::OpenMetrics, "# TYPE corelane_panics counter", "# EOF\n"),
         ] {
             let mut out = Exposition::new(format);
             out.counter(names::PANICS, [(vec![("lane", "a\"b")], 3)]);

@@ -123,20 +123,30 @@ impl Reader {
 
     fn poll_read(&mut self, room: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.watch = None;
-        if !self.armed {
-            // What lies unread must stay within reach while the kernel owns the buffer of the read.
-            let home = if self.unread.is_empty() { &mut self.unread } else { &mut self.beside };
-            let mut buffer = std::mem::take(home);
-            // What was read before was understood, and mostly nobody holds it any more: then this goes back to the
-            // front of the same memory, whose first lines are warm, and whose rest was never touched.
-            if !buffer.try_reclaim(room)
-                && (buffer.capacity() - buffer.len() < READ_ROOM_MIN || room > RELAY_BYTES)
-            {
-                buffer.reserve(room);
+        loop {
+            if !self.armed {
+                self.order_read(room);
             }
-            self.arm(buffer);
+            match self.poll_armed(cx) {
+                // Somebody began to disarm and left; whoever asks now wants to read.
+                Poll::Ready(Err(error)) if is_cancelled(&error) => {}
+                polled => return polled,
+            }
         }
-        self.poll_armed(cx)
+    }
+
+    fn order_read(&mut self, room: usize) {
+        // What lies unread must stay within reach while the kernel owns the buffer of the read.
+        let home = if self.unread.is_empty() { &mut self.unread } else { &mut self.beside };
+        let mut buffer = std::mem::take(home);
+        // What was read before was understood, and mostly nobody holds it any more: then this goes back to the front of
+        // the same memory, whose first lines are warm, and whose rest was never touched.
+        if !buffer.try_reclaim(room)
+            && (buffer.capacity() - buffer.len() < READ_ROOM_MIN || room > RELAY_BYTES)
+        {
+            buffer.reserve(room);
+        }
+        self.arm(buffer);
     }
 
     /// Waits for the next bytes.
@@ -218,3 +228,6 @@ fn is_cancelled(error: &io::Error) -> bool {
     const ECANCELED: i32 = 125;
     error.raw_os_error() == Some(ECANCELED)
 }
+
+#[cfg(test)]
+mod tests;

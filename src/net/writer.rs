@@ -244,3 +244,6 @@ impl Writer {
         self.fd.reset();
     }
 }
+
+#[cfg(test)]
+mod tests;

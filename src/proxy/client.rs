@@ -23,13 +23,15 @@ use crate::base::fault::Sent;
 use crate::base::ids::ListenerId;
 use crate::base::limits::{DRAIN_IDLE_GRACE, LINGER_PAUSE, LINGER_TIME};
 use crate::base::time::{deadline, earlier};
-use crate::codec::Progress;
-use crate::codec::encode::{Connection, OwnHead, Signature, Timing, write_reply};
+use crate::codec::encode::{OwnHead, Signature, Timing, write_reply};
 use crate::codec::forwarded::Sender;
-use crate::codec::head::{Method, RequestHead};
+use crate::codec::head::RequestHead;
+use crate::codec::method::Method;
+use crate::codec::progress::Progress;
 use crate::codec::proxy_protocol::{self, Claimed, NoHeader};
 use crate::codec::reply::ErrorReply;
 use crate::codec::request::{RequestEvent, RequestReader};
+use crate::codec::write::Connection;
 use crate::net::stream::Stream;
 use crate::plan::ListenerPlan;
 

@@ -5,9 +5,11 @@ use crate::base::ids::{EndpointId, RouteId};
 use crate::codec::encode::{UpstreamHead, write_request};
 use crate::codec::field::FieldName;
 use crate::codec::forwarded::Sender;
-use crate::codec::head::{Method, RequestHead, Version};
+use crate::codec::head::RequestHead;
+use crate::codec::method::Method;
 use crate::codec::reply::ErrorReply;
 use crate::codec::trace::TraceContext;
+use crate::codec::version::Version;
 use crate::plan::{HostRule, Plan};
 use crate::route::Lookup;
 use crate::route::body::{BodyRules, BodySeen, Decision, Kind, kind};
@@ -96,6 +98,7 @@ pub(super) fn write_upstream(
         sender: identity.sender,
         trace: identity.trace,
         request_id: identity.request_id,
+        judged: plan.table.judged(),
     };
     write_request(out, head, &said);
 }

@@ -20,10 +20,13 @@ use crate::base::summary::Ended;
 use crate::base::time::earlier;
 use crate::cluster::Outcome;
 use crate::codec::chunked::{write_chunk, write_last_chunk};
-use crate::codec::encode::{Connection, DownstreamHead, OwnHead, Said, Signature, write_answer, write_reply};
+use crate::codec::encode::{DownstreamHead, OwnHead, Said, Signature, write_answer, write_reply};
 use crate::codec::framing::Framing;
-use crate::codec::head::{Method, Reuse, Version};
+use crate::codec::method::Method;
 use crate::codec::reply::LocalReply;
+use crate::codec::version::Reuse;
+use crate::codec::version::Version;
+use crate::codec::write::Connection;
 use crate::plan::Action;
 
 /// What becomes of a client's connection after an exchange.

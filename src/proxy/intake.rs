@@ -11,8 +11,8 @@ use super::ear::Ear;
 use super::held::Held;
 use super::pace::Pace;
 use crate::base::time::deadline;
-use crate::codec::Progress;
 use crate::codec::error::CodecError;
+use crate::codec::progress::Progress;
 use crate::codec::request::RequestEvent;
 
 /// Why a body ended before its end. That its client left is no such reason: then nobody is left to ask.

@@ -13,8 +13,9 @@ use super::watchdog::Watchdog;
 use crate::base::ids::{ListenerId, RouteId};
 use crate::codec::encode::write_interim;
 use crate::codec::forwarded::Sender;
-use crate::codec::head::{RequestHead, ResponseHead, Version};
+use crate::codec::head::{RequestHead, ResponseHead};
 use crate::codec::trace::TraceContext;
+use crate::codec::version::Version;
 use crate::plan::RoutePlan;
 
 /// A request: what is asked, by whom, under which plan. Knows nothing of a connection.

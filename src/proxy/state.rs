@@ -19,7 +19,7 @@ use crate::base::rng::Rng;
 use crate::board::loads::EndpointLoad;
 use crate::cluster::Cluster;
 use crate::codec::field::FieldName;
-use crate::codec::head::Head;
+use crate::codec::fields::Head;
 use crate::codec::trace::TraceContext;
 use crate::metrics::recorder::Recorder;
 use crate::net::hangup::Hangups;

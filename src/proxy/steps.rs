@@ -15,9 +15,9 @@ use super::request::{Call, Interim, Request};
 use super::state::LaneState;
 use crate::base::fault::{Fault, FaultKind, Sent, Side};
 use crate::base::summary::Ended;
-use crate::codec::Progress;
 use crate::codec::framing::Framing;
 use crate::codec::head::RequestHead;
+use crate::codec::progress::Progress;
 use crate::codec::request::RequestEvent;
 
 /// Runs one exchange to its end and tells what becomes of the client's connection.

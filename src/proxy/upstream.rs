@@ -4,9 +4,10 @@ use std::task::{Context, Poll, Waker};
 
 use crate::base::fault::FaultKind;
 use crate::base::limits::WRITE_BYTES_KEPT;
-use crate::codec::Progress;
 use crate::codec::framing::Framing;
-use crate::codec::head::{Method, ResponseHead};
+use crate::codec::head::ResponseHead;
+use crate::codec::method::Method;
+use crate::codec::progress::Progress;
 use crate::codec::response::{ResponseEvent, ResponseReader};
 use crate::net::reader::Reader;
 use crate::net::stream::Stream;

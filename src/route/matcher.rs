@@ -3,8 +3,9 @@
 use super::glob::{Case, Glob};
 use super::path;
 use super::pattern::Pattern;
-use crate::codec::head::{Method, RequestHead};
+use crate::codec::head::RequestHead;
 use crate::codec::json::Member;
+use crate::codec::method::Method;
 
 /// What a path must look like.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -186,6 +187,11 @@ impl Matcher {
 
     pub(super) fn method(&self) -> Option<&MethodRule> {
         self.method.as_ref()
+    }
+
+    /// Names of the fields that it looks at, in lower case.
+    pub(super) fn judged(&self) -> impl Iterator<Item = String> {
+        self.headers.iter().map(|rule| rule.name.to_ascii_lowercase())
     }
 
     pub(super) fn has_headers(&self, head: &RequestHead) -> bool {

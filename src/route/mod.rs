@@ -29,6 +29,7 @@ use crate::codec::json::Wanted;
 pub struct RouteTable {
     rows: Vec<(Matcher, RouteId)>,
     wanted: Arc<Wanted>,
+    judged: Vec<String>,
 }
 
 /// What a look-up finds.
@@ -51,7 +52,15 @@ impl RouteTable {
     /// conditions speak of.
     pub fn new(mut rows: Vec<(Matcher, RouteId)>, wanted: Wanted) -> Self {
         rows.sort_by_key(|(matcher, _)| std::cmp::Reverse(matcher.specificity()));
-        Self { rows, wanted: Arc::new(wanted) }
+        let mut judged: Vec<_> = rows.iter().flat_map(|(matcher, _)| matcher.judged()).collect();
+        judged.sort();
+        judged.dedup();
+        Self { rows, wanted: Arc::new(wanted), judged }
+    }
+
+    /// Names of the fields that conditions look at, in lower case.
+    pub fn judged(&self) -> &[String] {
+        &self.judged
     }
 
     /// The route for this head, as far as the head decides it.

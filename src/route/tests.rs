@@ -8,8 +8,10 @@ use super::matcher::{BodyRule, HeaderRule, Matcher, MethodRule, PathRule};
 use super::pattern::Pattern;
 use super::{Lookup, RouteTable};
 use crate::base::ids::{Id, RouteId};
-use crate::codec::head::{FieldTable, RequestHead, split_request};
+use crate::codec::fields::FieldTable;
+use crate::codec::head::RequestHead;
 use crate::codec::json::{JsonFault, Wanted};
+use crate::codec::split::split_request;
 
 fn head(method: &str, target: &str, fields: &str) -> RequestHead {
     let text = format!("{method} {target} HTTP/1.1\r\nhost: api.local:8080\r\n{fields}\r\n");

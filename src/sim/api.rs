@@ -2,43 +2,14 @@
 
 use serde_json::{Map, Value, json};
 
-use super::State;
 use super::embed;
 use super::kserve;
 use super::openai::{Generation, Kind};
+use super::reply::{Reply, refuse};
+use super::state::State;
 use super::words::{token_count, tokens};
-use crate::codec::head::{Method, RequestHead};
-
-/// A finished answer.
-#[derive(Debug)]
-pub(super) struct Reply {
-    pub(super) status: u16,
-    pub(super) content_type: String,
-    pub(super) fields: Vec<(&'static str, String)>,
-    pub(super) body: Vec<u8>,
-}
-
-impl Reply {
-    pub(super) fn json(body: Value) -> Self {
-        Self {
-            status: 200,
-            content_type: "application/json".to_owned(),
-            fields: Vec::new(),
-            body: body.to_string().into_bytes(),
-        }
-    }
-
-    fn text(body: impl Into<String>) -> Self {
-        let content_type = "text/plain; version=0.0.4; charset=utf-8".to_owned();
-        Self { status: 200, content_type, fields: Vec::new(), body: body.into().into_bytes() }
-    }
-}
-
-/// An error in OpenAI's shape.
-pub(super) fn refuse(status: u16, code: &str, message: &str) -> Reply {
-    let error = json!({ "error": { "message": message, "type": code, "param": null, "code": code } });
-    Reply { status, ..Reply::json(error) }
-}
+use crate::codec::head::RequestHead;
+use crate::codec::method::Method;
 
 /// What is answered: at once, or after a generation.
 pub(super) enum Answer {
@@ -47,11 +18,6 @@ pub(super) enum Answer {
 }
 
 impl State {
-    /// Whether a model of this name is served.
-    pub(super) fn serves(&self, model: &str) -> bool {
-        self.options.models.iter().any(|known| known == model)
-    }
-
     /// The answer to one request.
     pub(super) fn answer(&self, head: &RequestHead, body: &[u8]) -> Answer {
         let method = match head.method() {

@@ -4,8 +4,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-use super::State;
-use super::api::{Reply, refuse};
+use super::reply::{Reply, refuse};
+use super::state::State;
 use super::words::{hash, token_count, vector};
 
 /// `/v1/embeddings`. A string, or an array of token ids, is one item; an array of either is several.

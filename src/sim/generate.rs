@@ -4,12 +4,13 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::State;
-use super::api::{Reply, refuse};
-use super::connection::{Over, Peer, response_head};
 use super::fault::Broken;
 use super::openai::Generation;
-use crate::codec::head::{RequestHead, Version};
+use super::peer::{Over, Peer, response_head};
+use super::reply::{Reply, refuse};
+use super::state::State;
+use crate::codec::head::RequestHead;
+use crate::codec::version::Version;
 
 /// Counts a generation out, however it ends.
 struct Counted {

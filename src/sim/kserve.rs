@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::State;
-use super::api::{Reply, refuse};
-use crate::codec::head::Method;
+use super::reply::{Reply, refuse};
+use super::state::State;
+use crate::codec::method::Method;
 
 /// Answers `/v2/…`; `rest` is the path behind it.
 pub(super) fn answer(state: &State, method: Method, rest: &str, body: &[u8]) -> Reply {

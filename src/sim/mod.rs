@@ -10,79 +10,29 @@ mod fault;
 mod generate;
 mod kserve;
 mod openai;
+pub mod options;
+mod peer;
 mod prefix;
+mod reply;
 mod slots;
+mod state;
 mod stats;
 mod words;
 
-use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use options::SimOptions;
+use state::State;
+
 use crate::base::address::Address;
 use crate::base::choice::IoDriver;
 use crate::net::doorbell::{Bell, Doorbell, doorbell};
 use crate::net::driver::block_on;
 use crate::net::listen::{ListenSocket, Listener, listen};
-
-/// How the simulated server behaves.
-#[derive(Debug, Clone)]
-pub struct SimOptions {
-    /// Names of the models it serves.
-    pub models: Vec<String>,
-    /// Time to the first token of an empty prompt.
-    pub ttft: Duration,
-    /// Time between tokens.
-    pub itl: Duration,
-    /// Tokens of an answer, unless the request asks for fewer.
-    pub tokens: u32,
-    /// Concurrent generations; others queue.
-    pub slots: usize,
-    /// Prompt tokens a second; none for no prefill time.
-    pub prefill_rate: Option<f64>,
-    /// Blocks of the prefix cache; 0 for none.
-    pub kv_blocks: usize,
-    /// Closes a connection that was idle this long; none never does.
-    pub keep_alive: Option<Duration>,
-    /// Where invention starts.
-    pub seed: u64,
-    /// Numbers in each embedding.
-    pub dimensions: usize,
-    /// Tokens that are written at once, each as an event of its own.
-    pub burst: u32,
-    /// Whether each write of a stream begins with a comment that tells the time.
-    pub stamp: bool,
-}
-
-impl Default for SimOptions {
-    fn default() -> Self {
-        Self {
-            models: vec!["sim".to_owned()],
-            ttft: Duration::from_millis(20),
-            itl: Duration::from_millis(10),
-            tokens: 16,
-            slots: 64,
-            prefill_rate: None,
-            kv_blocks: 0,
-            keep_alive: Some(Duration::from_secs(5)),
-            seed: 1,
-            dimensions: 16,
-            burst: 1,
-            stamp: false,
-        }
-    }
-}
-
-/// What the connections of one simulated server share.
-struct State {
-    options: SimOptions,
-    slots: Rc<slots::Slots>,
-    prefixes: RefCell<prefix::PrefixCache>,
-    counts: RefCell<stats::Counts>,
-}
 
 /// A simulated server on a thread of its own; dropping it ends it.
 pub struct Sim {
@@ -144,12 +94,7 @@ impl Drop for Sim {
 
 fn serve(socket: ListenSocket, options: SimOptions) -> io::Result<()> {
     let listener = Listener::adopt(socket)?;
-    let state = Rc::new(State {
-        slots: slots::Slots::new(options.slots),
-        prefixes: RefCell::new(prefix::PrefixCache::new(options.kv_blocks)),
-        counts: RefCell::default(),
-        options,
-    });
+    let state = Rc::new(State::new(options));
     monoio::spawn(async move {
         loop {
             if listener.ready().await.is_err() {

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::State;
-use super::api::{Reply, refuse};
+use super::reply::{Reply, refuse};
+use super::state::State;
 use super::words::{token_count, tokens};
 
 /// Which of the two endpoints.

@@ -2,20 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::State;
-
-/// Counters since the start.
-#[derive(Debug, Default)]
-pub(super) struct Counts {
-    pub(super) started: u64,
-    pub(super) finished: u64,
-    pub(super) cancelled: u64,
-    pub(super) connections: u64,
-    pub(super) requests: u64,
-    pub(super) prompt_tokens: u64,
-    pub(super) generation_tokens: u64,
-    pub(super) running: u64,
-}
+use super::state::State;
 
 impl State {
     /// The document of `/sim/stats`.

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{Sim, SimOptions};
+use super::Sim;
+use super::options::SimOptions;
 use crate::base::address::Address;
 use crate::base::choice::IoDriver;
 use crate::net::driver::choose;

@@ -3,8 +3,9 @@
 use bytes::BytesMut;
 use corelane::base::limits::{CHUNK_LINE_BYTES_MAX, HEAD_BYTES_MAX, TRAILER_BYTES_MAX};
 use corelane::base::rng::Rng;
-use corelane::codec::head::{Method, Reuse};
+use corelane::codec::method::Method;
 use corelane::codec::request::RequestReader;
+use corelane::codec::version::Reuse;
 
 use crate::cases::{Outcome, RequestCase, ResponseCase, request_cases, response_cases};
 use crate::invariants as hold;

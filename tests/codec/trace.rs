@@ -4,19 +4,22 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use corelane::base::limits::HEAD_BYTES_MAX;
-use corelane::codec::Progress;
 use corelane::codec::encode::{
-    Connection, DownstreamHead, Said, Signature, UpstreamHead, write_answer, write_interim, write_request,
+    DownstreamHead, Said, Signature, UpstreamHead, write_answer, write_interim, write_request,
 };
 use corelane::codec::error::CodecError;
 use corelane::codec::field::FieldName;
+use corelane::codec::fields::{FieldTable, Head};
 use corelane::codec::framing::Framing;
-use corelane::codec::head::{
-    FieldTable, Head, Method, RequestHead, ResponseHead, Reuse, split_request, split_response,
-};
+use corelane::codec::head::{RequestHead, ResponseHead};
+use corelane::codec::method::Method;
+use corelane::codec::progress::Progress;
 use corelane::codec::request::{RequestEvent, RequestReader};
 use corelane::codec::response::{ResponseEvent, ResponseReader};
+use corelane::codec::split::{split_request, split_response};
 use corelane::codec::trace::TraceContext;
+use corelane::codec::version::Reuse;
+use corelane::codec::write::Connection;
 
 /// What one call of a reader gave.
 #[derive(Debug)]
@@ -160,6 +163,7 @@ pub fn written(head: &RequestHead) -> RequestHead {
         sender: &corelane::codec::forwarded::Sender::new("1.2.3.4".parse().ok(), &[]),
         trace: &TraceContext::of(head.head(), false, [1, 2], 3),
         request_id: b"id",
+        judged: &["x-team".to_owned()],
     };
     write_request(&mut out, head, &said);
     split_request(out.into(), FieldTable::default()).expect("what we write is well-formed")

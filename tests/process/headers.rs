@@ -155,3 +155,27 @@ fn clients_over_a_unix_socket_have_no_address_and_may_be_trusted() {
         }
     }
 }
+
+#[test]
+fn a_field_that_cgi_takes_for_one_that_routes_look_at_stays_behind() {
+    let upstream = Upstream::start();
+    let gateway = Gateway::start(&format!(
+        "[cluster.up]\nendpoints = [\"{}\"]\n[[route]]\nmatch = {{ header = {{ x-team = \"a\" }} }}\nto = \"up\"\n",
+        upstream.url()
+    ));
+    let mut client = gateway.connect();
+    client.send("GET / HTTP/1.1\r\nhost: x\r\nx-team: a\r\nX_Team: b\r\nx_teams: c\r\nx_forwarded_for: 9.9.9.9\r\n\r\n");
+    let mut server = upstream.accept();
+    let head = server.read_until("\r\n\r\n");
+    server.send(OK);
+    client.read_message();
+    assert_eq!(value(&head, "x-team"), "a");
+    assert_eq!(value(&head, "x_teams"), "c");
+    assert!(!head.contains("X_Team") && !head.contains("9.9.9.9"), "{head}");
+    // It does not count for the route either.
+    assert!(
+        gateway
+            .exchange("GET / HTTP/1.1\r\nhost: x\r\nx_team: a\r\nconnection: close\r\n\r\n")
+            .starts_with("HTTP/1.1 404 ")
+    );
+}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::JsonFault;
+use super::fault::JsonFault;
 use super::number::Number;
 use super::text::{Kept, Run, Text, escaped, skip, special};
 use super::wanted::{Member, Set, Wanted, positions};

@@ -1,0 +1,20 @@
+//! Why a JSON document is refused.
+
+/// Why a document is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JsonFault {
+    /// It is not JSON; the byte at this offset cannot stand there.
+    Malformed {
+        /// Offset in bytes from the start of the document.
+        at: u64,
+    },
+    /// A wanted member, or one on the way to it, stands twice.
+    Doubled {
+        /// Its position among the wanted members.
+        member: usize,
+    },
+    /// More containers inside each other than allowed.
+    TooDeep,
+    /// It ended too early.
+    Incomplete,
+}
