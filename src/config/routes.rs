@@ -131,8 +131,9 @@ fn matching(value: Value<'_, '_>) -> MatchConfig {
 }
 
 fn host(text: &str) -> Result<String, String> {
-    let is_plain =
-        !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._*[]:".contains(&b));
+    // A host of dots only would be none at all: they do not take part.
+    let is_plain = !text.trim_end_matches('.').is_empty()
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._*[]:".contains(&b));
     let has_port = !text.starts_with('[') && text.contains(':');
     if is_plain && !has_port {
         return Ok(text.to_ascii_lowercase());

@@ -65,7 +65,7 @@ impl RouteTable {
         // A route that fails for another reason than its method: then the method is not what is wrong.
         let mut takes_method = false;
         for (position, (matcher, route)) in self.rows.iter().enumerate() {
-            if !matcher.has_place(host, &path) {
+            if !matcher.has_place(&host, &path) {
                 continue;
             }
             match matcher.method() {
@@ -130,7 +130,7 @@ impl RouteTable {
         self.rows[rules.first..]
             .iter()
             .filter(move |(matcher, _)| {
-                matcher.has_place(host, &path)
+                matcher.has_place(&host, &path)
                     && matcher.method().is_none_or(|method| method.accepts(head))
                     && matcher.has_headers(head)
             })
@@ -147,13 +147,17 @@ impl RouteTable {
     }
 }
 
-/// The host of an authority, without its port.
-fn host_of(authority: &[u8]) -> &[u8] {
-    let end = match authority.first() {
-        Some(b'[') => memchr::memchr(b']', authority).map(|close| close + 1),
-        _ => memchr::memchr(b':', authority),
-    };
-    &authority[..end.unwrap_or(authority.len())]
+/// The host of an authority as routes see it: without its port and the dot at its end, an IPv6 address in its one
+/// canonical form.
+fn host_of(authority: &[u8]) -> Cow<'_, [u8]> {
+    if authority.first() == Some(&b'[') {
+        let literal = memchr::memchr(b']', authority).map_or(authority, |close| &authority[..=close]);
+        return Cow::Owned(glob::canonical_host(&String::from_utf8_lossy(literal)).into_bytes());
+    }
+    let name = &authority[..memchr::memchr(b':', authority).unwrap_or(authority.len())];
+    // Servers differ on more than one dot: all of them are left out.
+    let end = name.iter().rposition(|&byte| byte != b'.').map_or(0, |last| last + 1);
+    Cow::Borrowed(&name[..end])
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ fn table(rows: &[Row<'_>]) -> RouteTable {
     let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let mut wanted = Wanted::default();
     let mut matcher = |row: &Row<'_>| Matcher {
-        host: given(row.host).map(|host| Glob::new(&host)),
+        host: given(row.host).map(|host| Glob::of_host(&host)),
         path: given(row.path).map(|path| PathRule::new(&path)),
         method: given(row.method).map(|method| MethodRule::new(&method)),
         headers: row
@@ -248,4 +248,28 @@ fn what_is_covered_fits_what_covers_it() {
         }
     }
     assert!(covered > 10 * matchers.len(), "{covered} of {}", matchers.len());
+}
+
+#[test]
+fn a_host_has_one_form() {
+    let table = table(&[
+        Row { host: "api.local.", ..Row::default() },
+        Row { host: "*.example", ..Row::default() },
+        Row { host: "[0:0::1]", ..Row::default() },
+    ]);
+    for (host, route) in [
+        ("api.local", Some(0)),
+        ("API.local.:80", Some(0)),
+        ("api.local..", Some(0)),
+        ("a.example.", Some(1)),
+        ("[::1]:80", Some(2)),
+        ("[0000::0001]", Some(2)),
+        ("api.local.x", None),
+        (".", None),
+        ("[::2]", None),
+    ] {
+        let text = format!("GET / HTTP/1.1\r\nhost: {host}\r\n\r\n");
+        let head = split_request(Bytes::from(text), FieldTable::default()).unwrap();
+        assert_eq!(found(&table, &head), route, "{host}");
+    }
 }

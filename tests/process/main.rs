@@ -13,6 +13,7 @@ mod leaving;
 mod limits;
 mod logging;
 mod pooling;
+mod readings;
 mod refusing;
 mod restarting;
 mod routing;

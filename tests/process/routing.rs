@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::support::{Gateway, Peer, Upstream};
 
 /// Answers with its name and what it was sent.
-fn echo(name: &'static str) -> String {
+pub fn echo(name: &'static str) -> String {
     let upstream = Upstream::start();
     let url = upstream.url();
     std::thread::spawn(move || {
@@ -23,7 +23,7 @@ fn echo(name: &'static str) -> String {
     url
 }
 
-fn gateway(routes: &str) -> Gateway {
+pub fn gateway(routes: &str) -> Gateway {
     let clusters: String = ["a", "b", "c"]
         .iter()
         .map(|name| format!("[cluster.{name}]\nendpoints = [\"{}\"]\n", echo(name)))
@@ -31,7 +31,7 @@ fn gateway(routes: &str) -> Gateway {
     Gateway::start(&format!("{clusters}{routes}"))
 }
 
-fn post(gateway: &Gateway, fields: &str, body: &str) -> (u16, String) {
+pub fn post(gateway: &Gateway, fields: &str, body: &str) -> (u16, String) {
     let answer = gateway.exchange(&format!(
         "POST /v1/chat HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{fields}content-length: {}\r\n\r\n{body}",
         body.len()
@@ -40,7 +40,7 @@ fn post(gateway: &Gateway, fields: &str, body: &str) -> (u16, String) {
 }
 
 /// The code of a refusal.
-fn code(answer: &(u16, String)) -> (u16, String) {
+pub fn code(answer: &(u16, String)) -> (u16, String) {
     let body: Value = serde_json::from_str(&answer.1).unwrap_or_default();
     (answer.0, body["error"]["code"].as_str().unwrap_or_default().to_owned())
 }
