@@ -195,7 +195,12 @@ const ROUTE: &[Key] = &[
 
 const MATCH: &[Key] = &[
     key("host", Text, Absent, "Host without port, or a glob such as \"*.local\"."),
-    key("path", Text, Absent, "\"/v1/models\", \"/v1/*\" or \"/v2/models/{model}/infer\"."),
+    key(
+        "path",
+        Text,
+        Absent,
+        "\"/v1/models\", \"/v1/*\", \"/v2/models/{model}/infer\" or \"/v1/models/{model*}\".",
+    ),
     key("method", Text, Absent, "A method; GET takes HEAD too."),
     key(
         "header",

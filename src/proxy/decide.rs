@@ -36,7 +36,7 @@ pub(super) fn by_head(plan: &Plan, head: &RequestHead) -> Result<Found, ErrorRep
         Lookup::NeedBody(rules) => Ok(Found::NeedBody(rules)),
         Lookup::NotFound => Err(reply::no_route()),
         Lookup::OtherMethods(methods) => Err(reply::other_methods(&methods)),
-        Lookup::BadPath => Err(reply::bad_path()),
+        Lookup::Unclear(unclear) => Err(reply::unclear(unclear, &plan.table)),
     }
 }
 
@@ -56,6 +56,7 @@ pub(super) fn by_body(
         }),
         Decision::NoModel => Err(reply::no_model()),
         Decision::NoRoute => Err(reply::no_route()),
+        Decision::Unclear(unclear) => Err(reply::unclear(unclear, &plan.table)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::Unclear;
 use crate::base::ids::RouteId;
 use crate::codec::field::FieldName;
 use crate::codec::framing::Framing;
@@ -37,6 +38,17 @@ pub enum Decision {
     NoModel,
     /// The body fits none.
     NoRoute,
+    /// The readings of the head lead here and there.
+    Unclear(Unclear),
+}
+
+impl Decision {
+    pub(super) fn route(self) -> Option<RouteId> {
+        match self {
+            Self::Route(route) => Some(route),
+            Self::NoBody | Self::NoModel | Self::NoRoute | Self::Unclear(_) => None,
+        }
+    }
 }
 
 /// Whether a body can be looked into, as far as its head tells.
