@@ -46,7 +46,10 @@ pub mod forwarded;
 pub mod framing;
 pub mod head;
 pub mod json;
+pub mod media_type;
 pub mod multipart;
+mod parameters;
+mod part_head;
 pub mod proxy_protocol;
 pub mod reply;
 pub mod request;
@@ -54,6 +57,7 @@ pub mod response;
 pub mod sse;
 mod target;
 pub mod trace;
+pub mod urlencoded;
 
 use std::sync::LazyLock;
 

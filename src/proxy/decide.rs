@@ -50,10 +50,7 @@ pub(super) fn by_body(
     match plan.table.decide(rules, head, seen) {
         Decision::Route(route) => Ok(route),
         Decision::NoBody if kind(head) == Kind::Encoded => Err(reply::encoded_body()),
-        Decision::NoBody => Err(match seen {
-            BodySeen::Malformed(fault) => reply::of_json(fault, plan.table.wanted()),
-            BodySeen::Members(_) | BodySeen::Nothing => reply::no_body(),
-        }),
+        Decision::NoBody => Err(reply::no_body()),
         Decision::NoModel => Err(reply::no_model()),
         Decision::NoRoute => Err(reply::no_route()),
         Decision::Unclear(unclear) => Err(reply::unclear(unclear, &plan.table)),

@@ -122,6 +122,15 @@ pub(super) fn of_json(fault: JsonFault, wanted: &Wanted) -> ErrorReply {
             param = Some(name.into_boxed_str());
             message
         }
+        JsonFault::OtherCase { member } => {
+            let name = wanted.path(member).unwrap_or_default();
+            let message = format!("`{name}` is spelt in another case in the request body; send it as `{name}`.");
+            param = Some(name.into_boxed_str());
+            message
+        }
+        JsonFault::Ambiguous => {
+            "The request body can be read in more than one way; send a JSON object or a plain form, once, under its own type.".to_owned()
+        }
         JsonFault::TooDeep => {
             format!("The request body nests deeper than {BODY_NESTING_MAX} levels; send a flatter one.")
         }

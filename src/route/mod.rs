@@ -8,9 +8,10 @@
 //! looked up in each, and refused unless they agree ([`Unclear`]).
 //!
 //! Where the first row that fits the head asks for the body too, the look-up goes on once the body is known, from that
-//! row on.
+//! row on. Such a row does not fail open: a body that some server could read otherwise than we do is refused (`body.rs`).
 
 pub mod body;
+mod declared;
 pub mod glob;
 pub mod matcher;
 pub mod path;
@@ -22,7 +23,7 @@ pub mod rewrite;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use body::{BodyRules, BodySeen, Decision};
+use body::{BodyRules, BodySeen, Decision, Kind, kind};
 use matcher::Matcher;
 pub use reading::Unclear;
 use reading::{Asked, Reading};
@@ -147,11 +148,16 @@ impl RouteTable {
         body: BodySeen<'_>,
     ) -> Decision {
         let (mut tried, mut asked_model) = (false, false);
+        let is_compressed = kind(head) == Kind::Encoded;
         for (matcher, route) in self.possible_rows(rules, head, reading) {
             let fits = match body {
                 BodySeen::Members(members) => matcher.has_members(members),
-                BodySeen::Nothing | BodySeen::Malformed(_) => matcher.body.is_empty(),
+                BodySeen::Nothing => matcher.body.is_empty(),
             };
+            // Many servers do not look at the label: a condition that could not be held against the body does not fail open.
+            if fits && is_compressed && tried {
+                return Decision::NoBody;
+            }
             if fits {
                 return Decision::Route(route);
             }
@@ -160,7 +166,7 @@ impl RouteTable {
         }
         debug_assert!(tried, "a look-up asks for the body only where a row does");
         match body {
-            BodySeen::Nothing | BodySeen::Malformed(_) => Decision::NoBody,
+            BodySeen::Nothing => Decision::NoBody,
             BodySeen::Members(_) if asked_model => Decision::NoModel,
             BodySeen::Members(_) => Decision::NoRoute,
         }

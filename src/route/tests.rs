@@ -151,7 +151,11 @@ fn bodies_decide_between_the_rows_that_fit_the_head() {
     assert_eq!(route("", r#"{"metadata":{"tier":"gold"},"model":"llama-3"}"#), Ok(3));
     assert_eq!(route("x-team: a\r\n", r#"{"stream":true,"model":"llama-3"}"#), Ok(4));
     assert_eq!(route("x-team: a\r\n", r#"{"stream":false,"model":"qwen"}"#), Ok(5));
-    assert_eq!(route("x-team: a\r\n", "no JSON"), Ok(5), "a route without body conditions is left");
+    assert_eq!(
+        route("x-team: a\r\n", "no JSON"),
+        Ok(5),
+        "another kind of body, and a route without conditions on it"
+    );
     for (body, decision) in [
         (r#"{"model":"qwen"}"#, Decision::NoModel),
         (r#"{"model":3}"#, Decision::NoModel),
@@ -165,9 +169,14 @@ fn bodies_decide_between_the_rows_that_fit_the_head() {
     }
     let refused = |body| decide(&table, "", body).unwrap_err();
     assert_eq!(refused(r#"{"model":"llama-3","model":"x"}"#), JsonFault::Doubled { member: 0 });
-    for broken in [r#" {"model":"llama-3""#, r#"{"model":"llama-3"}}"#, "{{name}}"] {
-        assert_eq!(route("", broken), Err(Decision::NoBody), "{broken}");
-        assert_eq!(route("x-team: a\r\n", broken), Ok(5), "another kind of body: {broken}");
+    for (broken, fault) in [
+        (r#" {"model":"llama-3""#, JsonFault::Incomplete),
+        (r#"{"model":"llama-3"}}"#, JsonFault::Malformed { at: 19 }),
+        ("{{name}}", JsonFault::Malformed { at: 1 }),
+    ] {
+        for fields in ["", "x-team: a\r\n"] {
+            assert_eq!(decide(&table, fields, broken), Err(fault), "it does not fail open: {broken}");
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The real program between scripted raw-byte peers, one file per story; the driver comes from CORELANE_TEST_IO.
 
 mod admin;
+mod bodies;
 #[path = "../support/cases.rs"]
 #[allow(dead_code, reason = "the codec's readers look at columns that nobody sees outside")]
 mod cases;

@@ -126,10 +126,13 @@ fn odd_bodies_are_told_apart() {
 #[test]
 fn a_route_without_body_conditions_takes_what_fits_no_other() {
     let gateway = gateway(&format!("{BY_MODEL}[[route]]\nto = \"c\"\n"));
-    let broken = [r#"{"model":"qwen3-32b",}"#, "{{ name }}", r#"{"model":"qwen3-32b""#];
-    for body in ["", "hello", "[]", r#"{"model":"unknown"}"#, "{}"].into_iter().chain(broken) {
+    for body in ["", "hello", "[]", r#"{"model":"unknown"}"#, "{}"] {
         let (status, answer) = post(&gateway, "", body);
         assert!(status == 200 && answer.starts_with("c\n") && answer.ends_with(body), "{body}: {answer}");
+    }
+    // What some server may read as an object, and we cannot, does not pass the rules by.
+    for body in [r#"{"model":"qwen3-32b",}"#, "{{ name }}", r#"{"model":"qwen3-32b""#] {
+        assert_eq!(code(&post(&gateway, "", body)), (400, "invalid_body".to_owned()), "{body}");
     }
     // A member that stands twice is refused all the same: a server that reads the other one would be reached past the
     // rules.
