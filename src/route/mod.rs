@@ -26,7 +26,7 @@ use std::sync::Arc;
 use body::{BodyRules, BodySeen, Decision, Kind, kind};
 use matcher::Matcher;
 pub use reading::Unclear;
-use reading::{Asked, Reading};
+use reading::{Asked, Reading, is_doubled};
 
 use crate::base::ids::RouteId;
 use crate::codec::head::RequestHead;
@@ -70,6 +70,22 @@ impl RouteTable {
 
     /// The route for this head, as far as the head decides it.
     pub fn find(&self, head: &RequestHead) -> Lookup {
+        // Nearly all requests have one reading.
+        if let Some(path) = path::plain(head.path())
+            && !self.fields.iter().any(|name| is_doubled(head, name))
+        {
+            let host = &host_of(head.authority());
+            return match self.row(head, &Reading { host, path, singles: &[] }) {
+                Ok(row) if self.rows[row].0.body.is_empty() => Lookup::Route(self.rows[row].1),
+                Ok(first) => Lookup::NeedBody(BodyRules { first }),
+                Err(nowhere) => nowhere,
+            };
+        }
+        self.find_in_all(head)
+    }
+
+    /// The route that all readings of this head lead to.
+    fn find_in_all(&self, head: &RequestHead) -> Lookup {
         let asked = match Asked::new(head, &self.fields) {
             Ok(asked) => asked,
             Err(unclear) => return Lookup::Unclear(unclear),
@@ -229,8 +245,8 @@ fn host_of(authority: &[u8]) -> Cow<'_, [u8]> {
     }
     let name = &authority[..memchr::memchr(b':', authority).unwrap_or(authority.len())];
     // Servers differ on more than one dot: all of them are left out.
-    let end = name.iter().rposition(|&byte| byte != b'.').map_or(0, |last| last + 1);
-    Cow::Borrowed(&name[..end])
+    let dots = name.iter().rev().take_while(|byte| **byte == b'.').count();
+    Cow::Borrowed(&name[..name.len() - dots])
 }
 
 #[cfg(test)]

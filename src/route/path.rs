@@ -42,22 +42,20 @@ impl Readings<'_> {
 /// Refuses what no two servers agree on: dot segments in any reading, plain or encoded, backslashes, NUL and broken
 /// escapes. A path without `%`, `;` and two slashes in a row has one reading, and nothing is copied.
 pub fn readings(path: &[u8]) -> Result<Readings<'_>, BadPath> {
-    let mut is_plain = memchr::memchr3(b'%', b'\\', b';', path).is_none();
-    let mut may_have_dots = false;
-    for slash in memchr::memchr_iter(b'/', path) {
-        match path.get(slash + 1) {
-            Some(b'/') => is_plain = false,
-            Some(b'.') => may_have_dots = true,
-            Some(_) | None => {}
-        }
+    match plain(path) {
+        Some(path) => Ok(Readings::One(Cow::Borrowed(path))),
+        None => several(decoded(path)?),
     }
-    if !is_plain {
-        return several(decoded(path)?);
-    }
-    match may_have_dots && has_dot_segments(path) {
-        true => Err(BadPath),
-        false => Ok(Readings::One(Cow::Borrowed(path))),
-    }
+}
+
+/// `path`, if it holds nothing that could be read in several ways or refused: nearly all do not.
+pub(super) fn plain(path: &[u8]) -> Option<&[u8]> {
+    let is_mark = |byte: u8| matches!(byte, b'%' | b'\\' | b';');
+    // No branch inside: the compiler looks at many bytes at once.
+    let found = path.iter().zip(path.iter().skip(1)).fold(false, |found, (one, next)| {
+        found | is_mark(*next) | ((*one == b'/') & ((*next == b'/') | (*next == b'.')))
+    });
+    (!found && !path.first().copied().is_some_and(is_mark)).then_some(path)
 }
 
 /// The path of a pattern as requests have it: escapes like theirs, and bytes that no request holds escaped.

@@ -46,7 +46,7 @@ impl<'h> Asked<'h> {
         let paths = path::readings(head.path()).map_err(|BadPath| Unclear::Path)?;
         let mut singles = Vec::new();
         for (position, name) in fields.iter().enumerate() {
-            if head.head().values_of(name.as_bytes()).nth(1).is_some() {
+            if is_doubled(head, name) {
                 singles = each(singles, head, name).ok_or(Unclear::Header(position))?;
             }
         }
@@ -72,6 +72,11 @@ impl<'h> Asked<'h> {
             (Readings::One(_), None) | (Readings::Several(_), _) => Unclear::Path,
         }
     }
+}
+
+/// Whether the field called `name` comes more than once.
+pub(super) fn is_doubled(head: &RequestHead, name: &str) -> bool {
+    head.head().values_of(name.as_bytes()).nth(1).is_some()
 }
 
 /// Each of `choices` once for each value of the field called `name`; none where that makes too many.
