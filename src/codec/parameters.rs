@@ -1,5 +1,7 @@
 //! The parameters behind a field's value, read only where every reader reads them the same.
 
+use crate::base::limits::FIELD_PARAMETERS_MAX;
+
 /// One parameter.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Parameter {
@@ -13,7 +15,7 @@ pub(super) struct Parameter {
 ///
 /// None where two readers could differ: a doubled name, white space around `=`, an unquoted value that ends in anything but
 /// a semicolon, a quote behind a backslash (an escaped quote to some, the end of the value to others), a quoted parameter (to
-/// those who split at each semicolon it is one), control characters.
+/// those who split at each semicolon it is one), control characters. None too where there are more than any sender writes.
 pub(super) fn parameters(text: &[u8]) -> Option<Vec<Parameter>> {
     let mut all: Vec<Parameter> = Vec::new();
     let mut rest = skip_blank(text);
@@ -25,7 +27,7 @@ pub(super) fn parameters(text: &[u8]) -> Option<Vec<Parameter>> {
         let (name, tail) = rest.split_at(memchr::memchr(b'=', rest)?);
         let (value, tail) = value(&tail[1..])?;
         let name = name.to_ascii_lowercase();
-        let is_new = all.iter().all(|known| known.name != name);
+        let is_new = all.len() < FIELD_PARAMETERS_MAX && all.iter().all(|known| known.name != name);
         if !is_new || name.is_empty() || !name.iter().all(|&byte| super::field::is_token_byte(byte)) {
             return None;
         }
@@ -82,6 +84,13 @@ mod tests {
             read(r#"; A=b;c="d; e"  ;g="C:\x";h="""#),
             Some(vec![pair("a", "b"), pair("c", "d; e"), pair("g", r"C:\x"), pair("h", "")])
         );
+    }
+
+    #[test]
+    fn there_are_few() {
+        let many = |count| (0..count).map(|at| format!("; a{at}=b")).collect::<String>();
+        assert_eq!(read(&many(16)).map(|all| all.len()), Some(16));
+        assert_eq!(read(&many(17)), None);
     }
 
     #[test]

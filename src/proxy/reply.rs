@@ -45,7 +45,7 @@ pub(super) fn unclear(unclear: Unclear, table: &RouteTable) -> ErrorReply {
             "The path was refused: dot segments, backslashes and broken escapes are not allowed, nor encoded slashes, two slashes in a row or `;` where they could lead to another route; send the plain path.",
         ),
         Unclear::Header(field) => {
-            let name = table.field(field);
+            let name = table.judged().get(field).map_or("", String::as_str);
             let message = format!(
                 "The header {name} comes more than once, with values of different routes; send it once."
             );

@@ -87,6 +87,11 @@ impl Matcher {
         self.method.as_ref()
     }
 
+    /// Names of the fields that it looks at, in lower case.
+    pub(super) fn judged(&self) -> impl Iterator<Item = String> {
+        self.headers.iter().map(|rule| rule.name.to_ascii_lowercase())
+    }
+
     /// Whether the fields fit; of those that come more than once, `singles` says which value counts.
     pub(super) fn has_headers(&self, head: &RequestHead, singles: &[Single<'_>]) -> bool {
         self.headers.iter().all(|rule| {

@@ -37,8 +37,7 @@ use crate::codec::json::Wanted;
 pub struct RouteTable {
     rows: Vec<(Matcher, RouteId)>,
     wanted: Arc<Wanted>,
-    /// The names of the fields that rows look at, each once.
-    fields: Vec<String>,
+    judged: Vec<String>,
 }
 
 /// What a look-up finds.
@@ -61,18 +60,22 @@ impl RouteTable {
     /// conditions speak of.
     pub fn new(mut rows: Vec<(Matcher, RouteId)>, wanted: Wanted) -> Self {
         rows.sort_by_key(|(matcher, _)| std::cmp::Reverse(matcher.specificity()));
-        let rules = rows.iter().flat_map(|(matcher, _)| &matcher.headers);
-        let mut fields: Vec<String> = rules.map(|rule| rule.name.to_ascii_lowercase()).collect();
-        fields.sort_unstable();
-        fields.dedup();
-        Self { rows, wanted: Arc::new(wanted), fields }
+        let mut judged: Vec<_> = rows.iter().flat_map(|(matcher, _)| matcher.judged()).collect();
+        judged.sort();
+        judged.dedup();
+        Self { rows, wanted: Arc::new(wanted), judged }
+    }
+
+    /// Names of the fields that conditions look at, in lower case.
+    pub fn judged(&self) -> &[String] {
+        &self.judged
     }
 
     /// The route for this head, as far as the head decides it.
     pub fn find(&self, head: &RequestHead) -> Lookup {
         // Nearly all requests have one reading.
         if let Some(path) = path::plain(head.path())
-            && !self.fields.iter().any(|name| is_doubled(head, name))
+            && !self.judged.iter().any(|name| is_doubled(head, name))
         {
             let host = &host_of(head.authority());
             return match self.row(head, &Reading { host, path, singles: &[] }) {
@@ -86,7 +89,7 @@ impl RouteTable {
 
     /// The route that all readings of this head lead to.
     fn find_in_all(&self, head: &RequestHead) -> Lookup {
-        let asked = match Asked::new(head, &self.fields) {
+        let asked = match Asked::new(head, &self.judged) {
             Ok(asked) => asked,
             Err(unclear) => return Lookup::Unclear(unclear),
         };
@@ -106,7 +109,7 @@ impl RouteTable {
                 }
             };
             if differs || (nowhere.is_some() && first != usize::MAX) {
-                return Lookup::Unclear(asked.differs_in(&self.fields));
+                return Lookup::Unclear(asked.differs_in(&self.judged));
             }
         }
         match (settled, nowhere) {
@@ -144,7 +147,7 @@ impl RouteTable {
 
     /// The route for this head and what was seen of its body.
     pub fn decide(&self, rules: BodyRules, head: &RequestHead, body: BodySeen<'_>) -> Decision {
-        let asked = match Asked::new(head, &self.fields) {
+        let asked = match Asked::new(head, &self.judged) {
             Ok(asked) => asked,
             Err(unclear) => return Decision::Unclear(unclear),
         };
@@ -152,7 +155,7 @@ impl RouteTable {
         let first = all.next().unwrap_or(Decision::NoRoute);
         match all.all(|other| other.route() == first.route()) {
             true => first,
-            false => Decision::Unclear(asked.differs_in(&self.fields)),
+            false => Decision::Unclear(asked.differs_in(&self.judged)),
         }
     }
 
@@ -190,7 +193,7 @@ impl RouteTable {
 
     /// The routes that are still possible for this head.
     pub fn possible(&self, rules: BodyRules, head: &RequestHead) -> impl Iterator<Item = RouteId> {
-        let asked = Asked::new(head, &self.fields).ok();
+        let asked = Asked::new(head, &self.judged).ok();
         let readings = asked.iter().flat_map(Asked::readings);
         let routes = readings.flat_map(|reading| {
             self.possible_rows(rules, head, &reading).map(|(_, route)| route).collect::<Vec<_>>()
@@ -201,11 +204,6 @@ impl RouteTable {
     /// The members that body conditions speak of.
     pub fn wanted(&self) -> &Arc<Wanted> {
         &self.wanted
-    }
-
-    /// The name of a field that [`Unclear`] speaks of.
-    pub fn field(&self, position: usize) -> &str {
-        self.fields.get(position).map_or("", String::as_str)
     }
 
     /// The rows that fit this reading of the head, down to the first that does not ask for the body.

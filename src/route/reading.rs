@@ -36,7 +36,7 @@ pub(super) struct Asked<'h> {
 pub enum Unclear {
     /// Its path breaks the rules, or leads here and there in different readings.
     Path,
-    /// A field that rows look at comes more than once, and its values lead here and there. Its position among those.
+    /// A field that rows look at comes more than once, and its values lead here and there. Its position in `RouteTable::judged`.
     Header(usize),
 }
 
