@@ -92,6 +92,7 @@ fn json_is_read_as_the_servers_behind_read_it() {
         (JSON, b"", 200),
         (OCTETS, b"\0\0\0\x20ftypisom", 200),
         (OCTETS, &[0; 64], 200),
+        ("content-type: audio/pcm\r\n", &[0, 0, 0, 0, 0xFE, 0xFF, 0xFF, 0xFF], 200),
         ("content-type: audio/mpeg\r\n", b"\xFF\xFB\x90\x64", 200),
         ("content-type: multipart/mixed; boundary=XX\r\n", b"--XX\r\n\r\nx\r\n--XX--\r\n", 200),
     ]);

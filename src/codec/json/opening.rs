@@ -13,15 +13,18 @@ pub enum Start {
 ///
 /// White space and NULs are left out: in UTF-16 and UTF-32 a NUL stands beside each letter, and Python finds out the
 /// encoding by them. White space is more here than in JSON (the form feed, the vertical tab): some readers strip a body first.
+/// A mark counts at the very beginning only, where readers look for it: behind silence, two bytes of sound may look like one.
 #[derive(Debug, Default)]
 pub struct Opening {
-    /// The first byte of what may be a mark.
-    mark: Option<u8>,
-    /// How many bytes of it were read.
-    read: usize,
+    /// How many bytes were left out, and whether they are two NULs so far: the mark of UTF-32 may begin with them.
+    skipped: usize,
+    has_only_nuls: bool,
+    /// The mark that may have begun, and how many bytes of it were read.
+    mark: Option<(&'static [u8], usize)>,
 }
 
-/// The marks by their bytes. UTF-32 has those of UTF-16 and NULs (The Unicode Standard, §23.8).
+/// The marks that may stand at the beginning (The Unicode Standard, §23.8). UTF-32 has those of UTF-16 and NULs; in the order
+/// of networks the NULs come first.
 const MARKS: [&[u8]; 3] = [b"\xEF\xBB\xBF", b"\xFE\xFF", b"\xFF\xFE"];
 
 impl Opening {
@@ -31,23 +34,25 @@ impl Opening {
     }
 
     fn step(&mut self, byte: u8) -> Option<Start> {
-        let Some(first) = self.mark else {
-            return match byte {
-                b'{' | b'[' => Some(Start::Json),
-                b' ' | b'\t' | b'\n' | b'\r' | 0x0B | 0x0C | 0 => None,
-                _ if MARKS.iter().any(|mark| mark[0] == byte) => {
-                    (self.mark, self.read) = (Some(byte), 1);
-                    None
-                }
-                _ => Some(Start::Other),
-            };
-        };
-        let mark = MARKS.iter().find(|mark| mark[0] == first)?;
-        if mark[self.read] != byte {
-            return Some(Start::Other);
+        match (self.mark, byte) {
+            (Some((mark, read)), _) if mark[read] != byte => Some(Start::Other),
+            (Some((mark, read)), _) => {
+                self.mark = Some((mark, read + 1));
+                (read + 1 == mark.len()).then_some(Start::Json)
+            }
+            (None, b'{' | b'[') => Some(Start::Json),
+            (None, b' ' | b'\t' | b'\n' | b'\r' | 0x0B | 0x0C | 0) => {
+                self.has_only_nuls = byte == 0 && (self.skipped == 0 || self.has_only_nuls);
+                self.skipped = self.skipped.saturating_add(1);
+                None
+            }
+            (None, _) => {
+                let is_start = self.skipped == 0 || (self.skipped == 2 && self.has_only_nuls && byte == 0xFE);
+                let mark = MARKS.iter().find(|mark| is_start && mark[0] == byte);
+                self.mark = mark.map(|mark| (*mark, 1));
+                self.mark.is_none().then_some(Start::Other)
+            }
         }
-        self.read += 1;
-        (self.read == mark.len()).then_some(Start::Json)
     }
 }
 
@@ -70,6 +75,11 @@ mod tests {
             (b" \0", None),
             (b"\xEF\xBB", None),
             (b"\xEF\xBB{", Some(Start::Other)),
+            (b" \xEF\xBB\xBF{", Some(Start::Other)),
+            (b" \0\xFE\xFF", Some(Start::Other)),
+            (b"\0\0\xFF\xFE", Some(Start::Other)),
+            // Sound that begins silently, in samples of two bytes.
+            (b"\0\0\0\0\xFE\xFF", Some(Start::Other)),
             (b"\xFF\xFB\x90", Some(Start::Other)),
             (b"\0\0\0\x20ftypisom", Some(Start::Other)),
             (b"RIFF", Some(Start::Other)),
