@@ -89,6 +89,11 @@ pub const BODY_VALUE_BYTES_MAX: usize = 4 * KIB;
 pub const PATTERN_BYTES_MAX: usize = MIB;
 /// Rows that one route may make of the lists in its conditions: each choice of values is one.
 pub const ROUTE_ROWS_MAX: usize = 4096;
+/// Choices of one value for each routed field that comes more than once. A route is looked up for each, in each of a
+/// path's eight readings: a request that needs more is refused.
+pub const HEADER_READINGS_MAX: usize = 16;
+/// Parameters behind one field's value, which are compared with each other; a part of a form has two or three.
+pub const FIELD_PARAMETERS_MAX: usize = 16;
 /// Longest head of one part of a form; browsers send about 200 bytes.
 pub const FORM_PART_HEAD_BYTES_MAX: usize = 8 * KIB;
 /// Containers inside each other in a body that is looked at. Real requests nest about ten; some parsers fall over at

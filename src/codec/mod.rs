@@ -27,6 +27,7 @@
 //! | RFC 9112 §3.2.2 | a query may follow the authority of an absolute target | refused: it would have to be rewritten to be forwarded |
 //! | RFC 9112 §3.2 | Host is empty where the target has no authority | refused, but in HTTP/1.0 and beside an absolute target |
 //! | RFC 9110 §4.1 | a host may hold a comma or be an IPvFuture literal | refused: others split a list of hosts at it; nobody has such an address |
+//! | RFC 9110 §4.1 | a host may hold escapes | refused: some servers decode them, and routes are found by the name as it is |
 //! | RFC 9110 §7.8, §9.3.6, §9.3.8 | Upgrade, CONNECT and TRACE may be offered | upgrades are removed; CONNECT and TRACE are answered 501 |
 //! | RFC 9112 §9.3.2 | clients may pipeline | answered in order, one at a time; reading stops while busy |
 //!
@@ -52,9 +53,12 @@ pub mod framing;
 pub mod head;
 mod head_end;
 pub mod json;
+pub mod media_type;
 pub mod method;
 pub mod multipart;
 mod number;
+mod parameters;
+mod part_head;
 pub mod progress;
 pub mod proxy_protocol;
 pub mod reply;
@@ -65,5 +69,6 @@ pub mod sse;
 mod target;
 pub mod trace;
 mod twin;
+pub mod urlencoded;
 pub mod version;
 pub mod write;

@@ -1,13 +1,15 @@
 //! Reads wanted parts out of a `multipart/form-data` body as it arrives: any split of bytes, files skipped.
 //!
 //! A form's part counts as the member of its name. A wanted part that stands twice is refused, a late one too: servers
-//! differ on which of them they take (RFC 7578 §5.2).
+//! differ on which of them they take (RFC 7578 §5.2). So is every form that two readers could read differently: one with
+//! anything before or behind its parts, with its boundary inside a content, with a head that is not plain, or not closed.
 
 use std::sync::Arc;
 
 use memchr::memmem;
 
-use super::json::{JsonFault, Member, Wanted};
+use super::json::{Field, JsonFault, Member, Wanted};
+use super::part_head::PartHead;
 use crate::base::limits::{BODY_VALUE_BYTES_MAX, FORM_PART_HEAD_BYTES_MAX};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +31,10 @@ const LINE_END: &[u8] = b"\r\n";
 pub struct FormScanner {
     wanted: Arc<Wanted>,
     found: Vec<Member>,
-    /// CR LF `--` boundary.
-    delimiter: Vec<u8>,
+    /// `--` and the boundary: with a line end in front of it, a delimiter.
+    dashed: Vec<u8>,
+    /// Whether the first part has begun.
+    has_begun: bool,
     state: State,
     /// Bytes that belong to what is not decided yet: the beginning of a delimiter, a line, a head.
     held: Vec<u8>,
@@ -43,15 +47,6 @@ pub struct FormScanner {
     before: u64,
 }
 
-/// The boundary that a content type names, if it is that of a form (RFC 2046 §5.1.1).
-pub fn boundary(content_type: &[u8]) -> Option<Vec<u8>> {
-    let (kind, parameters) = content_type.split_at(memchr::memchr(b';', content_type)?);
-    if !kind.trim_ascii().eq_ignore_ascii_case(b"multipart/form-data") {
-        return None;
-    }
-    parameter(parameters, b"boundary").filter(|boundary| (1..=70).contains(&boundary.len()))
-}
-
 impl FormScanner {
     /// At the start of a form whose parts `boundary` divides.
     pub fn new(wanted: Arc<Wanted>, boundary: &[u8]) -> Self {
@@ -59,7 +54,8 @@ impl FormScanner {
         Self {
             wanted,
             found,
-            delimiter: [b"\r\n--", boundary].concat(),
+            dashed: [b"--", boundary].concat(),
+            has_begun: false,
             state: State::Content,
             // The first delimiter may stand at the very beginning.
             held: LINE_END.to_vec(),
@@ -84,10 +80,10 @@ impl FormScanner {
         let mut at = 0;
         while at < input.len() {
             let step = match self.state {
-                State::Content => Ok(self.content(&input[at..])),
+                State::Content => self.content(&input[at..]),
                 State::AfterDelimiter => self.after_delimiter(input[at], at),
                 State::Head => self.head(input[at], at),
-                State::Done => Ok(input.len() - at),
+                State::Done => behind(input[at]),
             };
             at += step.inspect_err(|fault| self.fault = Some(*fault))?;
         }
@@ -105,56 +101,71 @@ impl FormScanner {
     }
 
     /// Skips or keeps content up to the next delimiter; how many bytes of `input` that took.
-    fn content(&mut self, input: &[u8]) -> usize {
-        let reach = self.delimiter.len() - 1;
-        if !self.held.is_empty() {
-            // A delimiter may have begun in what came before.
-            let held = self.held.len();
-            let more = input.len().min(reach);
-            self.held.extend_from_slice(&input[..more]);
-            if let Some(place) = memmem::find(&self.held, &self.delimiter) {
-                let window = std::mem::take(&mut self.held);
-                self.keep(&window[..place]);
-                self.end_content();
-                return place + self.delimiter.len() - held;
-            }
-            if more < reach {
-                let surplus = self.held.len().saturating_sub(reach);
-                let decided: Vec<u8> = self.held.drain(..surplus).collect();
-                self.keep(&decided);
-                return more;
-            }
-            let mut decided = std::mem::take(&mut self.held);
-            decided.truncate(held);
-            self.keep(&decided);
+    fn content(&mut self, input: &[u8]) -> Result<usize, JsonFault> {
+        let reach = LINE_END.len() + self.dashed.len() - 1;
+        // A delimiter may have begun in what came before.
+        let held = self.held.len();
+        let more = input.len().min(reach);
+        self.held.extend_from_slice(&input[..more]);
+        if let Some(place) = memmem::find(&self.held, &self.dashed) {
+            let window = std::mem::take(&mut self.held);
+            self.delimited(&window[..place])?;
+            return Ok(place + self.dashed.len() - held);
         }
-        match memmem::find(input, &self.delimiter) {
+        if more < reach {
+            let surplus = self.held.len().saturating_sub(reach);
+            let decided: Vec<u8> = self.held.drain(..surplus).collect();
+            self.keep(&decided)?;
+            return Ok(more);
+        }
+        let mut decided = std::mem::take(&mut self.held);
+        decided.truncate(held);
+        self.keep(&decided)?;
+        match memmem::find(input, &self.dashed) {
             Some(place) => {
-                self.keep(&input[..place]);
-                self.end_content();
-                place + self.delimiter.len()
+                self.delimited(&input[..place])?;
+                Ok(place + self.dashed.len())
             }
             None => {
-                let decided = input.len().saturating_sub(reach);
-                self.keep(&input[..decided]);
+                let decided = input.len() - reach;
+                self.keep(&input[..decided])?;
                 self.held.extend_from_slice(&input[decided..]);
-                input.len()
+                Ok(input.len())
             }
         }
     }
 
-    fn keep(&mut self, bytes: &[u8]) {
+    /// The boundary was found behind `before`, which ends the content if a line ends there. To some readers a lone CR or LF
+    /// is enough of a line end: the boundary inside a content is no accident.
+    fn delimited(&mut self, before: &[u8]) -> Result<(), JsonFault> {
+        let content = before.strip_suffix(LINE_END).ok_or(JsonFault::Ambiguous)?;
+        // Right behind a head its own line end would have to serve twice: to some it does.
+        if self.has_begun && content.len() < self.borrowed {
+            return Err(JsonFault::Ambiguous);
+        }
+        self.keep(content)?;
+        self.end_content();
+        Ok(())
+    }
+
+    fn keep(&mut self, bytes: &[u8]) -> Result<(), JsonFault> {
         let borrowed = self.borrowed.min(bytes.len());
         self.borrowed -= borrowed;
         let bytes = &bytes[borrowed..];
+        // Some readers skip what stands before the first part, others look for parts in it.
+        if !self.has_begun && !bytes.is_empty() {
+            return Err(JsonFault::Ambiguous);
+        }
         if self.part.is_some() && self.kept.len() <= BODY_VALUE_BYTES_MAX {
             let room = BODY_VALUE_BYTES_MAX + 1 - self.kept.len();
             self.kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
         }
+        Ok(())
     }
 
     fn end_content(&mut self) {
         self.state = State::AfterDelimiter;
+        self.has_begun = true;
         let kept = std::mem::take(&mut self.kept);
         if let Some(part) = self.part.take() {
             let fits = kept.len() <= BODY_VALUE_BYTES_MAX;
@@ -168,8 +179,8 @@ impl FormScanner {
                 self.held.clear();
                 self.state = State::Done;
             }
-            // White space that gateways of mail added (RFC 2046 §5.1.1).
-            ([], b' ' | b'\t') => {}
+            // White space that gateways of mail add (RFC 2046 §5.1.1) makes it no delimiter to many.
+            ([], b' ' | b'\t') => return Err(JsonFault::Ambiguous),
             ([], b'-' | b'\r') => self.held.push(byte),
             (b"\r", b'\n') => {
                 self.held.clear();
@@ -186,7 +197,7 @@ impl FormScanner {
             let head = std::mem::take(&mut self.held);
             self.begin_part(&head)?;
             self.state = State::Content;
-            // An empty content is followed by a delimiter whose line end is the head's own.
+            // The line end of the head is looked at once more: a delimiter that begins with it is refused.
             self.held = LINE_END.to_vec();
             self.borrowed = LINE_END.len();
         } else if self.held.len() > FORM_PART_HEAD_BYTES_MAX {
@@ -196,80 +207,29 @@ impl FormScanner {
     }
 
     fn begin_part(&mut self, head: &[u8]) -> Result<(), JsonFault> {
-        let Some(disposition) = disposition(head) else { return Ok(()) };
-        let Some(name) = parameter(disposition, b"name") else { return Ok(()) };
-        let wanted = (0..self.wanted.len())
-            .find(|&position| self.wanted.name(position).is_some_and(|known| known.as_bytes() == name));
-        let Some(position) = wanted else { return Ok(()) };
-        if self.found[position] != Member::Absent {
-            return Err(JsonFault::Doubled { member: position });
+        let PartHead { name, is_value } = PartHead::read(head).ok_or(JsonFault::Ambiguous)?;
+        let member = match name.map_or(Field::Unwanted, |name| self.wanted.field(&name)) {
+            Field::Unwanted => return Ok(()),
+            Field::OtherCase(member) => return Err(JsonFault::OtherCase { member }),
+            Field::Wanted(member) => member,
+        };
+        if self.found[member] != Member::Absent {
+            return Err(JsonFault::Doubled { member });
         }
-        self.found[position] = Member::Other;
-        // A file is no value to hold a condition against.
-        if parameter(disposition, b"filename").is_none() {
-            self.part = Some(position);
+        if !is_value {
+            return Err(JsonFault::Ambiguous);
         }
+        self.found[member] = Member::Other;
+        self.part = Some(member);
         Ok(())
     }
 }
 
-/// The parameters of a part's Content-Disposition, if it is that of a form.
-fn disposition(head: &[u8]) -> Option<&[u8]> {
-    head.split(|&byte| byte == b'\n').find_map(|line| {
-        let (name, value) = line.split_at(memchr::memchr(b':', line)?);
-        let value = value[1..].trim_ascii();
-        let is_form = name.eq_ignore_ascii_case(b"content-disposition")
-            && value.get(..9).is_some_and(|kind| kind.eq_ignore_ascii_case(b"form-data"));
-        is_form.then(|| &value[9..])
-    })
-}
-
-/// The value of a parameter in `; a=b; c="d"`.
-fn parameter(mut rest: &[u8], wanted: &[u8]) -> Option<Vec<u8>> {
-    loop {
-        rest = rest.trim_ascii_start().strip_prefix(b";")?.trim_ascii_start();
-        let equals = rest.iter().position(|&byte| byte == b'=' || byte == b';')?;
-        if rest[equals] == b';' {
-            rest = &rest[equals..];
-            continue;
-        }
-        let name = rest[..equals].trim_ascii();
-        rest = &rest[equals + 1..];
-        let value = match rest.strip_prefix(b"\"") {
-            Some(quoted) => {
-                let (value, end) = quoted_string(quoted)?;
-                rest = &quoted[end..];
-                value
-            }
-            None => {
-                let end = rest.iter().position(|&byte| byte == b';').unwrap_or(rest.len());
-                let value = rest[..end].trim_ascii().to_vec();
-                rest = &rest[end..];
-                value
-            }
-        };
-        if name.eq_ignore_ascii_case(wanted) {
-            return Some(value);
-        }
-    }
-}
-
-/// A quoted string behind its opening quote: its text, and where what follows it begins.
-fn quoted_string(text: &[u8]) -> Option<(Vec<u8>, usize)> {
-    let mut value = Vec::new();
-    let mut at = 0;
-    loop {
-        match (text.get(at)?, text.get(at + 1)) {
-            (b'"', _) => return Some((value, at + 1)),
-            (b'\\', Some(&escaped)) if matches!(escaped, b'"' | b'\\') => {
-                value.push(escaped);
-                at += 2;
-            }
-            (&byte, _) => {
-                value.push(byte);
-                at += 1;
-            }
-        }
+/// Behind the last delimiter only line ends may come: some readers go on looking for parts.
+fn behind(byte: u8) -> Result<usize, JsonFault> {
+    match byte {
+        b'\r' | b'\n' => Ok(1),
+        _ => Err(JsonFault::Ambiguous),
     }
 }
 
@@ -308,11 +268,9 @@ mod tests {
         let model = part("name=\"model\"", "whisper-1");
         let found = Ok(Member::Scalar(b"whisper-1".to_vec()));
         assert_eq!(scan(format!("{file}{model}--XX--\r\n").as_bytes()), found);
-        assert_eq!(scan(format!("before\r\n{model}{file}--XX--after").as_bytes()), found);
+        assert_eq!(scan(format!("\r\n{model}{file}--XX--").as_bytes()), found);
         assert_eq!(scan(format!("{}--XX--", part("name=model", "")).as_bytes()), Ok(Member::Scalar(vec![])));
-        assert_eq!(scan(format!("{file}--XX  \r\n\r\nbare\r\n--XX--").as_bytes()), Ok(Member::Absent));
-        let named = part("filename=\"a\\\"; name=x\"; NAME=\"model\"", "a");
-        assert_eq!(scan(format!("{named}--XX--").as_bytes()), Ok(Member::Other), "a file is no value");
+        assert_eq!(scan(format!("{file}--XX\r\n\r\nbare\r\n--XX--").as_bytes()), Ok(Member::Absent));
     }
 
     #[test]
@@ -329,12 +287,25 @@ mod tests {
     }
 
     #[test]
-    fn the_boundary_is_read_from_the_content_type() {
-        let read = |text: &str| boundary(text.as_bytes()).map(|found| String::from_utf8(found).unwrap());
-        assert_eq!(read("multipart/form-data; boundary=abc").as_deref(), Some("abc"));
-        assert_eq!(read("Multipart/Form-Data;charset=x; Boundary=\"a b\"").as_deref(), Some("a b"));
-        for other in ["multipart/mixed; boundary=a", "multipart/form-data", "application/json; boundary=a"] {
-            assert_eq!(read(other), None, "{other}");
+    fn forms_that_readers_differ_on_are_refused() {
+        let model = part("name=\"model\"", "ok");
+        let other = part("name=\"x\"", "y");
+        for form in [
+            format!("before\r\n{model}--XX--"),
+            format!("{model}--XX--after"),
+            format!("{model}--XX--\r\n{model}--XX--"),
+            format!("{other}--XX  \r\n\r\nbare\r\n--XX--"),
+            part("name=\"x\"", "a\n--XX\nContent-Disposition: form-data; name=\"model\"\n\nsecret")
+                + "--XX--",
+            part("name=\"x\"", "a--XX") + "--XX--",
+            format!("--XX\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\n{model}--XX--"),
+            part("name=\"model\"; filename=\"\"", "secret") + "--XX--",
+            part("name=\"model\"; filename=\"x\"", "secret") + "--XX--",
+            part("name=\"x\"; name=\"model\"", "secret") + "--XX--",
+        ] {
+            assert_eq!(scan(form.as_bytes()), Err(JsonFault::Ambiguous), "{form}");
         }
+        let cased = part("name=\"MODEL\"", "secret") + "--XX--";
+        assert_eq!(scan(cased.as_bytes()), Err(JsonFault::OtherCase { member: 0 }));
     }
 }

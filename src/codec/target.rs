@@ -82,7 +82,7 @@ pub(super) fn is_authority(value: &[u8]) -> bool {
 /// Host and port of `host [":" port]`, without user information (RFC 3986 §3.2); an absent port is empty.
 ///
 /// Refuses, beyond the grammar: ports that no socket has, IPv6 literals that are no address, literals of a future
-/// version, and commas, at which others split a list of hosts.
+/// version, commas, at which others split a list of hosts, and escapes, which some decode: a route is found by the name.
 fn split_authority(value: &[u8]) -> Option<(&[u8], &[u8])> {
     let (host, rest) = match value {
         [b'[', rest @ ..] => {
@@ -106,7 +106,7 @@ fn split_authority(value: &[u8]) -> Option<(&[u8], &[u8])> {
     (!host.is_empty() && number.is_some()).then_some((host, port))
 }
 
-/// What a registered name is made of, but for escapes.
+/// What a registered name is made of here.
 const NAME_BYTES: [bool; 256] = {
     let mut bytes = [false; 256];
     let mut byte = 0;
@@ -123,14 +123,9 @@ const NAME_BYTES: [bool; 256] = {
     bytes
 };
 
-/// Whether `name` is a registered name or an IPv4 address (RFC 3986 §3.2.2), without commas.
+/// Whether `name` is a registered name or an IPv4 address (RFC 3986 §3.2.2), without commas and escapes.
 fn is_name(name: &[u8]) -> bool {
-    let is_escape =
-        |at: usize| name.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
-    name.iter().enumerate().all(|(at, b)| match b {
-        b'%' => is_escape(at),
-        _ => NAME_BYTES[usize::from(*b)],
-    })
+    name.iter().all(|byte| NAME_BYTES[usize::from(*byte)])
 }
 
 #[cfg(test)]
@@ -191,6 +186,7 @@ mod tests {
             "h:1:2",
             "a,b",
             "a%2",
+            "a%2Db",
             "[1::2::3]",
         ] {
             assert!(!is_authority(bad.as_bytes()), "{bad}");

@@ -9,6 +9,7 @@ use super::values::unfit;
 use crate::base::limits::BODY_PATH_SEGMENTS_MAX;
 use crate::base::problem::Placed;
 use crate::codec::field::is_token_byte;
+use crate::route::path::{BadPath, Readings, readings};
 use crate::route::pattern::Pattern;
 
 table! {
@@ -17,7 +18,7 @@ table! {
     pub struct MatchConfig {
         /// Host without port, or a glob such as "*.local".
         host: Option<String> = key("host", Form(host), Absent),
-        /// "/v1/models", "/v1/*" or "/v2/models/{model}/infer".
+        /// "/v1/models", "/v1/*", "/v2/models/{model}/infer" or "/v1/models/{model*}".
         path: Option<String> = key("path", Form(path), Absent),
         /// A method; GET takes HEAD too.
         method: Option<String> = key("method", Form(method), Absent),
@@ -29,8 +30,9 @@ table! {
 }
 
 fn host(text: &str) -> Result<String, String> {
-    let is_plain =
-        !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._*[]:".contains(&b));
+    // A host of dots only would be none at all: they do not take part.
+    let is_plain = !text.trim_end_matches('.').is_empty()
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._*[]:".contains(&b));
     let has_port = match text.starts_with('[') {
         true => text.split_once(']').is_some_and(|(_, port)| !port.is_empty()),
         false => text.contains(':'),
@@ -56,9 +58,15 @@ fn path(text: &str) -> Result<String, String> {
             .collect();
         return Err(format!("requests have it escaped: write {escaped:?}"));
     }
+    // The last parameter may take all that follows: but for its star it is like the others.
+    let plain = inner.strip_suffix("*}").map(|inner| format!("{inner}}}"));
+    let takes_rest = plain.is_some();
+    let inner = plain.as_deref().unwrap_or(inner);
     let stars = inner.matches('*').count();
-    if stars > 1 || (stars == 1 && !text.ends_with("/*")) {
-        return fix("\"*\" stands only at the end, as \"/*\"; use \"{name}\" for one segment");
+    if stars > 1 || (stars == 1 && (takes_rest || !text.ends_with("/*"))) {
+        return fix(
+            "\"*\" stands only at the end, as \"/*\"; use \"{name}\" for one segment, or \"{name*}\" for all that follow",
+        );
     }
     let mut names = Vec::new();
     for segment in inner.split('/') {
@@ -70,18 +78,21 @@ fn path(text: &str) -> Result<String, String> {
             let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
             if !is_name || names.contains(&name) || stars > 0 {
                 return fix(
-                    "a parameter is a whole segment with a name of its own, such as \"/v2/models/{model}/infer\", in a path without \"*\"",
+                    "a parameter is a whole segment with a name of its own, such as \"/v2/models/{model}/infer\" or \"/v1/models/{model*}\", in a path without \"/*\"",
                 );
             }
             names.push(name);
         }
     }
-    if crate::route::path::normalized(text.as_bytes()).is_err() {
-        return fix(
-            "leave encoded slashes, backslashes and broken escapes out: requests that have them are refused",
-        );
+    match readings(text.as_bytes()) {
+        Ok(Readings::One(_)) => Ok(text.to_owned()),
+        Ok(Readings::Several(_)) => fix(
+            "leave encoded slashes, two slashes in a row and \";\" out: servers read them in several ways, of which only one would fit",
+        ),
+        Err(BadPath) => {
+            fix("leave backslashes, NUL and broken escapes out: requests that have them are refused")
+        }
     }
-    Ok(text.to_owned())
 }
 
 fn method(text: &str) -> Result<String, String> {

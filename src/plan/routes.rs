@@ -23,7 +23,7 @@ impl<'c> Rows<'c> {
         let matching = &route.settings.matching;
         let mut rows = vec![Matcher {
             // Any host is no condition, and must not outweigh the paths of others.
-            host: matching.host.as_deref().map(Glob::new).filter(|host| !host.takes_all()),
+            host: matching.host.as_deref().map(Glob::of_host).filter(|host| !host.takes_all()),
             path: matching.path.as_deref().map(PathRule::new),
             method: matching.method.as_deref().map(MethodRule::new),
             headers: Vec::new(),

@@ -38,7 +38,7 @@ pub(super) fn by_head(plan: &Plan, head: &RequestHead) -> Result<Found, ErrorRep
         Lookup::NeedBody(rules) => Ok(Found::NeedBody(rules)),
         Lookup::NotFound => Err(reply::no_route()),
         Lookup::OtherMethods(methods) => Err(reply::other_methods(&methods)),
-        Lookup::BadPath => Err(reply::bad_path()),
+        Lookup::Unclear(unclear) => Err(reply::unclear(unclear, &plan.table)),
     }
 }
 
@@ -52,12 +52,10 @@ pub(super) fn by_body(
     match plan.table.decide(rules, head, seen) {
         Decision::Route(route) => Ok(route),
         Decision::NoBody if kind(head) == Kind::Encoded => Err(reply::encoded_body()),
-        Decision::NoBody => Err(match seen {
-            BodySeen::Malformed(fault) => reply::of_json(fault, plan.table.wanted()),
-            BodySeen::Members(_) | BodySeen::Nothing => reply::no_body(),
-        }),
+        Decision::NoBody => Err(reply::no_body()),
         Decision::NoModel => Err(reply::no_model()),
         Decision::NoRoute => Err(reply::no_route()),
+        Decision::Unclear(unclear) => Err(reply::unclear(unclear, &plan.table)),
     }
 }
 

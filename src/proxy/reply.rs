@@ -9,6 +9,7 @@ use crate::base::limits::BODY_NESTING_MAX;
 use crate::codec::error::CodecError;
 use crate::codec::json::{JsonFault, Wanted};
 use crate::codec::reply::{ErrorReply, LocalReply};
+use crate::route::{RouteTable, Unclear};
 
 fn error(status: u16, code: &'static str, message: impl Into<Box<str>>) -> ErrorReply {
     let should_retry = (status == 408 || status == 429 || status >= 500).then_some(false);
@@ -35,13 +36,22 @@ pub(super) fn of_codec(broken: CodecError) -> ErrorReply {
     error(broken.status(), code, format!("The request was refused: {broken}; {hint}."))
 }
 
-/// The answer to a request on a path that breaks the rules.
-pub(super) fn bad_path() -> ErrorReply {
-    error(
-        400,
-        "bad_request",
-        "The path was refused: dot segments, encoded slashes, backslashes and broken escapes are not allowed; send the plain path.",
-    )
+/// The answer to a request whose path breaks the rules, or that may be read in several ways.
+pub(super) fn unclear(unclear: Unclear, table: &RouteTable) -> ErrorReply {
+    match unclear {
+        Unclear::Path => error(
+            400,
+            "bad_request",
+            "The path was refused: dot segments, backslashes and broken escapes are not allowed, nor encoded slashes, two slashes in a row or `;` where they could lead to another route; send the plain path.",
+        ),
+        Unclear::Header(field) => {
+            let name = table.judged().get(field).map_or("", String::as_str);
+            let message = format!(
+                "The header {name} comes more than once, with values of different routes; send it once."
+            );
+            ErrorReply { param: Some(name.into()), ..error(400, "bad_request", message) }
+        }
+    }
 }
 
 /// The answer where no route fits.
@@ -111,6 +121,15 @@ pub(super) fn of_json(fault: JsonFault, wanted: &Wanted) -> ErrorReply {
             let message = format!("`{name}` stands twice in the request body; send it once.");
             param = Some(name.into_boxed_str());
             message
+        }
+        JsonFault::OtherCase { member } => {
+            let name = wanted.path(member).unwrap_or_default();
+            let message = format!("`{name}` is spelt in another case in the request body; send it as `{name}`.");
+            param = Some(name.into_boxed_str());
+            message
+        }
+        JsonFault::Ambiguous => {
+            "The request body can be read in more than one way; send a JSON object or a plain form, once, under its own type.".to_owned()
         }
         JsonFault::TooDeep => {
             format!("The request body nests deeper than {BODY_NESTING_MAX} levels; send a flatter one.")

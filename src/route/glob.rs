@@ -18,7 +18,22 @@ pub enum Case {
     Insensitive,
 }
 
+/// The form in which hosts are compared: without the dots at its end (RFC 1034 §3.1: they name the root), and an IPv6
+/// literal in its canonical form (RFC 5952 §4).
+pub(super) fn canonical_host(host: &str) -> String {
+    let literal = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    match literal.and_then(|literal| literal.parse::<std::net::Ipv6Addr>().ok()) {
+        Some(address) => format!("[{address}]"),
+        None => host.trim_end_matches('.').to_owned(),
+    }
+}
+
 impl Glob {
+    /// Compiles the pattern of a host: its last dot does not take part, and one IPv6 address has one form.
+    pub fn of_host(pattern: &str) -> Self {
+        Self::new(&canonical_host(pattern))
+    }
+
     /// Compiles a pattern; without a star it is exact.
     pub fn new(pattern: &str) -> Self {
         if pattern.contains('*') {

@@ -1,113 +1,12 @@
 //! Host, path, method, header and body conditions of one row of the table, and how specific they are.
 
 use super::glob::{Case, Glob};
-use super::path;
+pub use super::path_rule::PathRule;
 use super::pattern::Pattern;
+use super::reading::Single;
 use crate::codec::head::RequestHead;
 use crate::codec::json::Member;
 use crate::codec::method::Method;
-
-/// What a path must look like.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PathRule {
-    /// The whole path.
-    Exact(String),
-    /// Segments, of which some are parameters that take one non-empty segment.
-    Segments(Vec<Segment>),
-    /// What it starts with; ends in `/`. The path without that slash fits too.
-    Prefix(String),
-}
-
-/// One segment of a path with parameters.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Segment {
-    /// This text.
-    Fixed(String),
-    /// Any one segment that is not empty.
-    Parameter,
-}
-
-impl PathRule {
-    /// Compiles `/v1/models`, `/v1/*` or `/v2/models/{model}/infer`.
-    pub fn new(pattern: &str) -> Self {
-        let pattern = &path::of_pattern(pattern)[..];
-        if let Some(prefix) = pattern.strip_suffix('*') {
-            Self::Prefix(prefix.to_owned())
-        } else if pattern.contains('{') {
-            let segment = |text: &str| match text.starts_with('{') {
-                true => Segment::Parameter,
-                false => Segment::Fixed(text.to_owned()),
-            };
-            Self::Segments(pattern.split('/').map(segment).collect())
-        } else {
-            Self::Exact(pattern.to_owned())
-        }
-    }
-
-    fn fits(&self, path: &[u8]) -> bool {
-        match self {
-            Self::Exact(exact) => path == exact.as_bytes(),
-            Self::Prefix(prefix) => {
-                path.starts_with(prefix.as_bytes())
-                    || (prefix.len() > 1 && path == &prefix.as_bytes()[..prefix.len() - 1])
-            }
-            Self::Segments(segments) => {
-                let mut parts = path.split(|&b| b == b'/');
-                segments.iter().all(|segment| match (segment, parts.next()) {
-                    (Segment::Fixed(text), Some(part)) => part == text.as_bytes(),
-                    (Segment::Parameter, Some(part)) => !part.is_empty(),
-                    (_, None) => false,
-                }) && parts.next().is_none()
-            }
-        }
-    }
-
-    /// Whether every path that fits `other` fits this one too.
-    fn covers(&self, other: &Self) -> bool {
-        match (self, other) {
-            (_, Self::Exact(path)) => self.fits(path.as_bytes()),
-            (Self::Prefix(prefix), Self::Prefix(longer)) => longer.starts_with(prefix.as_str()),
-            (Self::Prefix(prefix), Self::Segments(segments)) => {
-                // What all its paths begin with; a parameter is never empty.
-                let fixed: String = segments
-                    .iter()
-                    .map_while(|segment| match segment {
-                        Segment::Fixed(text) => Some(format!("{text}/")),
-                        Segment::Parameter => None,
-                    })
-                    .collect();
-                fixed.starts_with(prefix.as_str())
-            }
-            (Self::Segments(wide), Self::Segments(narrow)) => {
-                wide.len() == narrow.len()
-                    && wide.iter().zip(narrow).all(|pair| match pair {
-                        (Segment::Parameter, Segment::Parameter) => true,
-                        (Segment::Parameter, Segment::Fixed(text)) => !text.is_empty(),
-                        (Segment::Fixed(_), Segment::Parameter) => false,
-                        (Segment::Fixed(one), Segment::Fixed(other)) => one == other,
-                    })
-            }
-            (Self::Exact(_) | Self::Segments(_), Self::Prefix(_)) | (Self::Exact(_), Self::Segments(_)) => {
-                false
-            }
-        }
-    }
-
-    /// Exact over parameter over prefix, then longest first.
-    fn rank(&self) -> (u8, usize) {
-        match self {
-            Self::Exact(exact) => (2, exact.len()),
-            Self::Segments(segments) => {
-                let fixed = segments.iter().map(|segment| match segment {
-                    Segment::Fixed(text) => text.len() + 1,
-                    Segment::Parameter => 1,
-                });
-                (1, fixed.sum())
-            }
-            Self::Prefix(prefix) => (0, prefix.len()),
-        }
-    }
-}
 
 /// The method of a route; GET takes HEAD too (RFC 9110 §9.3.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -194,10 +93,14 @@ impl Matcher {
         self.headers.iter().map(|rule| rule.name.to_ascii_lowercase())
     }
 
-    pub(super) fn has_headers(&self, head: &RequestHead) -> bool {
-        self.headers
-            .iter()
-            .all(|rule| head.head().values_of(rule.name.as_bytes()).any(|value| rule.value.fits(value)))
+    /// Whether the fields fit; of those that come more than once, `singles` says which value counts.
+    pub(super) fn has_headers(&self, head: &RequestHead, singles: &[Single<'_>]) -> bool {
+        self.headers.iter().all(|rule| {
+            match singles.iter().find(|single| single.name.eq_ignore_ascii_case(&rule.name)) {
+                Some(single) => rule.value.fits(single.value),
+                None => head.head().values_of(rule.name.as_bytes()).any(|value| rule.value.fits(value)),
+            }
+        })
     }
 
     /// Whether the members that were found in the body fit.

@@ -4,21 +4,29 @@
 //! the number of conditions, then exact over glob over expression, then the order in the file. The table is sorted so
 //! once, at compile time; a look-up takes the first row that fits. A list of values makes one row for each.
 //!
+//! What stands behind may read a path or a doubled field in another way than we do: a request that has several readings is
+//! looked up in each, and refused unless they agree ([`Unclear`]).
+//!
 //! Where the first row that fits the head asks for the body too, the look-up goes on once the body is known, from that
-//! row on.
+//! row on. Such a row does not fail open: a body that some server could read otherwise than we do is refused (`body.rs`).
 
 pub mod body;
+mod declared;
 pub mod glob;
 pub mod matcher;
 pub mod path;
+pub mod path_rule;
 pub mod pattern;
+mod reading;
 pub mod rewrite;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use body::{BodyRules, BodySeen, Decision};
+use body::{BodyRules, BodySeen, Decision, Kind, kind};
 use matcher::Matcher;
+pub use reading::Unclear;
+use reading::{Asked, Reading, is_doubled};
 
 use crate::base::ids::RouteId;
 use crate::codec::head::RequestHead;
@@ -43,8 +51,8 @@ pub enum Lookup {
     NotFound,
     /// Some route has this host and path, none this method; these are the methods there are.
     OtherMethods(Vec<String>),
-    /// The path breaks the rules: dot segments, encoded slashes, backslashes, NUL.
-    BadPath,
+    /// It breaks the rules, or may be read in several ways that lead here and there.
+    Unclear(Unclear),
 }
 
 impl RouteTable {
@@ -65,44 +73,110 @@ impl RouteTable {
 
     /// The route for this head, as far as the head decides it.
     pub fn find(&self, head: &RequestHead) -> Lookup {
-        let path: Cow<'_, [u8]> = match path::normalized(head.path()) {
-            Ok(path) => path,
-            Err(path::BadPath) => return Lookup::BadPath,
+        // Nearly all requests have one reading.
+        if let Some(path) = path::plain(head.path())
+            && !self.judged.iter().any(|name| is_doubled(head, name))
+        {
+            let host = &host_of(head.authority());
+            return match self.row(head, &Reading { host, path, singles: &[] }) {
+                Ok(row) if self.rows[row].0.body.is_empty() => Lookup::Route(self.rows[row].1),
+                Ok(first) => Lookup::NeedBody(BodyRules { first }),
+                Err(nowhere) => nowhere,
+            };
+        }
+        self.find_in_all(head)
+    }
+
+    /// The route that all readings of this head lead to.
+    fn find_in_all(&self, head: &RequestHead) -> Lookup {
+        let asked = match Asked::new(head, &self.judged) {
+            Ok(asked) => asked,
+            Err(unclear) => return Lookup::Unclear(unclear),
         };
-        let host = host_of(head.authority());
+        let (mut first, mut asks_body) = (usize::MAX, false);
+        let (mut settled, mut nowhere) = (None, None);
+        for reading in asked.readings() {
+            let differs = match self.row(head, &reading) {
+                Ok(row) => {
+                    let (matcher, route) = &self.rows[row];
+                    first = first.min(row);
+                    asks_body |= !matcher.body.is_empty();
+                    matcher.body.is_empty() && settled.replace(*route).is_some_and(|other| other != *route)
+                }
+                Err(other) => {
+                    nowhere.get_or_insert(other);
+                    false
+                }
+            };
+            if differs || (nowhere.is_some() && first != usize::MAX) {
+                return Lookup::Unclear(asked.differs_in(&self.judged));
+            }
+        }
+        match (settled, nowhere) {
+            (Some(route), _) if !asks_body => Lookup::Route(route),
+            (_, Some(nowhere)) => nowhere,
+            (_, None) => Lookup::NeedBody(BodyRules { first }),
+        }
+    }
+
+    /// The first row that fits this reading of the head, or what there is instead.
+    fn row(&self, head: &RequestHead, reading: &Reading<'_>) -> Result<usize, Lookup> {
         let mut methods: Vec<String> = Vec::new();
         // A route that fails for another reason than its method: then the method is not what is wrong.
         let mut takes_method = false;
-        for (position, (matcher, route)) in self.rows.iter().enumerate() {
-            if !matcher.has_place(host, &path) {
+        for (position, (matcher, _)) in self.rows.iter().enumerate() {
+            if !matcher.has_place(reading.host, reading.path) {
                 continue;
             }
             match matcher.method() {
                 Some(method) if !method.accepts(head) => methods.push(method.name().to_owned()),
-                _ if !matcher.has_headers(head) => takes_method = true,
-                _ if matcher.body.is_empty() => return Lookup::Route(*route),
-                _ => return Lookup::NeedBody(BodyRules { first: position }),
+                _ if !matcher.has_headers(head, reading.singles) => takes_method = true,
+                _ => return Ok(position),
             }
         }
         if takes_method || methods.is_empty() {
-            return Lookup::NotFound;
+            return Err(Lookup::NotFound);
         }
         if methods.iter().any(|method| method == "GET") {
             methods.push("HEAD".to_owned());
         }
         methods.sort();
         methods.dedup();
-        Lookup::OtherMethods(methods)
+        Err(Lookup::OtherMethods(methods))
     }
 
     /// The route for this head and what was seen of its body.
     pub fn decide(&self, rules: BodyRules, head: &RequestHead, body: BodySeen<'_>) -> Decision {
+        let asked = match Asked::new(head, &self.judged) {
+            Ok(asked) => asked,
+            Err(unclear) => return Decision::Unclear(unclear),
+        };
+        let mut all = asked.readings().map(|reading| self.decide_reading(rules, head, &reading, body));
+        let first = all.next().unwrap_or(Decision::NoRoute);
+        match all.all(|other| other.route() == first.route()) {
+            true => first,
+            false => Decision::Unclear(asked.differs_in(&self.judged)),
+        }
+    }
+
+    fn decide_reading(
+        &self,
+        rules: BodyRules,
+        head: &RequestHead,
+        reading: &Reading<'_>,
+        body: BodySeen<'_>,
+    ) -> Decision {
         let (mut tried, mut asked_model) = (false, false);
-        for (matcher, route) in self.possible_rows(rules, head) {
+        let is_compressed = kind(head) == Kind::Encoded;
+        for (matcher, route) in self.possible_rows(rules, head, reading) {
             let fits = match body {
                 BodySeen::Members(members) => matcher.has_members(members),
-                BodySeen::Nothing | BodySeen::Malformed(_) => matcher.body.is_empty(),
+                BodySeen::Nothing => matcher.body.is_empty(),
             };
+            // Many servers do not look at the label: a condition that could not be held against the body does not fail open.
+            if fits && is_compressed && tried {
+                return Decision::NoBody;
+            }
             if fits {
                 return Decision::Route(route);
             }
@@ -111,7 +185,7 @@ impl RouteTable {
         }
         debug_assert!(tried, "a look-up asks for the body only where a row does");
         match body {
-            BodySeen::Nothing | BodySeen::Malformed(_) => Decision::NoBody,
+            BodySeen::Nothing => Decision::NoBody,
             BodySeen::Members(_) if asked_model => Decision::NoModel,
             BodySeen::Members(_) => Decision::NoRoute,
         }
@@ -119,7 +193,12 @@ impl RouteTable {
 
     /// The routes that are still possible for this head.
     pub fn possible(&self, rules: BodyRules, head: &RequestHead) -> impl Iterator<Item = RouteId> {
-        self.possible_rows(rules, head).map(|(_, route)| route)
+        let asked = Asked::new(head, &self.judged).ok();
+        let readings = asked.iter().flat_map(Asked::readings);
+        let routes = readings.flat_map(|reading| {
+            self.possible_rows(rules, head, &reading).map(|(_, route)| route).collect::<Vec<_>>()
+        });
+        routes.collect::<Vec<_>>().into_iter()
     }
 
     /// The members that body conditions speak of.
@@ -127,21 +206,20 @@ impl RouteTable {
         &self.wanted
     }
 
-    /// The rows that fit the head, down to the first that does not ask for the body.
+    /// The rows that fit this reading of the head, down to the first that does not ask for the body.
     fn possible_rows<'t>(
         &'t self,
         rules: BodyRules,
         head: &RequestHead,
+        reading: &Reading<'_>,
     ) -> impl Iterator<Item = (&'t Matcher, RouteId)> {
-        let path = path::normalized(head.path()).unwrap_or_default();
-        let host = host_of(head.authority());
         let mut is_settled = false;
         self.rows[rules.first..]
             .iter()
             .filter(move |(matcher, _)| {
-                matcher.has_place(host, &path)
+                matcher.has_place(reading.host, reading.path)
                     && matcher.method().is_none_or(|method| method.accepts(head))
-                    && matcher.has_headers(head)
+                    && matcher.has_headers(head, reading.singles)
             })
             .map_while(move |(matcher, route)| {
                 let was_settled = is_settled;
@@ -156,13 +234,17 @@ impl RouteTable {
     }
 }
 
-/// The host of an authority, without its port.
-fn host_of(authority: &[u8]) -> &[u8] {
-    let end = match authority.first() {
-        Some(b'[') => memchr::memchr(b']', authority).map(|close| close + 1),
-        _ => memchr::memchr(b':', authority),
-    };
-    &authority[..end.unwrap_or(authority.len())]
+/// The host of an authority as routes see it: without its port and the dot at its end, an IPv6 address in its one
+/// canonical form.
+fn host_of(authority: &[u8]) -> Cow<'_, [u8]> {
+    if authority.first() == Some(&b'[') {
+        let literal = memchr::memchr(b']', authority).map_or(authority, |close| &authority[..=close]);
+        return Cow::Owned(glob::canonical_host(&String::from_utf8_lossy(literal)).into_bytes());
+    }
+    let name = &authority[..memchr::memchr(b':', authority).unwrap_or(authority.len())];
+    // Servers differ on more than one dot: all of them are left out.
+    let dots = name.iter().rev().take_while(|byte| **byte == b'.').count();
+    Cow::Borrowed(&name[..name.len() - dots])
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::body::{BodyScanner, BodySeen, Decision};
 use super::glob::Glob;
 use super::matcher::{BodyRule, HeaderRule, Matcher, MethodRule, PathRule};
 use super::pattern::Pattern;
-use super::{Lookup, RouteTable};
+use super::{Lookup, RouteTable, Unclear};
 use crate::base::ids::{Id, RouteId};
 use crate::codec::fields::FieldTable;
 use crate::codec::head::RequestHead;
@@ -31,7 +31,7 @@ fn table(rows: &[Row<'_>]) -> RouteTable {
     let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let mut wanted = Wanted::default();
     let mut matcher = |row: &Row<'_>| Matcher {
-        host: given(row.host).map(|host| Glob::new(&host)),
+        host: given(row.host).map(|host| Glob::of_host(&host)),
         path: given(row.path).map(|path| PathRule::new(&path)),
         method: given(row.method).map(|method| MethodRule::new(&method)),
         headers: row
@@ -56,7 +56,7 @@ fn table(rows: &[Row<'_>]) -> RouteTable {
 fn found(table: &RouteTable, head: &RequestHead) -> Option<usize> {
     match table.find(head) {
         Lookup::Route(id) => Some(id.position()),
-        Lookup::NeedBody(_) | Lookup::NotFound | Lookup::OtherMethods(_) | Lookup::BadPath => None,
+        Lookup::NeedBody(_) | Lookup::NotFound | Lookup::OtherMethods(_) | Lookup::Unclear(_) => None,
     }
 }
 
@@ -107,14 +107,14 @@ fn only_a_wrong_method_is_405_and_it_names_the_right_ones() {
     assert_eq!(table.find(&head("GET", "/b", "")), Lookup::NotFound, "its method is not what is wrong");
     assert_eq!(table.find(&head("POST", "/b", "")), methods(&["GET", "HEAD", "PUT"]));
     assert_eq!(table.find(&head("GET", "/c", "")), Lookup::NotFound);
-    assert_eq!(table.find(&head("GET", "/a/../b", "")), Lookup::BadPath);
+    assert_eq!(table.find(&head("GET", "/a/../b", "")), Lookup::Unclear(Unclear::Path));
 }
 
 #[test]
 fn parameters_take_one_segment() {
     let table = table(&[Row { path: "/v2/models/{model}/infer", ..Row::default() }]);
     assert_eq!(found(&table, &head("GET", "/v2/models/m/infer", "")), Some(0));
-    for target in ["/v2/models//infer", "/v2/models/a/b/infer", "/v2/models/m/infer/", "/v2/models/m"] {
+    for target in ["/v2/models/a/b/infer", "/v2/models/m/infer/", "/v2/models/m"] {
         assert_eq!(found(&table, &head("GET", target, "")), None, "{target}");
     }
 }
@@ -153,7 +153,11 @@ fn bodies_decide_between_the_rows_that_fit_the_head() {
     assert_eq!(route("", r#"{"metadata":{"tier":"gold"},"model":"llama-3"}"#), Ok(3));
     assert_eq!(route("x-team: a\r\n", r#"{"stream":true,"model":"llama-3"}"#), Ok(4));
     assert_eq!(route("x-team: a\r\n", r#"{"stream":false,"model":"qwen"}"#), Ok(5));
-    assert_eq!(route("x-team: a\r\n", "no JSON"), Ok(5), "a route without body conditions is left");
+    assert_eq!(
+        route("x-team: a\r\n", "no JSON"),
+        Ok(5),
+        "another kind of body, and a route without conditions on it"
+    );
     for (body, decision) in [
         (r#"{"model":"qwen"}"#, Decision::NoModel),
         (r#"{"model":3}"#, Decision::NoModel),
@@ -167,9 +171,14 @@ fn bodies_decide_between_the_rows_that_fit_the_head() {
     }
     let refused = |body| decide(&table, "", body).unwrap_err();
     assert_eq!(refused(r#"{"model":"llama-3","model":"x"}"#), JsonFault::Doubled { member: 0 });
-    for broken in [r#" {"model":"llama-3""#, r#"{"model":"llama-3"}}"#, "{{name}}"] {
-        assert_eq!(route("", broken), Err(Decision::NoBody), "{broken}");
-        assert_eq!(route("x-team: a\r\n", broken), Ok(5), "another kind of body: {broken}");
+    for (broken, fault) in [
+        (r#" {"model":"llama-3""#, JsonFault::Incomplete),
+        (r#"{"model":"llama-3"}}"#, JsonFault::Malformed { at: 19 }),
+        ("{{name}}", JsonFault::Malformed { at: 1 }),
+    ] {
+        for fields in ["", "x-team: a\r\n"] {
+            assert_eq!(decide(&table, fields, broken), Err(fault), "it does not fail open: {broken}");
+        }
     }
 }
 
@@ -196,8 +205,24 @@ fn only_routes_without_other_conditions_are_not_found_otherwise() {
 #[test]
 fn what_is_covered_fits_what_covers_it() {
     let hosts = ["", "*", "a.*", "*.x", "a.x", "A.x"];
-    let paths =
-        ["", "/", "/a", "/a/*", "/*", "/{p}", "/a/{p}", "/{p}/b", "/a/b", "/a/{p}/c", "/a/b/*", "/%61"];
+    let paths = [
+        "",
+        "/",
+        "/a",
+        "/a/*",
+        "/*",
+        "/{p}",
+        "/a/{p}",
+        "/{p}/b",
+        "/a/b",
+        "/a/{p}/c",
+        "/a/b/*",
+        "/%61",
+        "/{p*}",
+        "/a/{p*}",
+        "/{q}/{p*}",
+        "/a/b/{p*}",
+    ];
     let methods = ["", "GET", "HEAD", "POST"];
     let headers: [&[(&str, &str)]; 7] = [
         &[],
@@ -218,7 +243,7 @@ fn what_is_covered_fits_what_covers_it() {
     }
     let mut asked = Vec::new();
     for host in ["a.x", "a.y", "b.x"] {
-        for path in ["/", "/a", "/a/", "/b", "/a/b", "/a/b/c", "/c/b"] {
+        for path in ["/", "/a", "/a/", "/b", "/a/b", "/a/b/", "/a/b/c", "/c/b"] {
             for method in ["GET", "HEAD", "POST"] {
                 for fields in ["", "x: v1\r\n", "x: v2\r\ny: v1\r\n"] {
                     let text = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\n{fields}\r\n");
@@ -234,7 +259,7 @@ fn what_is_covered_fits_what_covers_it() {
             let fits = |head: &RequestHead| {
                 matcher.has_place(head.authority(), head.path())
                     && matcher.method().is_none_or(|method| method.accepts(head))
-                    && matcher.has_headers(head)
+                    && matcher.has_headers(head, &[])
             };
             asked.iter().map(fits).collect()
         })
@@ -250,4 +275,60 @@ fn what_is_covered_fits_what_covers_it() {
         }
     }
     assert!(covered > 10 * matchers.len(), "{covered} of {}", matchers.len());
+}
+
+#[test]
+fn a_host_has_one_form() {
+    let table = table(&[
+        Row { host: "api.local.", ..Row::default() },
+        Row { host: "*.example", ..Row::default() },
+        Row { host: "[0:0::1]", ..Row::default() },
+    ]);
+    for (host, route) in [
+        ("api.local", Some(0)),
+        ("API.local.:80", Some(0)),
+        ("api.local..", Some(0)),
+        ("a.example.", Some(1)),
+        ("[::1]:80", Some(2)),
+        ("[0000::0001]", Some(2)),
+        ("api.local.x", None),
+        (".", None),
+        ("[::2]", None),
+    ] {
+        let text = format!("GET / HTTP/1.1\r\nhost: {host}\r\n\r\n");
+        let head = split_request(Bytes::from(text), FieldTable::default()).unwrap();
+        assert_eq!(found(&table, &head), route, "{host}");
+    }
+}
+
+#[test]
+fn readings_of_a_request_must_agree() {
+    let table = table(&[
+        Row { path: "/v1/*", ..Row::default() },
+        Row { headers: &[("x-team", "a")], ..Row::default() },
+        Row { headers: &[("X-Team", "b"), ("x-zone", "1")], ..Row::default() },
+        Row { path: "/m/{m}", method: "PUT", ..Row::default() },
+    ]);
+    let ask = |target: &str, fields: &str| table.find(&head("GET", target, fields));
+    let (route, path) = (|at| Lookup::Route(RouteId::at(at)), Lookup::Unclear(Unclear::Path));
+    let field = |at| Lookup::Unclear(Unclear::Header(at));
+    assert_eq!(table.judged(), ["x-team", "x-zone"]);
+    for (target, fields, found) in [
+        ("/v1/a%2Fb", "", route(0)),
+        ("/v1%2Fb", "", path),
+        ("/x", "x-team: a\r\nx-team: a\r\n", route(1)),
+        ("/x", "x-team: a\r\nx-team: b\r\n", field(0)),
+        ("/v1/x", "x-team: a\r\nx-team: b\r\n", route(0)),
+        ("/x", "x-team: b\r\nx-zone: 1\r\nx-zone: 2\r\n", field(1)),
+        ("/x", "x-team: b\r\nx-zone: 3\r\nx-zone: 2\r\n", Lookup::NotFound),
+        ("/x", "x-team: a\r\nx-zone: 1\r\nx-zone: 2\r\n", route(1)),
+        ("/x", "x-team: b\r\nx-team: c\r\nx-zone: 1\r\nx-zone: 2\r\n", field(0)),
+        ("/x;y", "x-team: a\r\nx-team: a\r\n", route(1)),
+        ("//m/x", "", Lookup::NotFound),
+    ] {
+        assert_eq!(ask(target, fields), found, "{target} {fields}");
+    }
+    let many = |count: usize| (0..count).map(|at| format!("x-zone: {at}\r\n")).collect::<String>();
+    assert_eq!(ask("/v1/x", &many(16)), route(0));
+    assert_eq!(ask("/v1/x", &many(17)), field(1), "too many to look up");
 }

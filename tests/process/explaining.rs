@@ -94,6 +94,9 @@ fn request(rng: &mut Rng) -> Request {
             "/other",
             "/v1/../free",
             "/v1/a%2fb",
+            "/v1/a;b",
+            "//v1/chat",
+            "/free/a%2F/;b",
             "*",
             "http://api.local/v1/chat",
         ],
@@ -101,9 +104,10 @@ fn request(rng: &mut Rng) -> Request {
     let method = pick(rng, &["GET", "POST", "POST", "POST", "HEAD", "PUT", "OPTIONS", "TRACE"]);
     let mut headers = Vec::new();
     let all = [
-        "host: api.local",
+        "host: api.local.",
         "x-team: vision-7",
         "x-team: other",
+        "x-team: vision-8",
         "expect: 100-continue",
         "expect: more",
         "connection: x-drop",
@@ -119,6 +123,8 @@ fn request(rng: &mut Rng) -> Request {
         "accept: */*",
         "content-encoding: gzip",
         "content-type: application/json",
+        "content-type: application/x-www-form-urlencoded",
+        "inference-header-content-length: 16",
     ];
     for header in all {
         if rng.below(6) == 0 {
@@ -136,6 +142,9 @@ fn request(rng: &mut Rng) -> Request {
         r#"{"model":"none"}"#,
         r#"{"model":"qwen","model":"qwen"}"#,
         r#"{"model":"qwen""#,
+        r#"{"Model":"qwen"}"#,
+        "\u{feff}{\"model\":\"qwen\",\"x\":NaN}",
+        "model=llama-3",
         "hello",
         "",
         &long,

@@ -1,6 +1,7 @@
 //! The real program between scripted raw-byte peers, one file per story; the driver comes from CORELANE_TEST_IO.
 
 mod admin;
+mod bodies;
 mod both_ways;
 #[path = "../support/cases.rs"]
 #[allow(dead_code, reason = "the codec's readers look at columns that nobody sees outside")]
@@ -16,6 +17,7 @@ mod leaving;
 mod limits;
 mod logging;
 mod pooling;
+mod readings;
 mod refusing;
 mod restarting;
 mod routing;

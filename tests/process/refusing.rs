@@ -50,7 +50,7 @@ fn malformed_requests_are_refused_and_their_connection_closes() {
         ("CONNECT a:443 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", 501, "not_implemented"),
         ("TRACE / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", 501, "not_implemented"),
         ("GET /a/../b HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", 400, "bad_request"),
-        ("GET /a%2fb HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", 400, "bad_request"),
+        ("GET /a%5cb HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", 400, "bad_request"),
         ("GET / HTTP/1.1\r\nhost: a\r\nexpect: much\r\nconnection: close\r\n\r\n", 417, "expectation_failed"),
     ] {
         let answer = gateway.exchange(request);

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::support::{Gateway, Peer, Upstream};
 
 /// Answers with its name and what it was sent.
-fn echo(name: &'static str) -> String {
+pub fn echo(name: &'static str) -> String {
     let upstream = Upstream::start();
     let url = upstream.url();
     std::thread::spawn(move || {
@@ -23,7 +23,7 @@ fn echo(name: &'static str) -> String {
     url
 }
 
-fn gateway(routes: &str) -> Gateway {
+pub fn gateway(routes: &str) -> Gateway {
     let clusters: String = ["a", "b", "c"]
         .iter()
         .map(|name| format!("[cluster.{name}]\nendpoints = [\"{}\"]\n", echo(name)))
@@ -31,7 +31,7 @@ fn gateway(routes: &str) -> Gateway {
     Gateway::start(&format!("{clusters}{routes}"))
 }
 
-fn post(gateway: &Gateway, fields: &str, body: &str) -> (u16, String) {
+pub fn post(gateway: &Gateway, fields: &str, body: &str) -> (u16, String) {
     let answer = gateway.exchange(&format!(
         "POST /v1/chat HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{fields}content-length: {}\r\n\r\n{body}",
         body.len()
@@ -40,7 +40,7 @@ fn post(gateway: &Gateway, fields: &str, body: &str) -> (u16, String) {
 }
 
 /// The code of a refusal.
-fn code(answer: &(u16, String)) -> (u16, String) {
+pub fn code(answer: &(u16, String)) -> (u16, String) {
     let body: Value = serde_json::from_str(&answer.1).unwrap_or_default();
     (answer.0, body["error"]["code"].as_str().unwrap_or_default().to_owned())
 }
@@ -126,10 +126,13 @@ fn odd_bodies_are_told_apart() {
 #[test]
 fn a_route_without_body_conditions_takes_what_fits_no_other() {
     let gateway = gateway(&format!("{BY_MODEL}[[route]]\nto = \"c\"\n"));
-    let broken = [r#"{"model":"qwen3-32b",}"#, "{{ name }}", r#"{"model":"qwen3-32b""#];
-    for body in ["", "hello", "[]", r#"{"model":"unknown"}"#, "{}"].into_iter().chain(broken) {
+    for body in ["", "hello", "[]", r#"{"model":"unknown"}"#, "{}"] {
         let (status, answer) = post(&gateway, "", body);
         assert!(status == 200 && answer.starts_with("c\n") && answer.ends_with(body), "{body}: {answer}");
+    }
+    // What some server may read as an object, and we cannot, does not pass the rules by.
+    for body in [r#"{"model":"qwen3-32b",}"#, "{{ name }}", r#"{"model":"qwen3-32b""#] {
+        assert_eq!(code(&post(&gateway, "", body)), (400, "invalid_body".to_owned()), "{body}");
     }
     // A member that stands twice is refused all the same: a server that reads the other one would be reached past the
     // rules.
@@ -181,7 +184,7 @@ fn headers_take_lists_and_expressions() {
         ("red", "b"),
         ("blue-1", "b"),
         ("reds", "c"),
-        ("x\r\nx-team: red", "b"),
+        ("red\r\nx-team: blue-1", "b"),
     ] {
         let (_, answer) = post(&gateway, &format!("x-team: {team}\r\n"), "");
         assert!(answer.starts_with(&format!("{name}\n")), "{team}: {answer}");

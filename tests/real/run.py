@@ -23,6 +23,7 @@ PARTS = {
     "httpx": "checks.httpx_client",
     "aiohttp": "checks.aiohttp_client",
     "tritonclient": "checks.triton",
+    "readers": "checks.readers",
     "gateway": "checks.closing",
 }
 BUDGET = 240  # seconds for everything; a usual run takes a tenth of it

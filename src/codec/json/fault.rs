@@ -13,6 +13,13 @@ pub enum JsonFault {
         /// Its position among the wanted members.
         member: usize,
     },
+    /// A wanted member, or one on the way to it, is spelt in another case.
+    OtherCase {
+        /// Its position among the wanted members.
+        member: usize,
+    },
+    /// Two readers could read it differently.
+    Ambiguous,
     /// More containers inside each other than allowed.
     TooDeep,
     /// It ended too early.

@@ -1,17 +1,24 @@
 //! Reads wanted members out of a JSON body as it arrives: any split of bytes, nothing built, nothing trusted.
 //!
 //! The whole grammar of RFC 8259 is checked but for two things that tell nobody where a member ends: UTF-8, and what
-//! stands behind the backslash in a string that nobody wants. Only members that somebody wants are kept, each decoded and bounded. A wanted member
-//! that stands twice is refused, a late one too: engines take the last, others the first (RFC 8259 §4).
+//! stands behind the backslash in a string that nobody wants. Beyond it two things pass that Python reads: a byte order mark
+//! in front, and `NaN` and the infinities as numbers.
+//!
+//! Only members that somebody wants are kept, each decoded and bounded. A wanted member that stands twice is refused, a late
+//! one too: engines take the last, others the first (RFC 8259 §4). So is one in another case: some readers take it for the
+//! wanted one, others do not.
 
 mod fault;
 mod number;
+mod opening;
 mod scanner;
 mod text;
 mod wanted;
 
 pub use fault::JsonFault;
+pub use opening::{Opening, Start};
 pub use scanner::Scanner;
+pub(crate) use wanted::Field;
 pub use wanted::{Member, Wanted};
 
 #[cfg(test)]

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use super::fault::JsonFault;
 use super::number::Number;
 use super::text::{Kept, Run, Text, escaped, skip, special};
-use super::wanted::{Member, Set, Wanted, positions};
+use super::wanted::{Keyed, Member, Set, Wanted, positions};
 use crate::base::limits::{BODY_NESTING_MAX, BODY_PATH_SEGMENTS_MAX, BODY_VALUE_BYTES_MAX};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
+    /// Inside a byte order mark in front of the document, this many bytes of it read.
+    InMark(usize),
     /// A value must come.
     Value,
     /// A value, or the end of an array that has just begun.
@@ -24,7 +26,7 @@ enum State {
     InKey(Text),
     /// Inside a string that is a value.
     InString(Text),
-    /// Inside `true`, `false` or `null`, this many bytes of it read.
+    /// Inside `true`, `false`, `null`, `NaN` or an infinity, this many bytes of it read.
     InWord(&'static [u8], usize),
     InNumber(Number),
     /// A comma, or the end of the container.
@@ -55,6 +57,9 @@ pub struct Scanner {
     kept: Kept,
 }
 
+/// What may stand in front of a document though RFC 8259 §8.1 forbids it: Python's reader skips it, and editors write it.
+const MARK: &[u8] = "\u{feff}".as_bytes();
+
 const _: () = assert!(BODY_NESTING_MAX.is_multiple_of(64), "nesting is kept in whole words");
 
 impl Scanner {
@@ -80,6 +85,11 @@ impl Scanner {
     /// What is known of wanted members so far, by their positions.
     pub fn members(&self) -> &[Member] {
         &self.found
+    }
+
+    /// Whether the document is an object, as far as it was read.
+    pub fn is_object(&self) -> bool {
+        self.objects[0] & 1 == 1
     }
 
     /// Looks at the next bytes. A fault is final.
@@ -113,6 +123,10 @@ impl Scanner {
         match self.state {
             State::InKey(text) => return self.text(input, at, text, State::InKey),
             State::InString(text) => return self.text(input, at, text, State::InString),
+            State::InNumber(Number::Sign) if byte == b'I' => {
+                self.state = State::InWord(b"-Infinity", 2);
+                return Ok(at + 1);
+            }
             State::InNumber(number) => match number.step(byte) {
                 Some(number) => {
                     self.state = State::InNumber(number);
@@ -133,7 +147,12 @@ impl Scanner {
                 }
                 return Ok(at + 1);
             }
-            State::InWord(..) => return Err(self.malformed(at)),
+            State::InMark(read) if MARK[read] == byte => {
+                let is_whole = read + 1 == MARK.len();
+                self.state = if is_whole { State::Value } else { State::InMark(read + 1) };
+                return Ok(at + 1);
+            }
+            State::InWord(..) | State::InMark(_) => return Err(self.malformed(at)),
             State::Value
             | State::FirstValue
             | State::FirstKey
@@ -149,7 +168,7 @@ impl Scanner {
                 self.state = State::InString(Text::Plain);
             }
             (b'"', State::Key | State::FirstKey) => {
-                let max = if self.is_live() { self.wanted.longest_segment() } else { 0 };
+                let max = if self.is_live() { self.wanted.key_bytes_max() } else { 0 };
                 self.kept.begin(max);
                 self.state = State::InKey(Text::Plain);
             }
@@ -166,6 +185,10 @@ impl Scanner {
             (b't', State::Value | State::FirstValue) => self.state = State::InWord(b"true", 1),
             (b'f', State::Value | State::FirstValue) => self.state = State::InWord(b"false", 1),
             (b'n', State::Value | State::FirstValue) => self.state = State::InWord(b"null", 1),
+            // Python writes and reads these three as numbers.
+            (b'N', State::Value | State::FirstValue) => self.state = State::InWord(b"NaN", 1),
+            (b'I', State::Value | State::FirstValue) => self.state = State::InWord(b"Infinity", 1),
+            (0xEF, State::Value) if self.before + at as u64 == 0 => self.state = State::InMark(1),
             (_, State::Value | State::FirstValue) => {
                 let number = Number::begin(byte).ok_or_else(|| self.malformed(at))?;
                 self.kept.begin(BODY_VALUE_BYTES_MAX);
@@ -314,14 +337,19 @@ impl Scanner {
             return Ok(());
         }
         let level = self.live - 1;
-        self.here = match self.kept.text() {
-            Some(key) => self.wanted.at(self.fitting[level], level, key),
-            None => 0,
+        let Some(key) = self.kept.text() else {
+            self.here = 0;
+            return Ok(());
         };
-        if let Some(member) = positions(self.seen[level] & self.here).next() {
+        let Keyed { exact, folded } = self.wanted.at(self.fitting[level], level, key);
+        if let Some(member) = positions(self.seen[level] & folded).next() {
             return Err(JsonFault::Doubled { member });
         }
-        self.seen[level] |= self.here;
+        if let Some(member) = positions(folded).next().filter(|_| exact == 0) {
+            return Err(JsonFault::OtherCase { member });
+        }
+        self.here = exact;
+        self.seen[level] |= exact;
         Ok(())
     }
 

@@ -56,7 +56,7 @@ fn wanted_members_are_found_wherever_they_stand() {
             [scalar("😀\n\"/"), Member::Absent, Member::Other, Member::Other],
         ),
         (
-            r#"{"model":"\ud83d","model ":"x","Model":"y","\ud83d":"z","n":false}"#,
+            r#"{"model":"\ud83d","model ":"x","models":"y","\ud83d":"z","n":false}"#,
             [Member::Other, Member::Absent, Member::Absent, scalar("false")],
         ),
         ("{}", [const { Member::Absent }; 4]),
@@ -86,6 +86,52 @@ fn a_wanted_member_that_stands_twice_is_refused_late_ones_too() {
     }
     let text = r#"{"metadata":{"x":1,"x":2},"y":1,"y":2,"a":{"tier":1},"b":{"tier":2}}"#;
     assert!(scan_split(&["model", "metadata.tier"], text).is_ok(), "others may stand twice");
+}
+
+#[test]
+fn what_python_reads_beyond_json_is_read() {
+    for (text, model) in [
+        ("\u{feff}{\"model\":\"a\"}", scalar("a")),
+        ("\u{feff} \n{\"model\":NaN}", scalar("NaN")),
+        (r#"{"x":[NaN,Infinity , -Infinity,-1],"model":-Infinity}"#, scalar("-Infinity")),
+        (r#"{"model":Infinity}"#, scalar("Infinity")),
+        ("NaN", Member::Absent),
+    ] {
+        assert_eq!(scan_split(&["model"], text), Ok(vec![model]), "{text}");
+    }
+}
+
+#[test]
+fn a_wanted_member_in_another_case_is_refused() {
+    let paths = ["model", "metadata.tier", "metadata.task"];
+    for (text, member) in [
+        (r#"{"Model":"a"}"#, 0),
+        (r#"{"messages":[],"MODEL":"a"}"#, 0),
+        (r#"{"mode\u004c":"a"}"#, 0),
+        (r#"{"Metadata":{"tier":"a"}}"#, 1),
+        (r#"{"metadata":{"Tier":"a"}}"#, 1),
+        // The long s and the sign of Kelvin are letters to a reader that folds simply, as Go does.
+        ("{\"metadata\":{\"ta\u{17f}k\":1}}", 2),
+        ("{\"metadata\":{\"tas\u{212a}\":1}}", 2),
+        (r#"{"metadata":{"ta\u017f\u212a":1}}"#, 2),
+    ] {
+        assert_eq!(scan_split(&paths, text), Err(JsonFault::OtherCase { member }), "{text}");
+    }
+    for text in [r#"{"model":"a","Model":"b"}"#, r#"{"metadata":{"tier":1},"METADATA":{}}"#] {
+        assert!(matches!(scan_split(&paths, text), Err(JsonFault::Doubled { .. })), "{text}");
+    }
+    for text in
+        [r#"{"x":{"Model":1},"messages":[{"Tier":1}],"Tier":2}"#, "{\"mod\u{e9}l\":1,\"m\u{f6}del\":2}"]
+    {
+        assert!(scan_split(&paths, text).is_ok(), "another member: {text}");
+    }
+    let both = scan_split(&["model", "Model"], r#"{"Model":"b"}"#);
+    assert_eq!(both, Ok(vec![Member::Absent, scalar("b")]), "where both are wanted they are told apart");
+    assert_eq!(
+        scan_split(&["groß"], "{\"GRO\u{1e9e}\":1}"),
+        Err(JsonFault::OtherCase { member: 0 }),
+        "beyond ASCII too"
+    );
 }
 
 #[test]
@@ -123,14 +169,25 @@ fn faults_name_their_place_and_are_final() {
         ("[01]", JsonFault::Malformed { at: 2 }),
         ("[1.]", JsonFault::Malformed { at: 3 }),
         ("[+1]", JsonFault::Malformed { at: 1 }),
-        ("[NaN]", JsonFault::Malformed { at: 1 }),
+        ("[nan]", JsonFault::Malformed { at: 2 }),
+        ("[NaN1]", JsonFault::Malformed { at: 4 }),
+        ("[+Infinity]", JsonFault::Malformed { at: 1 }),
+        ("[--Infinity]", JsonFault::Malformed { at: 2 }),
+        ("[-NaN]", JsonFault::Malformed { at: 2 }),
+        ("-Infinit", JsonFault::Incomplete),
         ("{\"model\":\"\\x\"}", JsonFault::Malformed { at: 11 }),
         ("{\"model\":\"\\u12g4\"}", JsonFault::Malformed { at: 14 }),
         ("{\"mod\\e\":1}", JsonFault::Malformed { at: 6 }),
         ("[\"\\\n\"]", JsonFault::Malformed { at: 3 }),
         ("[\"a\nb\"]", JsonFault::Malformed { at: 3 }),
         ("{'a':1}", JsonFault::Malformed { at: 1 }),
-        ("\u{feff}{}", JsonFault::Malformed { at: 0 }),
+        (" \u{feff}{}", JsonFault::Malformed { at: 1 }),
+        ("\u{feff}\u{feff}{}", JsonFault::Malformed { at: 3 }),
+        ("{\u{feff}}", JsonFault::Malformed { at: 1 }),
+        ("\u{fec0}{}", JsonFault::Malformed { at: 2 }),
+        ("\u{feff}", JsonFault::Incomplete),
+        ("\u{c}{}", JsonFault::Malformed { at: 0 }),
+        ("\u{0}{}", JsonFault::Malformed { at: 0 }),
         ("{\"a\":1}\0", JsonFault::Malformed { at: 7 }),
     ] {
         assert_eq!(scan_split(&["model"], text), Err(fault), "{text:?}");

@@ -44,14 +44,6 @@ impl Wanted {
         self.paths.is_empty()
     }
 
-    /// The path at `position`, if it has one segment only: the name of a form's part, too.
-    pub fn name(&self, position: usize) -> Option<&str> {
-        match self.paths.get(position)?.as_slice() {
-            [name] => Some(name),
-            _ => None,
-        }
-    }
-
     /// The path at `position`, as it was written.
     pub fn path(&self, position: usize) -> Option<String> {
         self.paths.get(position).map(|segments| segments.join("."))
@@ -64,14 +56,27 @@ impl Wanted {
         }
     }
 
-    /// Bytes of the longest key that matters.
-    pub(super) fn longest_segment(&self) -> usize {
-        self.longest_segment
+    /// Bytes of the longest key that matters. One letter of another case may take three (`K`, the sign of Kelvin).
+    pub(crate) fn key_bytes_max(&self) -> usize {
+        3 * self.longest_segment
     }
 
     /// Those of `among` whose segment at `level` is `key`.
-    pub(super) fn at(&self, among: Set, level: usize, key: &[u8]) -> Set {
-        self.filter(among, |path| path.get(level).is_some_and(|segment| segment.as_bytes() == key))
+    pub(super) fn at(&self, among: Set, level: usize, key: &[u8]) -> Keyed {
+        let keyed = |fits: fn(&str, &[u8]) -> bool| {
+            self.filter(among, |path| path.get(level).is_some_and(|segment| fits(segment, key)))
+        };
+        Keyed { exact: keyed(|segment, key| segment.as_bytes() == key), folded: keyed(folds_to) }
+    }
+
+    /// The wanted member of one name only that a form's field called `name` is.
+    pub(crate) fn field(&self, name: &[u8]) -> Field {
+        let keyed = self.at(self.ending(self.all(), 0), 0, name);
+        match (positions(keyed.exact).next(), positions(keyed.folded).next()) {
+            (Some(member), _) => Field::Wanted(member),
+            (None, Some(member)) => Field::OtherCase(member),
+            (None, None) => Field::Unwanted,
+        }
     }
 
     /// Those of `among` that end at `level`.
@@ -82,6 +87,45 @@ impl Wanted {
     fn filter(&self, among: Set, keep: impl Fn(&[String]) -> bool) -> Set {
         positions(among).filter(|&at| keep(&self.paths[at])).fold(0, |set, at| set | 1 << at)
     }
+}
+
+/// The wanted paths that a key leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Keyed {
+    /// By its own spelling.
+    pub(super) exact: Set,
+    /// In any case: these, and those that only some readers take it for.
+    pub(super) folded: Set,
+}
+
+/// What a form's field is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Field {
+    /// The wanted member at this position.
+    Wanted(usize),
+    /// That member, but for the case of a letter.
+    OtherCase(usize),
+    /// Nothing that anybody asks for.
+    Unwanted,
+}
+
+/// Whether `key` is `segment` to a reader that ignores case. Go's encoding/json does, and takes the last such key; it folds
+/// simply, so that the long s is an s and the sign of Kelvin a k.
+fn folds_to(segment: &str, key: &[u8]) -> bool {
+    if segment.is_ascii() && key.is_ascii() {
+        return segment.as_bytes().eq_ignore_ascii_case(key);
+    }
+    std::str::from_utf8(key).is_ok_and(|key| segment.chars().map(folded).eq(key.chars().map(folded)))
+}
+
+/// One character for all cases of a letter: up and down again, where each way leads to one character.
+fn folded(letter: char) -> char {
+    let upper = only(letter.to_uppercase()).unwrap_or(letter);
+    only(upper.to_lowercase()).unwrap_or(upper)
+}
+
+fn only(mut characters: impl Iterator<Item = char>) -> Option<char> {
+    characters.next().filter(|_| characters.next().is_none())
 }
 
 /// The members of a set.
