@@ -1,6 +1,6 @@
 //! Least requests in flight for its weight, over all lanes; among equal ones chance decides, by weight.
 
-use super::Candidates;
+use super::candidates::Candidates;
 use crate::base::rng::Rng;
 
 /// Picks the endpoint that is loaded least for its weight; keeps no state of its own, for the board has it.
@@ -38,7 +38,7 @@ impl LeastWork {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::balance::tests::candidates;
+    use crate::balance::candidates::candidates;
     use crate::base::ids::{Id, LaneId};
 
     #[test]

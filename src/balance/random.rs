@@ -1,6 +1,6 @@
 //! By chance, by weight.
 
-use super::Candidates;
+use super::candidates::Candidates;
 use crate::base::rng::Rng;
 
 /// Picks by weighted chance; keeps no state.
@@ -30,7 +30,7 @@ impl Random {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::balance::tests::candidates;
+    use crate::balance::candidates::candidates;
 
     #[test]
     fn shares_follow_weights_within_chance() {

@@ -1,6 +1,6 @@
 //! In turn by weight, smoothly: shares come interleaved, not in runs.
 
-use super::Candidates;
+use super::candidates::Candidates;
 use crate::base::rng::Rng;
 
 /// Smooth weighted round robin, as nginx does it: each pick raises every endpoint by its weight and takes the sum
@@ -39,7 +39,7 @@ impl RoundRobin {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::balance::tests::candidates;
+    use crate::balance::candidates::candidates;
 
     #[test]
     fn shares_follow_weights_exactly() {

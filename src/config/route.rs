@@ -13,11 +13,13 @@ table! {
     pub struct RouteConfig {
         /// Its name in statistics; "route-N" without it.
         name: Option<Placed<String>> = key("name", Form(name), Absent),
-        /// Which requests it takes; all without it. A path is whole ("/v1/models"), a prefix ("/v1/*") or has
-        /// parameters ("/v2/models/{model}/infer"); a value of a header or of the body is exact, a glob with "*", or
-        /// an expression after "~", and any of a list may fit. A body that must be looked at is a JSON object, nested
-        /// at most 512 deep, or a form, of which the part of that name counts; any other fits no condition. Values are
-        /// compared by their text: true and "true" are the same, 1 and 1.0 are not.
+        /// Which requests it takes; all without it. A path is whole ("/v1/models"), a prefix ("/v1/*") or has parameters
+        /// ("/v2/models/{model}/infer"; a last "{model*}" takes one segment or more, as "/v1/models/{model*}" does); a
+        /// value of a header or of the body is exact, a glob with "*", or an expression after "~", and any of a list may
+        /// fit. A body that must be looked at is a JSON object, nested at most 512 deep, or a form, of which the part or
+        /// field of that name counts; another kind fits no condition. One that begins as JSON, is JSON by its type or is
+        /// not what its type says, and cannot be read, is refused with 400, a compressed one with 415: conditions do not
+        /// fail open. Values are compared by their text: true and "true" are the same, 1 and 1.0 are not.
         matching: MatchConfig = key("match", Table(MatchConfig::KEYS), Is("{}")),
         /// A cluster, or several with shares, as below.
         to: Option<Placed<Shares>> = key("to", OneOrMore(&Short("cluster", TargetConfig::KEYS)), Absent),

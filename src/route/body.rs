@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::Unclear;
 use super::declared::Declared;
+use super::reading::Unclear;
 use crate::base::ids::RouteId;
 use crate::codec::field::FieldName;
 use crate::codec::framing::Framing;

@@ -20,13 +20,12 @@ pub mod pattern;
 mod reading;
 pub mod rewrite;
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use body::{BodyRules, BodySeen, Decision, Kind, kind};
 use matcher::Matcher;
 pub use reading::Unclear;
-use reading::{Asked, Reading, is_doubled};
+use reading::{Asked, Reading, host_of, is_doubled};
 
 use crate::base::ids::RouteId;
 use crate::codec::head::RequestHead;
@@ -232,19 +231,6 @@ impl RouteTable {
     pub fn rows(&self) -> impl Iterator<Item = (&Matcher, RouteId)> {
         self.rows.iter().map(|(matcher, route)| (matcher, *route))
     }
-}
-
-/// The host of an authority as routes see it: without its port and the dot at its end, an IPv6 address in its one
-/// canonical form.
-fn host_of(authority: &[u8]) -> Cow<'_, [u8]> {
-    if authority.first() == Some(&b'[') {
-        let literal = memchr::memchr(b']', authority).map_or(authority, |close| &authority[..=close]);
-        return Cow::Owned(glob::canonical_host(&String::from_utf8_lossy(literal)).into_bytes());
-    }
-    let name = &authority[..memchr::memchr(b':', authority).unwrap_or(authority.len())];
-    // Servers differ on more than one dot: all of them are left out.
-    let dots = name.iter().rev().take_while(|byte| **byte == b'.').count();
-    Cow::Borrowed(&name[..name.len() - dots])
 }
 
 #[cfg(test)]

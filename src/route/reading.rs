@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::host_of;
+use super::glob::canonical_host;
 use super::path::{self, BadPath, Readings};
 use crate::base::limits::HEADER_READINGS_MAX;
 use crate::codec::head::RequestHead;
@@ -97,4 +97,17 @@ fn each<'h>(
         choice.iter().copied().chain(std::iter::once(Single { name, value })).collect()
     };
     Some(choices.iter().flat_map(|choice| values.iter().map(move |value| with(choice, *value))).collect())
+}
+
+/// The host of an authority as routes see it: without its port and the dot at its end, an IPv6 address in its one
+/// canonical form.
+pub(super) fn host_of(authority: &[u8]) -> Cow<'_, [u8]> {
+    if authority.first() == Some(&b'[') {
+        let literal = memchr::memchr(b']', authority).map_or(authority, |close| &authority[..=close]);
+        return Cow::Owned(canonical_host(&String::from_utf8_lossy(literal)).into_bytes());
+    }
+    let name = &authority[..memchr::memchr(b':', authority).unwrap_or(authority.len())];
+    // Servers differ on more than one dot: all of them are left out.
+    let dots = name.iter().rev().take_while(|byte| **byte == b'.').count();
+    Cow::Borrowed(&name[..name.len() - dots])
 }

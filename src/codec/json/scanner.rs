@@ -161,6 +161,12 @@ impl Scanner {
             | State::After
             | State::Done => {}
         }
+        self.token(byte, at)?;
+        Ok(at + 1)
+    }
+
+    /// Between values, keys and their marks: `byte` begins or ends one of them.
+    fn token(&mut self, byte: u8, at: usize) -> Result<(), JsonFault> {
         match (byte, self.state) {
             (b' ' | b'\t' | b'\n' | b'\r', _) => {}
             (b'"', State::Value | State::FirstValue) => {
@@ -197,7 +203,7 @@ impl Scanner {
             }
             _ => return Err(self.malformed(at)),
         }
-        Ok(at + 1)
+        Ok(())
     }
 
     /// Inside a key or a string.
