@@ -52,21 +52,19 @@
 //!   the first error.
 #![deny(unsafe_code)]
 
-pub mod balance;
-pub mod base;
-pub mod board;
-pub mod cli;
-pub mod cluster;
-pub mod codec;
-pub mod config;
-pub mod control;
-pub mod discovery;
-pub mod lane;
-pub mod load;
-pub mod metrics;
-pub mod net;
-pub mod plan;
-pub mod pool;
-pub mod proxy;
-pub mod route;
-pub mod sim;
+/// The rooms. The program uses nothing but [`main`], so that what nobody uses any more shows; tests and benches look into
+/// all of them, by the feature `testing`.
+macro_rules! rooms {
+    ($($room:ident)*) => {$(
+        #[cfg(feature = "testing")]
+        pub mod $room;
+        #[cfg(not(feature = "testing"))]
+        mod $room;
+    )*};
+}
+
+rooms! {
+    balance base board cli cluster codec config control discovery lane load metrics net plan pool proxy route sim
+}
+
+pub use cli::main;

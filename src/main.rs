@@ -2,5 +2,5 @@
 #![deny(unsafe_code)]
 
 fn main() -> std::process::ExitCode {
-    corelane::cli::main()
+    corelane::main()
 }

@@ -133,11 +133,6 @@ impl<C> Pool<C> {
         self.idle.len()
     }
 
-    /// Whether none can be handed out.
-    pub fn is_empty(&self) -> bool {
-        self.idle.is_empty()
-    }
-
     /// The idle limit in force.
     pub fn limit(&self) -> Duration {
         self.limit

@@ -116,11 +116,6 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// The client left; nothing can be answered.
-    pub fn client_left(stage: Stage, sent: Sent) -> Self {
-        Self { side: Side::Downstream, stage, kind: FaultKind::ClientLeft, sent }
-    }
-
     /// The endpoint failed.
     pub fn upstream(stage: Stage, kind: FaultKind, sent: Sent) -> Self {
         Self { side: Side::Upstream, stage, kind, sent }

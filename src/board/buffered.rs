@@ -70,6 +70,7 @@ impl Budget {
     }
 
     /// Bytes reserved.
+    #[cfg(test)]
     pub fn used(&self) -> u64 {
         self.used.load(Ordering::Acquire)
     }

@@ -112,16 +112,6 @@ impl RequestReader {
         matches!(self.state, State::Head { .. })
     }
 
-    /// The client closed its sending side with `unread` bytes left: an error unless it stands between requests.
-    pub fn finish(&self, unread: &[u8]) -> Result<(), CodecError> {
-        match &self.state {
-            State::Head { .. } if unread.is_empty() => Ok(()),
-            State::Head { .. } => Err(CodecError::at(Rule::Incomplete, unread.len())),
-            State::Body(body) => body.finish(),
-            State::Failed(error) => Err(*error),
-        }
-    }
-
     /// Takes a finished head's field table back, so that the next head needs no allocation.
     pub fn recycle(&mut self, head: RequestHead) {
         self.table = head.into_table();

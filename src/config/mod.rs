@@ -20,16 +20,13 @@ pub mod units;
 pub mod url;
 pub(crate) mod values;
 
-pub use crate::base::problem::Placed;
-pub use cluster::{ClusterConfig, EndpointConfig, KeepAliveConfig, TimeoutConfig};
+pub use cluster::{ClusterConfig, EndpointConfig, TimeoutConfig};
 pub use limits::LimitsConfig;
 pub use listener::ListenerConfig;
-pub use matching::{Headers, MatchConfig, Members, Patterns};
 pub use observe::{AccessLogConfig, ObserveConfig};
 pub use root::{Config, ROOT};
-pub use route::{NamedRoute, RespondConfig, RewriteConfig, RouteConfig, Shares, TargetConfig};
+pub use route::{NamedRoute, RespondConfig, RouteConfig, TargetConfig};
 pub use server::{CoreList, ServerConfig};
-pub use values::ByName;
 
 #[cfg(test)]
 mod tests;

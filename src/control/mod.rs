@@ -279,7 +279,7 @@ impl Control {
             reports.bell.heard();
             for report in reports.reports.try_iter() {
                 match report {
-                    Report::Ready(_) => self.ready.set(self.ready.get() + 1),
+                    Report::Ready => self.ready.set(self.ready.get() + 1),
                     Report::Failed(lane, why) => {
                         self.broken.replace(Some(format!("lane {} cannot run: {why}", lane.position())));
                     }

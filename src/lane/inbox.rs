@@ -31,7 +31,7 @@ pub enum Command {
 /// What a lane tells the control thread.
 pub enum Report {
     /// It accepts.
-    Ready(LaneId),
+    Ready,
     /// It cannot run.
     Failed(LaneId, String),
     /// It runs the plan of this generation.

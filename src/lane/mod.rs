@@ -96,7 +96,7 @@ pub async fn run(setup: LaneSetup) -> std::io::Result<()> {
     monoio::spawn(tick::run(Rc::clone(&running)));
     monoio::spawn(evict(Rc::clone(&running.state)));
     monoio::spawn(async move { hangups.run().await });
-    running.reports.send(Report::Ready(lane));
+    running.reports.send(Report::Ready);
     loop {
         hearing.wait().await?;
         bell.heard();

@@ -27,10 +27,8 @@ use std::time::Duration;
 
 use crate::net::driver::block_on;
 use job::Job;
-pub use line::STAMP;
 use options::{Edge, Options, Target};
 use tally::Tally;
-pub use verdict::Failure;
 
 /// Puts `target` under load and returns what was counted. `edge` is called on the way, by one of the threads.
 pub fn run(

@@ -92,6 +92,7 @@ impl Reader {
     }
 
     /// Whether a read is under way.
+    #[cfg(test)]
     pub fn is_armed(&self) -> bool {
         self.armed
     }

@@ -9,8 +9,7 @@ mod routes;
 mod shown;
 mod types;
 
-pub use crate::base::choice::{HalfClose, HostRule, ProxyProtocol};
+pub use crate::base::choice::{HalfClose, HostRule};
 pub use types::{
-    AccessLogPlan, Action, ClusterPlan, EndpointPlan, LimitsPlan, ListenerPlan, ObservePlan, Plan, RoutePlan,
-    ServerPlan, Timeouts,
+    AccessLogPlan, Action, ClusterPlan, EndpointPlan, ListenerPlan, Plan, RoutePlan, Timeouts,
 };

@@ -39,11 +39,6 @@ impl Wanted {
         self.paths.len()
     }
 
-    /// Whether nothing is wanted.
-    pub fn is_empty(&self) -> bool {
-        self.paths.is_empty()
-    }
-
     /// The path at `position`, as it was written.
     pub fn path(&self, position: usize) -> Option<String> {
         self.paths.get(position).map(|segments| segments.join("."))
