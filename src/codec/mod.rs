@@ -67,6 +67,7 @@ pub mod response;
 pub mod split;
 pub mod sse;
 mod target;
+mod token;
 pub mod trace;
 mod twin;
 pub mod urlencoded;

@@ -3,10 +3,7 @@
 //! The observer only watches: the stream passes byte for byte whatever is found here, and no length of line or
 //! event disturbs it.
 
-use std::sync::LazyLock;
-
-use memchr::memmem::Finder;
-
+use super::token::{carries_token, is_structural};
 use crate::base::limits::EVENT_WINDOW_BYTES;
 
 /// Counts token-bearing events of a `text/event-stream` body (WHATWG HTML §9.2).
@@ -16,8 +13,10 @@ pub struct EventCounter {
     begun: Vec<u8>,
     /// Whether the current line began in an earlier piece, and with more than nothing.
     in_line: bool,
-    /// A line of the current event says something.
-    says: bool,
+    /// A line of the current event carries a token.
+    carries: bool,
+    /// A line of the current event says that it carries none.
+    structural: bool,
     /// The last byte was CR: a LF that follows belongs to the same line end.
     after_cr: bool,
 }
@@ -45,18 +44,28 @@ impl EventCounter {
             self.after_cr = bytes[end] == b'\r';
             bytes = &bytes[end + 1..];
             if !self.in_line && text.is_empty() {
-                tokens += u64::from(std::mem::take(&mut self.says));
+                let structural = std::mem::take(&mut self.structural);
+                tokens += u64::from(std::mem::take(&mut self.carries) && !structural);
             } else if self.in_line {
                 self.keep(text);
-                self.says = self.says || says_something(&self.begun);
+                let line = judge(&self.begun);
+                self.note(line);
                 self.begun.clear();
                 self.in_line = false;
             } else {
                 // Mostly a line comes in one piece, and is looked at where it lies.
-                self.says = self.says || says_something(&text[..text.len().min(EVENT_WINDOW_BYTES)]);
+                self.note(judge(&text[..text.len().min(EVENT_WINDOW_BYTES)]));
             }
         }
         tokens
+    }
+
+    fn note(&mut self, line: Line) {
+        match line {
+            Line::Token => self.carries = true,
+            Line::Structure => self.structural = true,
+            Line::Silent => {}
+        }
     }
 
     fn keep(&mut self, text: &[u8]) {
@@ -66,80 +75,23 @@ impl EventCounter {
     }
 }
 
-/// Whether a line says anything: not a comment, not `[DONE]`, not an empty or role-only delta, not a bare usage report.
-/// Judged on its first bytes; what cannot be judged counts as a token.
-fn says_something(line: &[u8]) -> bool {
-    let Some(payload) = line.strip_prefix(b"data:") else { return false };
-    match payload.trim_ascii() {
-        b"" | b"[DONE]" => false,
-        payload => payload[0] != b'{' || object_says_something(payload),
-    }
+/// What one line makes of its event.
+enum Line {
+    /// It carries a token.
+    Token,
+    /// Its event carries none, whatever else it holds.
+    Structure,
+    /// Neither.
+    Silent,
 }
 
-/// Built once: to build one costs more than to use it.
-struct Keys {
-    delta: Finder<'static>,
-    text: Finder<'static>,
-    choices: Finder<'static>,
-}
-
-static KEYS: LazyLock<Keys> = LazyLock::new(|| Keys {
-    delta: Finder::new("\"delta\":"),
-    text: Finder::new("\"text\":"),
-    choices: Finder::new("\"choices\":"),
-});
-
-fn object_says_something(payload: &[u8]) -> bool {
-    let keys = &*KEYS;
-    let value_of =
-        |key: &Finder<'_>| key.find(payload).map(|at| payload[at + key.needle().len()..].trim_ascii_start());
-    if let Some(delta) = value_of(&keys.delta) {
-        return delta_says_something(delta);
+fn judge(line: &[u8]) -> Line {
+    if let Some(data) = line.strip_prefix(b"data:") {
+        return if carries_token(data.trim_ascii()) { Line::Token } else { Line::Silent };
     }
-    if let Some(text) = value_of(&keys.text) {
-        return !text.starts_with(b"\"\"") && !text.starts_with(b"null");
-    }
-    !value_of(&keys.choices).is_some_and(|choices| choices.starts_with(b"[]"))
-}
-
-/// A delta is a string, or an object of which any member but `role` is neither empty nor null.
-fn delta_says_something(delta: &[u8]) -> bool {
-    let Some(mut rest) = delta.strip_prefix(b"{") else {
-        return !delta.starts_with(b"\"\"") && !delta.starts_with(b"null");
-    };
-    loop {
-        rest = rest.trim_ascii_start();
-        if rest.first() == Some(&b',') {
-            rest = rest[1..].trim_ascii_start();
-        }
-        let (Some((name, after)), false) = (string(rest), rest.first() == Some(&b'}')) else {
-            // The end of the object, or of the window: an unfinished member is one that says something.
-            return !rest.is_empty() && rest[0] != b'}';
-        };
-        let Some(value) = after.trim_ascii_start().strip_prefix(b":") else { return true };
-        let value = value.trim_ascii_start();
-        let empty = [&b"\"\""[..], b"null", b"[]", b"{}"].into_iter().find(|empty| value.starts_with(empty));
-        rest = match (empty, name) {
-            (Some(empty), _) => &value[empty.len()..],
-            (None, b"role") => match string(value) {
-                Some((_, after)) => after,
-                None => return true,
-            },
-            (None, _) => return true,
-        };
-    }
-}
-
-/// The inside of the string at the start of `bytes`, and what follows it.
-fn string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let inside = bytes.strip_prefix(b"\"")?;
-    let mut at = 0;
-    loop {
-        at += memchr::memchr2(b'"', b'\\', inside.get(at..)?)?;
-        if inside[at] == b'"' {
-            return Some((&inside[..at], &inside[at + 1..]));
-        }
-        at += 2;
+    match line.strip_prefix(b"event:") {
+        Some(name) if is_structural(name.trim_ascii()) => Line::Structure,
+        _ => Line::Silent,
     }
 }
 

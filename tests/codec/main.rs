@@ -5,5 +5,6 @@
 mod cases;
 mod invariants;
 mod mutation;
+mod sse;
 mod table;
 mod trace;
