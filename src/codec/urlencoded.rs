@@ -68,8 +68,22 @@ impl PairScanner {
 
     /// Looks at the next bytes. A fault is final.
     pub fn feed(&mut self, input: &[u8]) -> Result<(), JsonFault> {
-        input.iter().for_each(|&byte| self.step(byte));
+        let mut rest = input;
+        while let [byte, tail @ ..] = rest {
+            self.step(*byte);
+            let skipped = if self.is_unwanted() { memchr::memchr3(b'&', b';', b'%', tail) } else { Some(0) };
+            rest = skipped.map_or(&[], |skipped| &tail[skipped..]);
+        }
         self.fault.map_or(Ok(()), Err)
+    }
+
+    /// Whether nobody asks for what is read, up to the next divider: prompts in it are long.
+    fn is_unwanted(&self) -> bool {
+        let is_unwanted = match self.part {
+            Part::Name => self.is_longer,
+            Part::Value => self.field.is_none(),
+        };
+        is_unwanted && self.escape == Escape::None
     }
 
     /// The form ended: what is known of it is final.
@@ -205,7 +219,10 @@ mod tests {
             ("", Ok(Member::Absent)),
             ("x=model&models=1&&=", Ok(Member::Absent)),
             (&format!("model={}", "a".repeat(5000)), Ok(Member::Other)),
-            (&format!("{}=1", "model".repeat(5000)), Ok(Member::Absent)),
+            (&format!("{}=1&model=a", "model".repeat(300)), found("a")),
+            (&format!("{}%6d=1&model=a", "model".repeat(300)), found("a")),
+            (&format!("x={}&model=a", "=%3d".repeat(100)), found("a")),
+            (&format!("x={}%z&model=a", "=%3d".repeat(100)), Err(JsonFault::Ambiguous)),
             ("model=a&x=1&mode%6c=b", Err(JsonFault::Doubled { member: 0 })),
             ("model&model", Err(JsonFault::Doubled { member: 0 })),
             ("Model=a", Err(JsonFault::OtherCase { member: 0 })),
