@@ -73,6 +73,9 @@ pub const BUFFERED_WAIT: Duration = Duration::from_secs(10);
 pub const BODY_RATE: u64 = KIB as u64;
 /// Silence that a client may keep inside a body before its average counts: a mobile network's hand-over.
 pub const BODY_RATE_GRACE: Duration = Duration::from_secs(5);
+/// How often one request may pass the gateway: chains of gateways in the field have two or three. One that passes more
+/// often runs in a circle, and would until descriptors are gone.
+pub const PASSES_MAX: usize = 8;
 /// How long bytes of a request that was answered are read and dropped before the connection is closed, so that the
 /// client sees the answer instead of a reset (RFC 9112 §9.6).
 pub const LINGER_TIME: Duration = Duration::from_secs(30);

@@ -78,7 +78,8 @@ pub fn write_request(out: &mut Vec<u8>, request: &RequestHead, upstream: &Upstre
     write_forwarding(out, request, upstream.sender);
     write_field(out, b"x-request-id", upstream.request_id);
     write_field(out, b"traceparent", upstream.trace.as_bytes());
-    out.extend_from_slice(b"via: 1.1 corelane\r\n\r\n");
+    write_via(out, head.version());
+    out.extend_from_slice(b"\r\n");
 }
 
 /// A request without a body says so only where the client did (`content-length: 0` on POST).
@@ -154,11 +155,14 @@ pub struct Timing {
 /// A relayed one without a body keeps the endpoint's own Content-Length (HEAD, 304: RFC 9110 §8.6), except that 204 has
 /// none; and it keeps the id that the endpoint gave it, which is what the endpoint's own support asks for.
 pub fn write_answer(out: &mut Vec<u8>, said: Said<'_>, downstream: &DownstreamHead<'_>) {
-    let has_id = match said {
-        Said::Relayed(response) => write_relayed(out, response, downstream.framing),
+    let (has_id, version) = match said {
+        Said::Relayed(response) => {
+            write_relayed(out, response, downstream.framing);
+            (response.head().has(FieldName::XRequestId), response.head().version())
+        }
         Said::Own(reply) => {
             write_own(out, reply);
-            false
+            (false, Version::Http11)
         }
     };
     write_framing(out, downstream.framing, Announce::Nothing);
@@ -171,7 +175,7 @@ pub fn write_answer(out: &mut Vec<u8>, said: Said<'_>, downstream: &DownstreamHe
             write_field(out, b"x-request-id", signature.request_id);
         }
         write_timing(out, signature.timing);
-        out.extend_from_slice(b"via: 1.1 corelane\r\n");
+        write_via(out, version);
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -204,8 +208,15 @@ pub fn write_reply(out: &mut Vec<u8>, reply: &LocalReply, asked: Method, own: Ow
     reply.body.len() as u64
 }
 
-/// Whether it brings an id of its own.
-fn write_relayed(out: &mut Vec<u8>, response: &ResponseHead, framing: Framing) -> bool {
+/// Says that the message, of this version, came through here (RFC 9110 §7.6.3).
+fn write_via(out: &mut Vec<u8>, version: Version) {
+    out.extend_from_slice(match version {
+        Version::Http10 => b"via: 1.0 corelane\r\n",
+        Version::Http11 => b"via: 1.1 corelane\r\n",
+    });
+}
+
+fn write_relayed(out: &mut Vec<u8>, response: &ResponseHead, framing: Framing) {
     write_status_line(out, response.status(), response.reason());
     let head = response.head();
     for field in head.fields() {
@@ -218,7 +229,6 @@ fn write_relayed(out: &mut Vec<u8>, response: &ResponseHead, framing: Framing) -
             _ => {}
         }
     }
-    head.has(FieldName::XRequestId)
 }
 
 fn write_own(out: &mut Vec<u8>, reply: &LocalReply) {

@@ -61,6 +61,16 @@ fn address_in(value: &[u8]) -> Option<IpAddr> {
     address.or_else(bracketed).map(|address: IpAddr| address.to_canonical())
 }
 
+/// How often a request came through here already, by its Via (RFC 9110 §7.6.3).
+pub fn passes_so_far(head: &Head) -> usize {
+    // `1.1 corelane`, with or without `HTTP/` before it and a comment behind it.
+    let is_ours = |entry: &&[u8]| {
+        let mut words = entry.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
+        words.nth(1).is_some_and(|by| by.eq_ignore_ascii_case(b"corelane"))
+    };
+    head.values(FieldName::Via).flat_map(list).filter(is_ours).count()
+}
+
 /// Whether the client's own field is passed on to be added to, replaced, or dropped from one who is not trusted.
 pub fn is_forwarding(name: FieldName) -> bool {
     matches!(

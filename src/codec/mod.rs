@@ -38,7 +38,6 @@
 //! | RFC 9112 §7.1 | nothing but extensions stands between a chunk size and its line end | from an upstream blanks (many servers pad sizes) and malformed extensions pass, within the limit of extensions: nobody but us reads them, the client's chunks are ours |
 //! | RFC 9112 §3.2 | a target outside the grammar is refused | any visible ASCII but `#` passes as it is: clients send `{`, `|` and `"` |
 //! | RFC 9110 §7.4 | an origin refuses https on a plain connection | accepted, the scheme is not used: the gateway often stands behind something that ends TLS |
-//! | RFC 9110 §7.6.3 | Via names the version received | always `1.1` |
 
 pub mod body;
 pub mod chunk_line;

@@ -2,9 +2,10 @@
 
 use super::reply;
 use crate::base::ids::{EndpointId, RouteId};
+use crate::base::limits::PASSES_MAX;
 use crate::codec::encode::{UpstreamHead, write_request};
 use crate::codec::field::FieldName;
-use crate::codec::forwarded::Sender;
+use crate::codec::forwarded::{Sender, passes_so_far};
 use crate::codec::head::RequestHead;
 use crate::codec::method::Method;
 use crate::codec::reply::ErrorReply;
@@ -32,6 +33,9 @@ pub(super) fn by_head(plan: &Plan, head: &RequestHead) -> Result<Found, ErrorRep
         && head.head().values(FieldName::Expect).any(|value| !value.eq_ignore_ascii_case(b"100-continue"))
     {
         return Err(reply::expectation());
+    }
+    if passes_so_far(head.head()) > PASSES_MAX {
+        return Err(reply::loop_detected());
     }
     match plan.table.find(head) {
         Lookup::Route(route) => Ok(Found::Route(route)),

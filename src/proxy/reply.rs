@@ -71,6 +71,14 @@ pub(super) fn method_not_implemented() -> ErrorReply {
     error(501, "not_implemented", "CONNECT and TRACE are not implemented by this gateway.")
 }
 
+/// The answer to a request that runs in a circle (RFC 5842 §7.2; RFC 9209 §2.3.9).
+pub(super) fn loop_detected() -> ErrorReply {
+    ErrorReply {
+        proxy_status: Some("proxy_loop_detected"),
+        ..error(508, "loop_detected", "The request passed this gateway too often; an endpoint leads back to it.")
+    }
+}
+
 /// The answer to OPTIONS that may be forwarded no further: we are its recipient (RFC 9110 §7.6.2).
 pub(super) fn last_stop() -> LocalReply {
     LocalReply { status: 204, content_type: Bytes::new(), fields: Vec::new(), body: Bytes::new() }

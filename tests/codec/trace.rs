@@ -208,7 +208,7 @@ pub fn passing(written: &Head) -> Vec<Vec<u8>> {
         .filter(|field| !ADDED.contains(&field.name))
         .map(|field| line(field.raw, field.value))
         .collect();
-    fields.retain(|field| field != b"via: 1.1 corelane");
+    fields.retain(|field| field != b"via: 1.1 corelane" && field != b"via: 1.0 corelane");
     fields
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 
-use crate::support::{Gateway, OK, Upstream, fresh_path};
+use crate::support::{Gateway, OK, Upstream, fresh_path, one_cluster};
 
 const LIES: &str = "x-forwarded-for: 9.9.9.9\r\nx-forwarded-proto: https\r\nx-forwarded-host: evil\r\nx-forwarded-port: 9\r\nforwarded: for=9.9.9.9\r\nx-request-id: mine-1\r\ntraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\ntracestate: a=b\r\n";
 
@@ -178,4 +178,36 @@ fn a_field_that_cgi_takes_for_one_that_routes_look_at_stays_behind() {
             .exchange("GET / HTTP/1.1\r\nhost: x\r\nx_team: a\r\nconnection: close\r\n\r\n")
             .starts_with("HTTP/1.1 404 ")
     );
+}
+
+#[test]
+fn a_request_that_runs_in_a_circle_is_ended() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("127.0.0.1:{port}");
+    let config = one_cluster(&[&format!("http://{address}")]);
+    let gateway = Gateway::start_with(&config, &["--listen", &address]);
+    let answer = gateway.exchange("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 508 Loop Detected\r\n"), "{answer}");
+    assert!(answer.contains("\"code\":\"loop_detected\""), "{answer}");
+    assert!(answer.contains("proxy-status: corelane; error=proxy_loop_detected\r\n"), "{answer}");
+    assert!(answer.contains("x-should-retry: false\r\n"), "{answer}");
+    let stats = gateway.stats();
+    assert_eq!(stats["routes"]["all"]["requests"], 9, "{stats}");
+    // Others of the same name, further in, are not counted.
+    let chain = "via: 1.1 a, 1.1 b (corelane), 1.1 corelane.example\r\n".repeat(9);
+    let answer = gateway.exchange(&format!("GET / HTTP/1.1\r\nhost: x\r\n{chain}connection: close\r\n\r\n"));
+    assert!(answer.starts_with("HTTP/1.1 508 "), "it runs in a circle, too, but only after nine more passes");
+    assert_eq!(gateway.stats()["routes"]["all"]["requests"], 18);
+}
+
+#[test]
+fn via_names_the_version_of_what_came() {
+    let upstream = Upstream::start();
+    let gateway = Gateway::before(&upstream);
+    let mut client = gateway.connect();
+    client.send("GET / HTTP/1.0\r\nhost: x\r\n\r\n");
+    let mut server = upstream.accept();
+    assert!(server.read_until("\r\n\r\n").contains("\r\nvia: 1.0 corelane\r\n"));
+    server.send("HTTP/1.0 200 OK\r\ncontent-length: 0\r\n\r\n");
+    assert!(client.read_message().contains("\r\nvia: 1.0 corelane\r\n"));
 }
