@@ -7,6 +7,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::base::ids::{Id, ListenerId};
+use crate::codec::chunked::{write_chunk, write_last_chunk};
 use crate::codec::forwarded::Sender;
 use crate::control::load::{Origin, Source, load};
 use crate::plan::Plan;
@@ -97,7 +98,16 @@ impl Explain {
             head.push_str(&format!("content-length: {}\r\n", body.len()));
         }
         head.push_str("\r\n");
-        Ok([head.into_bytes(), body].concat())
+        let mut message = head.into_bytes();
+        // The body goes as the head says: whoever sends chunks by hand means the bytes inside them.
+        match has("transfer-encoding") {
+            true => {
+                write_chunk(&mut message, &body);
+                write_last_chunk(&mut message);
+            }
+            false => message.extend_from_slice(&body),
+        }
+        Ok(message)
     }
 }
 

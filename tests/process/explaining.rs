@@ -266,3 +266,19 @@ fn it_says_so_in_words() {
     assert!(code == Some(2) && error.contains("cannot be read") && error.contains("fix:"), "{error}");
     let _ = std::fs::remove_file(file);
 }
+
+#[test]
+fn a_body_is_framed_as_its_head_says() {
+    let file = crate::support::fresh_path("explain.toml");
+    std::fs::write(&file, "[[route]]\nmatch = { body = { model = \"m\" } }\nrespond = { status = 202 }\n")
+        .unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_corelane"))
+        .args(["explain", "--json", "--config"])
+        .arg(&file)
+        .args(["-H", "transfer-encoding: chunked", "-d", "{\"model\":\"m\"}", "/v1"])
+        .output()
+        .unwrap();
+    let explained: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(explained["status"], 202, "{explained}");
+    std::fs::remove_file(file).unwrap();
+}
