@@ -65,6 +65,13 @@ pub const BODY_BYTES_MAX: u64 = 64 * MIB as u64;
 pub const BUFFERED_BYTES_MAX: u64 = 256 * MIB as u64;
 /// What a body of unknown length reserves first; it doubles as the body grows.
 pub const BUFFERED_STEP_BYTES: u64 = 64 * KIB as u64;
+/// Bodies up to this size are small: an ordinary prompt.
+pub const BUFFERED_SMALL_BYTES: u64 = 64 * KIB as u64;
+/// One part in so many of the room is kept for small bodies, so that they never wait behind large ones.
+pub const BUFFERED_SMALL_PART: u64 = 16;
+/// While others wait for room, a body that is held must arrive at such an average that what it reserved is used in
+/// this time; else four clients that drip could keep all others out for hours.
+pub const BUFFERED_USED_WITHIN: Duration = Duration::from_secs(30);
 /// One piece of a body that is held. Small enough that a short body wastes little.
 pub const HELD_PIECE_BYTES: usize = 64 * KIB;
 /// How long a body waits for its turn to be held.

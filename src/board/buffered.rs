@@ -8,6 +8,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::base::limits::{BUFFERED_SMALL_BYTES, BUFFERED_SMALL_PART};
+
 /// Numbers of places, over all budgets.
 static PLACES: AtomicU64 = AtomicU64::new(0);
 
@@ -42,10 +44,19 @@ impl fmt::Debug for Granted {
 }
 
 /// The budget, in bytes.
+///
+/// A share of it is kept for small bodies, which never wait behind large ones.
 #[derive(Debug)]
 pub struct Budget {
     max: u64,
     used: AtomicU64,
+    /// Who waits: small bodies, and large ones.
+    lines: [Line; 2],
+}
+
+/// Those of one size who wait, in the order of asking.
+#[derive(Debug, Default)]
+struct Line {
     waiting: AtomicUsize,
     queue: Mutex<VecDeque<Arc<Turn>>>,
 }
@@ -58,15 +69,33 @@ struct Turn {
     lane: Arc<Granted>,
 }
 
+/// Which room a body may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Size {
+    Small,
+    Large,
+}
+
+impl Size {
+    fn of(bytes: u64) -> Self {
+        if bytes <= BUFFERED_SMALL_BYTES { Self::Small } else { Self::Large }
+    }
+}
+
 impl Budget {
     /// A budget of `max` bytes.
     pub fn new(max: u64) -> Self {
-        Self { max, used: AtomicU64::new(0), waiting: AtomicUsize::new(0), queue: Mutex::default() }
+        Self { max, used: AtomicU64::new(0), lines: Default::default() }
     }
 
     /// Its size.
     pub fn max(&self) -> u64 {
         self.max
+    }
+
+    /// The longest body that has room: all of a budget but what is kept for small ones.
+    pub fn longest(max: u64) -> u64 {
+        (max - max / BUFFERED_SMALL_PART).max(max.min(BUFFERED_SMALL_BYTES))
     }
 
     /// Bytes reserved.
@@ -75,46 +104,62 @@ impl Budget {
         self.used.load(Ordering::Acquire)
     }
 
+    /// Whether anybody waits for room: then who holds some without using it holds it against somebody.
+    pub fn is_waited_for(&self) -> bool {
+        self.lines.iter().any(|line| line.waiting.load(Ordering::Acquire) > 0)
+    }
+
     /// Reserves `need` bytes, or takes a place in the queue; `lane` is told when it is granted. What exceeds the whole
     /// budget waits for ever.
     pub fn reserve(self: &Arc<Self>, need: u64, lane: &Arc<Granted>) -> Result<Reservation, Place> {
-        if self.waiting.load(Ordering::Acquire) == 0 && self.take(need) {
+        let size = Size::of(need);
+        let line = &self.lines[size as usize];
+        if line.waiting.load(Ordering::Acquire) == 0 && self.take(need, size) {
             return Ok(Reservation { budget: Arc::clone(self), bytes: need });
         }
         let number = PLACES.fetch_add(1, Ordering::Relaxed);
         let turn = Arc::new(Turn { number, need, granted: AtomicBool::new(false), lane: Arc::clone(lane) });
-        let mut queue = self.lock();
+        let mut queue = line.lock();
         queue.push_back(Arc::clone(&turn));
-        self.waiting.store(queue.len(), Ordering::Release);
+        line.waiting.store(queue.len(), Ordering::Release);
         // Room may have been given back before anybody could see that somebody waits.
-        self.grant(&mut queue);
+        self.grant(size, &mut queue);
         Err(Place { budget: Arc::clone(self), turn })
     }
 
-    fn take(&self, need: u64) -> bool {
-        let more = |used: u64| used.checked_add(need).filter(|used| *used <= self.max);
+    fn take(&self, need: u64, size: Size) -> bool {
+        let max = match size {
+            Size::Small => self.max,
+            Size::Large => Self::longest(self.max),
+        };
+        let more = |used: u64| used.checked_add(need).filter(|used| *used <= max);
         self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_ok()
     }
 
     fn release(&self, bytes: u64) {
         self.used.fetch_sub(bytes, Ordering::AcqRel);
-        if self.waiting.load(Ordering::Acquire) > 0 {
-            self.grant(&mut self.lock());
+        for size in [Size::Small, Size::Large] {
+            let line = &self.lines[size as usize];
+            if line.waiting.load(Ordering::Acquire) > 0 {
+                self.grant(size, &mut line.lock());
+            }
         }
     }
 
-    /// Grants from the front as far as there is room: a small body never overtakes a large one.
-    fn grant(&self, queue: &mut MutexGuard<'_, VecDeque<Arc<Turn>>>) {
+    /// Grants from the front as far as there is room: in its line no body overtakes a larger one.
+    fn grant(&self, size: Size, queue: &mut MutexGuard<'_, VecDeque<Arc<Turn>>>) {
         while let Some(turn) = queue.front()
-            && self.take(turn.need)
+            && self.take(turn.need, size)
         {
             turn.granted.store(true, Ordering::Release);
             turn.lane.tell(turn.number);
             queue.pop_front();
         }
-        self.waiting.store(queue.len(), Ordering::Release);
+        self.lines[size as usize].waiting.store(queue.len(), Ordering::Release);
     }
+}
 
+impl Line {
     fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Turn>>> {
         // A panic under the lock leaves the queue as it was before or after one step, which is sound either way.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
@@ -133,11 +178,19 @@ impl Reservation {
     /// for each other.
     pub fn grow(&mut self, bytes: u64) -> bool {
         let more = bytes.saturating_sub(self.bytes);
-        let granted = self.budget.take(more);
+        let granted = self.budget.take(more, Size::of(bytes));
         if granted {
             self.bytes += more;
         }
         granted
+    }
+
+    /// Makes it `bytes` small; the rest is given back.
+    pub fn shrink(&mut self, bytes: u64) {
+        if let Some(less) = self.bytes.checked_sub(bytes) {
+            self.bytes = bytes;
+            self.budget.release(less);
+        }
     }
 
     /// How large it is.
@@ -176,12 +229,15 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut queue = self.budget.lock();
+        let size = Size::of(self.turn.need);
+        let mut queue = self.budget.lines[size as usize].lock();
         queue.retain(|turn| !Arc::ptr_eq(turn, &self.turn));
-        if self.turn.granted.swap(false, Ordering::AcqRel) {
-            self.budget.used.fetch_sub(self.turn.need, Ordering::AcqRel);
+        let was_granted = self.turn.granted.swap(false, Ordering::AcqRel);
+        self.budget.grant(size, &mut queue);
+        drop(queue);
+        if was_granted {
+            self.budget.release(self.turn.need);
         }
-        self.budget.grant(&mut queue);
     }
 }
 
@@ -189,35 +245,62 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
+    /// Bytes of large bodies are told in these.
+    const K: u64 = BUFFERED_SMALL_BYTES;
+
     fn lane() -> Arc<Granted> {
         Granted::new(|| {})
     }
 
     #[test]
     fn room_is_granted_in_the_order_of_asking() {
-        let budget = Arc::new(Budget::new(100));
-        let first = budget.reserve(80, &lane()).unwrap();
-        let large = budget.reserve(90, &lane()).unwrap_err();
-        let small = budget.reserve(10, &lane()).unwrap_err();
-        let small = small.claim().expect_err("a small body never overtakes a large one");
-        let large = large.claim().unwrap_err();
+        let budget = Arc::new(Budget::new(160 * K));
+        let first = budget.reserve(100 * K, &lane()).unwrap();
+        let larger = budget.reserve(120 * K, &lane()).unwrap_err();
+        let large = budget.reserve(10 * K, &lane()).unwrap_err();
+        let large = large.claim().expect_err("a large body never overtakes a larger one");
+        let larger = larger.claim().unwrap_err();
         drop(first);
-        let (large, small) = (large.claim().unwrap(), small.claim().unwrap());
-        assert_eq!((budget.used(), large.bytes()), (100, 90));
-        drop((large, small));
+        let (larger, large) = (larger.claim().unwrap(), large.claim().unwrap());
+        assert_eq!((budget.used(), larger.bytes()), (130 * K, 120 * K));
+        drop((larger, large));
         assert_eq!(budget.used(), 0);
-        assert!(budget.reserve(100, &lane()).is_ok());
+        assert!(budget.reserve(150 * K, &lane()).is_ok());
+    }
+
+    #[test]
+    fn small_bodies_never_wait_behind_large_ones() {
+        let budget = Arc::new(Budget::new(160 * K));
+        let all = budget.reserve(150 * K, &lane()).unwrap();
+        assert_eq!(Budget::longest(160 * K), all.bytes(), "a sixteenth is kept");
+        let waiting = budget.reserve(2 * K, &lane()).unwrap_err();
+        assert!(budget.is_waited_for());
+        let small: Vec<_> = (0..10).map(|_| budget.reserve(K, &lane()).unwrap()).collect();
+        let eleventh = budget.reserve(1, &lane()).unwrap_err();
+        drop(small);
+        assert!(eleventh.claim().is_ok() && waiting.claim().is_err());
+    }
+
+    #[test]
+    fn what_is_given_back_early_lets_others_in() {
+        let budget = Arc::new(Budget::new(160 * K));
+        let mut one = budget.reserve(150 * K, &lane()).unwrap();
+        let next = budget.reserve(100 * K, &lane()).unwrap_err();
+        one.shrink(10 * K);
+        assert!(next.claim().is_ok());
+        drop(one);
+        assert_eq!(budget.used(), 0);
     }
 
     #[test]
     fn who_leaves_the_queue_lets_the_next_one_through() {
-        let budget = Arc::new(Budget::new(100));
-        let first = budget.reserve(60, &lane()).unwrap();
-        let too_large = budget.reserve(200, &lane()).unwrap_err();
-        let second = budget.reserve(40, &lane()).unwrap_err();
+        let budget = Arc::new(Budget::new(160 * K));
+        let first = budget.reserve(90 * K, &lane()).unwrap();
+        let too_large = budget.reserve(200 * K, &lane()).unwrap_err();
+        let second = budget.reserve(60 * K, &lane()).unwrap_err();
         drop(too_large);
         let second = second.claim().unwrap();
-        let third = budget.reserve(1, &lane()).unwrap_err();
+        let third = budget.reserve(2 * K, &lane()).unwrap_err();
         drop(second);
         drop(third);
         drop(first);
@@ -241,10 +324,10 @@ mod tests {
 
     #[test]
     fn growing_waits_for_nobody() {
-        let budget = Arc::new(Budget::new(100));
-        let mut one = budget.reserve(10, &lane()).unwrap();
-        let waiting = budget.reserve(95, &lane()).unwrap_err();
-        assert!(one.grow(60) && !one.grow(101) && one.bytes() == 60);
+        let budget = Arc::new(Budget::new(160 * K));
+        let mut one = budget.reserve(10 * K, &lane()).unwrap();
+        let waiting = budget.reserve(145 * K, &lane()).unwrap_err();
+        assert!(one.grow(60 * K) && !one.grow(151 * K) && one.bytes() == 60 * K);
         drop(one);
         assert!(waiting.claim().is_ok());
     }

@@ -1,5 +1,6 @@
 //! Routes to the rows of the table: a list of values in a condition makes one row for each.
 
+use crate::board::buffered::Budget;
 use crate::base::ids::RouteId;
 use crate::base::limits::ROUTE_ROWS_MAX;
 use crate::base::problem::Problem;
@@ -108,14 +109,17 @@ fn each(rows: Vec<Matcher>, values: &[Pattern], put: impl Fn(&mut Matcher, &Patt
 
 /// A body that is looked into must have room to be held.
 pub(super) fn check_room(route: &NamedRoute, body_max: u64, buffered: u64, problems: &mut Vec<Problem>) {
-    if !route.settings.matching.body.0.is_empty() && body_max > buffered {
+    if !route.settings.matching.body.0.is_empty() && body_max > Budget::longest(buffered) {
         problems.push(route.name.problem(
             format!(
-                "route \"{}\" looks into bodies that are larger than `limits.buffered`",
+                "route \"{}\" looks into bodies that are larger than what `limits.buffered` has room for",
                 route.name.value
             ),
-            "a body that is looked into is held, and its largest ones would have no room",
-            format!("write body = \"{buffered}B\" in the route, or raise limits.buffered"),
+            "a body that is looked into is held, and its largest ones would have no room; a sixteenth is kept for small ones",
+            format!(
+                "write body = \"{}B\" in the route, or raise limits.buffered",
+                Budget::longest(buffered)
+            ),
         ));
     }
 }

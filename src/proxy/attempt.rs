@@ -59,6 +59,10 @@ pub(super) async fn run(
     let upload = Upload::new(request.head.framing());
     match converse(call, &mut upstream, upload, timeouts, connected).await {
         Ok(Answered { head, framing, upload }) => {
+            // Its answer has begun: it will not be sent again.
+            if upload.is_over() {
+                call.body.let_go();
+            }
             Ok(Relayed { upstream, head, framing, ticket, endpoint, upload, timeouts })
         }
         Err((fault, body)) => {

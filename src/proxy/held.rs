@@ -68,6 +68,19 @@ impl Held {
         true
     }
 
+    /// Nothing more comes: room that is left over is given back.
+    pub(super) fn close(&mut self) {
+        self.close_piece();
+        if let Some(room) = &mut self.room {
+            room.shrink(self.length);
+        }
+    }
+
+    /// Room reserved and used, in bytes.
+    pub(super) fn room(&self) -> (u64, u64) {
+        (self.room.as_ref().map_or(0, Reservation::bytes), self.length)
+    }
+
     fn close_piece(&mut self) {
         if !self.open.is_empty() {
             self.pieces.push(std::mem::take(&mut self.open).freeze());

@@ -4,15 +4,18 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::held::Held;
 use super::inquiry::{Asked, Inquiry};
 use super::intake::BodyFault;
+use super::pace::room_due;
 use super::reply;
 use super::request::Call;
 use super::state::LaneState;
 use crate::base::fault::Sent;
 use crate::base::ids::RouteId;
-use crate::base::limits::{BUFFERED_STEP_BYTES, BUFFERED_WAIT};
+use crate::base::limits::{BUFFERED_STEP_BYTES, BUFFERED_WAIT, TICK};
 use crate::board::buffered::{Budget, Reservation};
 use crate::codec::framing::Framing;
 use crate::codec::reply::ErrorReply;
@@ -38,9 +41,13 @@ pub(super) async fn ask(
         call.body.go_on();
     }
     call.body.hold(Held::within(room));
+    let since = Instant::now();
     let asked = loop {
-        let piece = poll_fn(|cx| call.body.poll_piece(cx)).await;
-        let Some(piece) = piece.map_err(|fault| of_body(fault, Sent::Nothing))? else { break inquiry.end() };
+        let piece = next(call, budget, since).await.map_err(|fault| of_body(fault, Sent::Nothing))?;
+        let Some(piece) = piece else {
+            call.body.close_held();
+            break inquiry.end();
+        };
         let asked = inquiry.feed(&piece);
         if !call.body.keep(&piece) {
             return Err(reply::buffers_full());
@@ -53,6 +60,19 @@ pub(super) async fn ask(
         Asked::Decided(route) => Ok(route),
         Asked::Refused(refusal) => Err(refusal),
         Asked::NeedsMore => unreachable!("a body that ended decides"),
+    }
+}
+
+/// The next piece. While others wait for room, who does not use what it reserved at `since` loses it.
+async fn next(call: &mut Call<'_>, budget: &Budget, since: Instant) -> Result<Option<Bytes>, BodyFault> {
+    loop {
+        let (reserved, held) = call.body.room();
+        let due = room_due(reserved, held, since).max(Instant::now() + TICK);
+        match call.clock.within(Some(due), |cx| call.body.poll_piece(cx)).await {
+            Some(piece) => return piece,
+            None if budget.is_waited_for() => return Err(BodyFault::TooSlow),
+            None => {}
+        }
     }
 }
 

@@ -199,6 +199,25 @@ impl<'c> Intake<'c> {
         self.held.as_mut().is_none_or(|held| held.push(piece))
     }
 
+    /// Room reserved and used by what is held, in bytes.
+    pub(super) fn room(&self) -> (u64, u64) {
+        self.held.as_ref().map_or((0, 0), Held::room)
+    }
+
+    /// All of it is held: room that is left over is given back.
+    pub(super) fn close_held(&mut self) {
+        if let Some(held) = &mut self.held {
+            held.close();
+        }
+    }
+
+    /// What was held is let go: nobody will ask for it again.
+    pub(super) fn let_go(&mut self) {
+        if self.client.is_some() {
+            self.held = None;
+        }
+    }
+
     /// Whether what is handed out comes from memory.
     pub(super) fn is_held(&self) -> bool {
         self.held.is_some()

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::base::limits::BODY_RATE_GRACE;
+use crate::base::limits::{BODY_RATE_GRACE, BUFFERED_USED_WITHIN};
 
 /// What was waited for one body so far.
 #[derive(Debug, Clone, Copy, Default)]
@@ -26,9 +26,25 @@ impl Pace {
     }
 }
 
+/// When a body that is held must have grown, while others wait for its room: it reserved `reserved` bytes at `since`, and
+/// `held` of them came.
+pub(super) fn room_due(reserved: u64, held: u64, since: Instant) -> Instant {
+    let micros = BUFFERED_USED_WITHIN.as_micros() * u128::from(held.min(reserved)) / u128::from(reserved.max(1));
+    let earned = Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX));
+    since + earned.max(BODY_RATE_GRACE)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn room_is_used_within_its_time_or_lost() {
+        let now = Instant::now();
+        let seconds = |reserved, held| (room_due(reserved, held, now) - now).as_secs();
+        assert_eq!([seconds(3000, 0), seconds(3000, 300)], [5, 5], "the grace of any body");
+        assert_eq!([seconds(3000, 1000), seconds(3000, 3000), seconds(0, 0)], [10, 30, 5]);
+    }
 
     #[test]
     fn bytes_earn_time_and_waiting_spends_it() {

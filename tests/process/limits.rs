@@ -59,7 +59,7 @@ fn our_own_pauses_do_not_count_against_a_body() {
     });
 }
 
-const BUFFERED: &str = "[limits]\nbody_rate = \"0B\"\nbuffered = \"1MiB\"\nbody = \"1MiB\"\n";
+const BUFFERED: &str = "[limits]\nbody_rate = \"0B\"\nbuffered = \"1MiB\"\nbody = \"960KiB\"\n";
 
 fn by_model(upstream: &str) -> String {
     format!(
@@ -91,15 +91,20 @@ fn bodies_wait_their_turn_to_be_held_in_order() {
     first.send(&one);
     let mut second = open(500_000);
     assert!(second.is_silent(), "there is no room for it");
-    let mut third = open(1000);
-    assert!(third.is_silent(), "a small body does not overtake a large one");
+    let mut third = open(100_000);
+    assert!(third.is_silent(), "a large body does not overtake a larger one");
+    let mut small = open(1000);
+    small.read_until("100 Continue\r\n\r\n");
+    let (begun, ended) = body(1000);
+    small.send(begun + &ended);
+    assert!(small.read_message().starts_with("HTTP/1.1 200 "), "a small body waits for no large one");
     // What need not be held is not held up.
     let mut free = gateway.connect();
     free.send("POST /free HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc");
     assert!(free.read_message().starts_with("HTTP/1.1 200 "));
     first.send(&two);
     assert!(first.read_message().starts_with("HTTP/1.1 200 "));
-    for (client, size) in [(&mut second, 500_000), (&mut third, 1000)] {
+    for (client, size) in [(&mut second, 500_000), (&mut third, 100_000)] {
         client.read_until("100 Continue\r\n\r\n");
         let (one, two) = body(size);
         client.send(one + &two);
@@ -108,8 +113,26 @@ fn bodies_wait_their_turn_to_be_held_in_order() {
 }
 
 #[test]
-fn a_turn_that_never_comes_ends_with_503() {
+fn who_holds_room_without_using_it_loses_it_to_those_who_wait() {
     let gateway = Gateway::start(&by_model(&Upstream::start().serve(OK)));
+    let post = |size: usize| format!("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: {size}\r\n\r\n");
+    let (begun, ended) = body(900_000);
+    // It keeps the rate that all bodies must keep, and would hold nearly all of the room for a quarter of an hour.
+    let mut dripping = gateway.connect();
+    dripping.send(post(900_000) + &begun[..1000]);
+    let mut waiting = gateway.connect();
+    waiting.send(post(900_000));
+    let answer = dripping.read_message();
+    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("x-should-retry: true\r\n"), "{answer}");
+    waiting.send(begun + &ended);
+    assert!(waiting.read_message().starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn a_turn_that_never_comes_ends_with_503() {
+    let upstream = Upstream::start();
+    let lanes = ["--listen", "127.0.0.1:0", "--lanes", "1"];
+    let gateway = Gateway::start_with(&by_model(&upstream.url()), &lanes);
     let open = |size: usize| {
         let mut client = gateway.connect();
         client.send(format!(
@@ -117,8 +140,14 @@ fn a_turn_that_never_comes_ends_with_503() {
         ));
         client
     };
-    let mut first = open(900_000);
+    // A body that came whole is kept until its answer begins, however long that takes.
+    let mut first = open(800_000);
     first.read_until("100 Continue\r\n\r\n");
+    let (begun, ended) = body(800_000);
+    first.send(begun + &ended);
+    let mut server = upstream.accept();
+    server.read_until("\r\n\r\n");
+    server.read_exactly(800_000);
     // A body of unknown length reserves as it grows, and does not wait while it is half read.
     let mut growing = gateway.connect();
     growing.send("POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n186a0\r\n");
@@ -138,10 +167,14 @@ fn a_turn_that_never_comes_ends_with_503() {
     }
     assert!(waiting.read_until("}").contains("buffers_full"));
     // Room that the first one leaves behind is used again.
-    drop(first);
+    server.send(OK);
+    assert!(first.read_message().starts_with("HTTP/1.1 200 "));
     let mut last = gateway.connect();
     let (one, two) = body(700_000);
     last.send(format!("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 700000\r\n\r\n{one}{two}"));
+    server.read_until("\r\n\r\n");
+    server.read_exactly(700_000);
+    server.send(OK);
     assert!(last.read_message().starts_with("HTTP/1.1 200 "));
 }
 
