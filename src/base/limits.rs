@@ -120,6 +120,17 @@ pub const LOG_PAUSE: Duration = Duration::from_millis(50);
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// Most lanes that may be asked for: above it somebody meant something else.
 pub const LANES_MAX: u64 = 256;
+/// Messages on their way to stderr; past them a message is lost and counted.
+pub const SAID_MAX: usize = 256;
+/// Longest message; a backtrace has some tens of KiB at most.
+pub const SAID_BYTES_MAX: usize = 16 * KIB;
+/// How long the end of the process waits for a reader of stderr.
+pub const SAID_TIME: Duration = Duration::from_secs(1);
+/// How often it looks.
+pub const SAID_PAUSE: Duration = Duration::from_millis(5);
+/// Panics on the control thread, each of which costs what it was about; past them the process ends, for a supervisor to
+/// start it anew.
+pub const CONTROL_PANICS_MAX: u64 = 100;
 /// Most lanes that `auto` chooses: a sidecar shares its machine with the engine.
 pub const LANES_AUTO_MAX: usize = 4;
 

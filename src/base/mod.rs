@@ -9,5 +9,6 @@ pub mod limits;
 pub mod network;
 pub mod problem;
 pub mod rng;
+pub mod say;
 pub mod summary;
 pub mod time;

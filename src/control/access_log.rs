@@ -13,6 +13,7 @@ use crossbeam_channel::{Receiver, bounded};
 
 use crate::base::choice::LogTarget;
 use crate::base::limits::{LOG_LINES_MAX, LOG_PAUSE};
+use crate::base::say::say;
 use crate::proxy::state::LogSender;
 
 /// The writer's thread, and what it is told.
@@ -90,7 +91,7 @@ fn write(told: &Told, lines: &Receiver<Vec<u8>>) {
             out = target.and_then(|target| match open(&target) {
                 Ok(file) => Some(BufWriter::new(file)),
                 Err(error) => {
-                    eprintln!("the access log {target} cannot be opened\n  why: {error}\n  fix: make its folder, or correct `observe.access_log.to`, and reload");
+                    say(format_args!("the access log {target} cannot be opened\n  why: {error}\n  fix: make its folder, or correct `observe.access_log.to`, and reload"));
                     None
                 }
             });

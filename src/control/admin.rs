@@ -35,7 +35,7 @@ pub(super) async fn serve(listener: Listener, control: Rc<Control>) {
                 open.set(open.get() + 1);
                 let (open, control) = (Rc::clone(&open), Rc::clone(&control));
                 monoio::spawn(async move {
-                    let _ = connection(socket, control).await;
+                    control.guarded(connection(socket, Rc::clone(&control))).await;
                     open.set(open.get() - 1);
                 });
             }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::signal::{Bytes, Signals};
 use super::{Control, RunError};
+use crate::base::say::say;
 use crate::lane::inbox::Command;
 
 /// How often it is looked whether the last connection ended.
@@ -36,7 +37,7 @@ impl Control {
 
     async fn reload_on(self: Rc<Self>, mut signals: Bytes) {
         while signals.next().await.is_ok() {
-            Rc::clone(&self).reload_by_signal().await;
+            self.guarded(Rc::clone(&self).reload_by_signal()).await;
         }
     }
 
@@ -50,7 +51,7 @@ impl Control {
         let told_again = || self.stops.get() > 1;
         let plan = self.plan();
         self.draining.set(true);
-        eprintln!("draining");
+        say("draining");
         let accept_until = Instant::now() + plan.server.drain_delay;
         while Instant::now() < accept_until && !told_again() {
             monoio::time::sleep(LOOK).await;
@@ -72,8 +73,8 @@ impl Control {
 /// Replacing the binary is not there yet; whoever asks for it must not end the process.
 async fn refuse_on(mut signals: Bytes) {
     while signals.next().await.is_ok() {
-        eprintln!(
-            "SIGUSR2 does nothing yet\n  why: the binary cannot be replaced while it runs\n  fix: start the new one and end this one with SIGTERM"
+        say(
+            "SIGUSR2 does nothing yet\n  why: the binary cannot be replaced while it runs\n  fix: start the new one and end this one with SIGTERM",
         );
     }
 }

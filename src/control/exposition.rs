@@ -25,7 +25,7 @@ impl Control {
         out.counter(names::ACCEPTED, [(vec![], snapshot.lane.accepted)]);
         out.counter(names::HANDED_OVER, [(vec![], snapshot.lane.handed_over)]);
         out.counter(names::UNROUTED, [(vec![], snapshot.lane.unrouted)]);
-        out.counter(names::PANICS, [(vec![], snapshot.lane.panics)]);
+        out.counter(names::PANICS, [(vec![], snapshot.lane.panics + self.panics.get())]);
         out.counter(names::LOG_DROPPED, [(vec![], snapshot.lane.log_dropped)]);
 
         let routes = || snapshot.routes.iter().map(|(name, totals)| (name.as_str(), &totals.counts));

@@ -6,6 +6,7 @@ mod admin;
 mod collect;
 mod drain;
 mod exposition;
+mod guarded;
 pub mod load;
 mod reload;
 mod signal;
@@ -26,6 +27,7 @@ use crate::base::choice::{IoDriver, LogTarget};
 use crate::base::ids::{Id, LaneId};
 use crate::base::problem::Problem;
 use crate::base::rng::Rng;
+use crate::base::say::hear_panics;
 use crate::board::lanes::LaneLoads;
 use crate::lane::LaneSetup;
 use crate::lane::flag::Flag;
@@ -87,6 +89,8 @@ struct Control {
     draining: Cell<bool>,
     /// Signals to stop so far.
     stops: Cell<u32>,
+    /// Panics on this thread.
+    panics: Cell<u64>,
 }
 
 /// What is told once the gateway accepts.
@@ -106,6 +110,7 @@ pub struct Started {
 
 /// Runs the gateway until it is told to end. `started` is called once it accepts.
 pub fn run(origin: Origin, started: impl FnOnce(&Started)) -> Result<(), RunError> {
+    hear_panics();
     let plan = Arc::new(load::load(&origin, None).map_err(RunError::Problems)?);
     let driver = choose_driver(&plan)?;
     // Each exchange holds two descriptors; a soft limit of 1024 would stop at a twentieth of the default connections.
@@ -241,6 +246,7 @@ async fn supervise(origin: Origin, opened: Opened, started: impl FnOnce(&Started
         log: RefCell::new(log),
         draining: Cell::new(false),
         stops: Cell::new(0),
+        panics: Cell::new(0),
     });
     monoio::spawn(Rc::clone(&control).hear(reports));
     control.await_lanes().await?;
@@ -278,21 +284,25 @@ impl Control {
         while bell.wait().await.is_ok() {
             reports.bell.heard();
             for report in reports.reports.try_iter() {
-                match report {
-                    Report::Ready => self.ready.set(self.ready.get() + 1),
-                    Report::Failed(lane, why) => {
-                        self.broken.replace(Some(format!("lane {} cannot run: {why}", lane.position())));
-                    }
-                    Report::Adopted(lane, generation) => {
-                        self.adopted.borrow_mut()[lane.position()] = generation;
-                        self.adoption.set();
-                    }
-                    Report::Counts { lane, plan, recorder, gauges } => {
-                        self.collected.add(lane, &plan, recorder, gauges);
-                    }
-                }
+                self.guarded(async { self.note(report) }).await;
             }
             self.changed.set();
+        }
+    }
+
+    fn note(&self, report: Report) {
+        match report {
+            Report::Ready => self.ready.set(self.ready.get() + 1),
+            Report::Failed(lane, why) => {
+                self.broken.replace(Some(format!("lane {} cannot run: {why}", lane.position())));
+            }
+            Report::Adopted(lane, generation) => {
+                self.adopted.borrow_mut()[lane.position()] = generation;
+                self.adoption.set();
+            }
+            Report::Counts { lane, plan, recorder, gauges } => {
+                self.collected.add(lane, &plan, recorder, gauges);
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Control, load};
 use crate::base::problem::{Place, Placed, Problem};
+use crate::base::say::say;
 use crate::lane::inbox::Command;
 
 /// How long lanes may take to adopt a plan before the answer goes out all the same.
@@ -50,12 +51,10 @@ impl Control {
     /// A reload by signal: its outcome goes to stderr.
     pub(super) async fn reload_by_signal(self: Rc<Self>) {
         match self.reload().await {
-            Ok(generation) => eprintln!("reloaded generation={generation}"),
+            Ok(generation) => say(format_args!("reloaded generation={generation}")),
             Err(problems) => {
-                for problem in problems {
-                    eprintln!("{problem}");
-                }
-                eprintln!("not reloaded: the old configuration stays in force");
+                problems.iter().for_each(say);
+                say("not reloaded: the old configuration stays in force");
             }
         }
     }

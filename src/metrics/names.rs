@@ -23,7 +23,7 @@ metrics! {
     ACCEPTED "corelane_connections_accepted_total" "Client connections accepted."
     HANDED_OVER "corelane_connections_handed_over_total" "Accepted connections handed to a less loaded lane."
     UNROUTED "corelane_unrouted_requests_total" "Requests refused before a route was found."
-    PANICS "corelane_panics_total" "Panics, each of which cost one connection."
+    PANICS "corelane_panics_total" "Panics, each of which cost one connection, or one thing that the control thread did."
     LOG_DROPPED "corelane_access_log_dropped_total" "Lines of the access log that were dropped because its channel was full."
     REQUESTS "corelane_requests_total" "Exchanges that ended, by route and class of status; 499 is a client that left."
     BYTES_IN "corelane_request_body_bytes_total" "Request body bytes received."

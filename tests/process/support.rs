@@ -1,9 +1,9 @@
 //! The gateway as a process, and raw-byte peers on plain blocking sockets.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, PipeReader, PipeWriter, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ pub struct Gateway {
     pub admin: String,
     pub config: PathBuf,
     /// What it goes on printing.
-    pub stderr: BufReader<std::process::ChildStderr>,
+    pub stderr: BufReader<Box<dyn Read + Send>>,
 }
 
 /// The driver under test.
@@ -48,16 +48,22 @@ impl Gateway {
 
     /// Starts with further arguments.
     pub fn start_with(config: &str, arguments: &[&str]) -> Self {
+        let (reader, writer) = std::io::pipe().unwrap();
+        Self::start_telling(config, arguments, reader, writer)
+    }
+
+    /// Starts with a pipe of the test's own as its stderr.
+    pub fn start_telling(config: &str, arguments: &[&str], stderr: PipeReader, writer: PipeWriter) -> Self {
         let file = fresh_path("gateway.toml");
         std::fs::write(&file, config).unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_corelane"))
+        let process = Command::new(env!("CARGO_BIN_EXE_corelane"))
             .args(["run", "--admin", "127.0.0.1:0", "--io", &io(), "--config"])
             .arg(&file)
             .args(arguments)
-            .stderr(Stdio::piped())
+            .stderr(writer)
             .spawn()
             .unwrap();
-        let mut stderr = BufReader::new(process.stderr.take().unwrap());
+        let mut stderr = BufReader::new(Box::new(stderr) as Box<dyn Read + Send>);
         let (mut listening, mut admin, mut all) = (Vec::new(), String::new(), String::new());
         loop {
             let mut line = String::new();
@@ -134,6 +140,11 @@ impl Gateway {
     pub fn signal(&self, name: &str) {
         let id = self.process.id().to_string();
         assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+    }
+
+    /// Reads nothing of what it prints any more: its stderr is a pipe without a reader.
+    pub fn deafen(&mut self) {
+        self.stderr = BufReader::new(Box::new(std::io::empty()));
     }
 
     /// The next line that it prints.
