@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::print::{complain, print};
 use crate::base::limits::{KIB, MIB, RELAY_BYTES, RELAY_BYTES_LARGE};
 use crate::control::load::{Origin, Source, load};
 use crate::metrics::text::series;
@@ -23,10 +24,12 @@ impl Check {
         let mut code = 0;
         for file in self.files {
             match load(&Origin::new(Source::File(file.clone())), None) {
-                Ok(plan) => println!("{}: {}", file.display(), summary(&plan)),
+                Ok(plan) => {
+                    code = code.max(print(format_args!("{}: {}\n", file.display(), summary(&plan))));
+                }
                 Err(problems) => {
                     code = 2;
-                    problems.iter().for_each(|problem| eprintln!("{problem}"));
+                    problems.iter().for_each(complain);
                 }
             }
         }

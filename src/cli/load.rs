@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
+use super::print::{complain, print};
 use crate::base::address::Address;
 use crate::base::rng::Rng;
 use crate::config::units;
@@ -124,7 +125,7 @@ impl Load {
             match target(url).and_then(|target| Ok((self.job(&target)?, target))) {
                 Ok(target) => targets.push(target),
                 Err(message) => {
-                    eprintln!("cannot put {} under load\n  {message}", url.text);
+                    complain(format_args!("cannot put {} under load\n  {message}", url.text));
                     return 2;
                 }
             }
@@ -139,12 +140,11 @@ impl Load {
             _ => unreachable!("there are one or two"),
         };
         match done {
-            Ok(true) => 0,
-            Ok(false) => 1,
+            Ok(code) => code,
             Err(error) => {
-                eprintln!(
+                complain(format_args!(
                     "the load generator cannot run\n  why: {error}\n  fix: ask for fewer connections or threads"
-                );
+                ));
                 1
             }
         }
@@ -194,31 +194,35 @@ impl Load {
             .map_err(|error| format!("why: {error}\n  fix: ask for --body-bytes {} or more", error.least))
     }
 
-    fn tell(&self, target: &Target, tally: &Tally) -> bool {
-        if self.json {
-            println!("{}", report::object(&target.url, tally));
-        } else {
-            print!("{}", report::text(&target.url, tally));
-        }
-        tally.failed() == 0 && tally.success > 0
+    fn tell(&self, target: &Target, tally: &Tally) -> u8 {
+        let printed = match self.json {
+            true => print(format_args!("{}\n", report::object(&target.url, tally))),
+            false => print(report::text(&target.url, tally)),
+        };
+        printed.max(judged(&[tally]))
     }
 
-    fn compare(&self, first: &(Job, Target), second: &(Job, Target), rounds: &[(Tally, Tally)]) -> bool {
+    fn compare(&self, first: &(Job, Target), second: &(Job, Target), rounds: &[(Tally, Tally)]) -> u8 {
         let (mut one, mut other) = (Tally::default(), Tally::default());
         for (a, b) in rounds {
             one.add(a);
             other.add(b);
         }
-        if self.json {
+        let printed = if self.json {
             let targets = [report::object(&first.1.url, &one), report::object(&second.1.url, &other)];
-            println!("{}", json!({ "targets": targets, "versus": report::versus_object(rounds) }));
+            let document = json!({ "targets": targets, "versus": report::versus_object(rounds) });
+            print(format_args!("{document}\n"))
         } else {
-            print!("{}", report::text(&first.1.url, &one));
-            print!("{}", report::text(&second.1.url, &other));
-            print!("{}", report::versus(rounds));
-        }
-        [one, other].iter().all(|tally| tally.failed() == 0 && tally.success > 0)
+            let pages = [report::text(&first.1.url, &one), report::text(&second.1.url, &other)];
+            print(pages.concat() + &report::versus(rounds))
+        };
+        printed.max(judged(&[&one, &other]))
     }
+}
+
+/// The exit code: 0 where requests ended and all of them were right.
+fn judged(tallies: &[&Tally]) -> u8 {
+    u8::from(!tallies.iter().all(|tally| tally.failed() == 0 && tally.success > 0))
 }
 
 fn target(url: &EndpointUrl) -> Result<Target, String> {

@@ -1,4 +1,5 @@
 //! The real program between scripted raw-byte peers, one file per story; the driver comes from CORELANE_TEST_IO.
+#![allow(clippy::print_stderr, reason = "a test tells its row where it fails")]
 
 mod admin;
 mod bodies;
@@ -25,4 +26,5 @@ mod starting;
 mod streaming;
 mod support;
 mod table;
+mod telling;
 mod wire;
