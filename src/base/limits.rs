@@ -79,6 +79,9 @@ pub const LINGER_TIME: Duration = Duration::from_secs(30);
 /// How long it may pause in that time; nginx waits as long.
 pub const LINGER_PAUSE: Duration = Duration::from_secs(5);
 
+/// Longest file that holds a secret: a token has tens of bytes, a chain of certificates some KiB.
+pub const SECRET_BYTES_MAX: u64 = 64 * KIB as u64;
+
 /// Members of a body that routes may ask for, over all routes; a scan keeps one bit for each.
 pub const BODY_FIELDS_MAX: usize = 64;
 /// Segments of such a member's path: `a.b.c` has three.

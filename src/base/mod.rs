@@ -10,5 +10,6 @@ pub mod network;
 pub mod problem;
 pub mod rng;
 pub mod say;
+pub mod secret;
 pub mod summary;
 pub mod time;
