@@ -177,7 +177,9 @@ pub const EVENT_WINDOW_BYTES: usize = 2 * KIB;
 pub const RATE_WINDOW_S: usize = 10;
 /// Longest request to the admin API, head and body.
 pub const ADMIN_REQUEST_BYTES_MAX: usize = 64 * KIB;
-/// Open connections to the admin API.
+/// Open connections to the admin API; past it the one that has waited longest for a request is closed to make room.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
-/// Longest time an admin connection may take for one request.
+/// Longest time an admin connection may lie idle, and take for a body or an answer.
 pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// From the first byte of a head to its end on the admin API: whoever uses it is near.
+pub const ADMIN_HEAD_TIME: Duration = Duration::from_secs(2);

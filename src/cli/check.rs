@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::print::{complain, print};
+use crate::base::address::Address;
 use crate::base::limits::{KIB, MIB, RELAY_BYTES, RELAY_BYTES_LARGE};
 use crate::control::load::{Origin, Source, load};
 use crate::metrics::text::series;
@@ -25,6 +26,9 @@ impl Check {
         for file in self.files {
             match load(&Origin::new(Source::File(file.clone())), None) {
                 Ok(plan) => {
+                    if let Some(warning) = open_admin(&plan) {
+                        complain(format_args!("warning: {}: {warning}", file.display()));
+                    }
                     code = code.max(print(format_args!("{}: {}\n", file.display(), summary(&plan))));
                 }
                 Err(problems) => {
@@ -34,6 +38,16 @@ impl Check {
             }
         }
         code
+    }
+}
+
+/// An admin API that others reach, and that asks them for nothing.
+fn open_admin(plan: &Plan) -> Option<String> {
+    match (&plan.server.admin.value, &plan.server.admin_token) {
+        (Some(Address::Tcp(address)), None) if !address.ip().to_canonical().is_loopback() => Some(format!(
+            "the admin API listens on {address} and has no token\n  why: whoever reaches it can reload and drain the gateway\n  fix: set `server.admin_token`, or listen on 127.0.0.1"
+        )),
+        _ => None,
     }
 }
 

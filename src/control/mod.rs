@@ -8,7 +8,9 @@ mod drain;
 mod exposition;
 mod guarded;
 pub mod load;
+mod permission;
 mod reload;
+mod serve;
 mod signal;
 mod stats;
 mod understood;
@@ -253,7 +255,10 @@ async fn supervise(origin: Origin, opened: Opened, started: impl FnOnce(&Started
     if let Some(socket) = admin {
         let listener = Listener::adopt(socket)
             .map_err(|error| failed("the admin API cannot accept", error, "raise the limit of open files"))?;
-        monoio::spawn(admin::serve(listener, Rc::clone(&control)));
+        let control = Rc::clone(&control);
+        monoio::spawn(
+            async move { while control.guarded(serve::serve(&listener, &control)).await.is_none() {} },
+        );
     }
     monoio::spawn(Rc::clone(&control).count_seconds());
     started(&said);

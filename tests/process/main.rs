@@ -2,6 +2,7 @@
 #![allow(clippy::print_stderr, reason = "a test tells its row where it fails")]
 
 mod admin;
+mod admin_access;
 mod bodies;
 mod both_ways;
 #[path = "../support/cases.rs"]

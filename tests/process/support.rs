@@ -57,7 +57,9 @@ impl Gateway {
         let file = fresh_path("gateway.toml");
         std::fs::write(&file, config).unwrap();
         let process = Command::new(env!("CARGO_BIN_EXE_corelane"))
-            .args(["run", "--admin", "127.0.0.1:0", "--io", &io(), "--config"])
+            .args(["run", "--io", &io()])
+            .args(if arguments.contains(&"--admin") { &[][..] } else { &["--admin", "127.0.0.1:0"] })
+            .arg("--config")
             .arg(&file)
             .args(arguments)
             .stderr(writer)
@@ -101,7 +103,7 @@ impl Gateway {
     /// Asks the admin API; status and body.
     pub fn admin(&self, method: &str, path: &str) -> (u16, String) {
         let mut peer = Peer::new(TcpStream::connect(&self.admin).unwrap());
-        peer.send(format!("{method} {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n"));
+        peer.send(format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"));
         let text = peer.read_to_end();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         (head[9..12].parse().unwrap(), body.to_owned())
