@@ -107,6 +107,11 @@ pub const BODY_NESTING_MAX: usize = 512;
 pub const CONNECTIONS_MAX: usize = 10_000;
 /// Backlog of each listening socket; the kernel caps it at net.core.somaxconn.
 pub const BACKLOG: i32 = 4096;
+/// How often it is tried to listen on an address that is in use, and the pause between two tries: the kernel was seen to
+/// hold the sockets of a killed process for half a second, as its rings are taken down in the background.
+pub const LISTEN_TRIES: u32 = 40;
+/// The pause between two tries.
+pub const LISTEN_PAUSE: Duration = Duration::from_millis(50);
 /// Connections accepted in one turn before other tasks run.
 pub const ACCEPT_BURST_MAX: usize = 64;
 /// Hang-ups that one call takes from the kernel; the room for them lies on the stack.

@@ -56,6 +56,9 @@ impl Control {
         while Instant::now() < accept_until && !told_again() {
             monoio::time::sleep(LOOK).await;
         }
+        // Before the queues are emptied, so that nobody joins one that no lane looks at any more; and early, so that a
+        // successor may have the path while exchanges go on here.
+        self.remove_files();
         let by = Instant::now() + plan.server.drain;
         for lane in &self.lanes {
             while lane.tell(Command::Drain).is_err() && Instant::now() < by {

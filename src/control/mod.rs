@@ -18,7 +18,6 @@ mod understood;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -37,7 +36,7 @@ use crate::lane::inbox::{Command, Inbox, LaneHandle, Report, Reports, inbox, rep
 use crate::lane::spawn::spawn;
 use crate::net::doorbell::Bell;
 use crate::net::driver;
-use crate::net::listen::{ListenSocket, Listener, listen, unlink};
+use crate::net::listen::{ListenSocket, Listener, SocketFile, listen};
 use crate::plan::Plan;
 use access_log::AccessLog;
 use collect::Collected;
@@ -93,6 +92,8 @@ struct Control {
     stops: Cell<u32>,
     /// Panics on this thread.
     panics: Cell<u64>,
+    /// Files of the listeners, removed when accepting stops.
+    files: Cell<Vec<SocketFile>>,
 }
 
 /// What is told once the gateway accepts.
@@ -139,6 +140,7 @@ struct Opened {
     plan: Arc<Plan>,
     driver: IoDriver,
     listening: Vec<Address>,
+    files: Vec<SocketFile>,
     admin: Option<ListenSocket>,
     lanes: Vec<LaneHandle>,
     loads: Arc<LaneLoads>,
@@ -159,11 +161,12 @@ impl Opened {
     fn open(plan: Arc<Plan>, driver: IoDriver) -> Result<Self, RunError> {
         let count = plan.lanes;
         let mut sockets: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
-        let mut listening = Vec::new();
+        let (mut listening, mut files) = (Vec::new(), Vec::new());
         for (id, listener) in plan.listeners.pairs() {
             let opened = listen(&listener.address.value, count)
                 .map_err(|error| cannot_listen(&listener.address.value, error))?;
             listening.extend(opened.first().map(|socket| socket.address().clone()));
+            files.extend(opened.first().and_then(|socket| socket.file().cloned()));
             for (lane, socket) in sockets.iter_mut().zip(opened) {
                 lane.push((socket, id));
             }
@@ -203,16 +206,16 @@ impl Opened {
                 failed("a lane's thread cannot be started", error, "raise the limit of threads")
             })?);
         }
-        Ok(Self { plan, driver, listening, admin, lanes, loads, reports, threads, log })
+        Ok(Self { plan, driver, listening, files, admin, lanes, loads, reports, threads, log })
     }
 }
 
 fn cannot_listen(address: &Address, error: io::Error) -> RunError {
-    failed(
-        format!("cannot listen on {address}"),
-        error,
-        "choose another address, or end the process that has this one",
-    )
+    let fix = match error.kind() {
+        io::ErrorKind::AlreadyExists => "choose another path, or remove what lies there",
+        _ => "choose another address, or end the process that has this one",
+    };
+    failed(format!("cannot listen on {address}"), error, fix)
 }
 
 /// A seed that differs from start to start; the standard library's hasher is seeded by the system.
@@ -222,7 +225,7 @@ fn entropy() -> u64 {
 }
 
 async fn supervise(origin: Origin, opened: Opened, started: impl FnOnce(&Started)) -> Result<(), RunError> {
-    let Opened { plan, driver, listening, admin, lanes, loads, reports, threads, log } = opened;
+    let Opened { plan, driver, listening, files, admin, lanes, loads, reports, threads, log } = opened;
     let signals = signal::Signals::listen()
         .map_err(|error| failed("signals cannot be received", error, "raise the limit of open files"))?;
     let said = Started {
@@ -249,9 +252,11 @@ async fn supervise(origin: Origin, opened: Opened, started: impl FnOnce(&Started
         draining: Cell::new(false),
         stops: Cell::new(0),
         panics: Cell::new(0),
+        files: Cell::new(files),
     });
     monoio::spawn(Rc::clone(&control).hear(reports));
     control.await_lanes().await?;
+    let admin_file = admin.as_ref().and_then(|socket| socket.file().cloned());
     if let Some(socket) = admin {
         let listener = Listener::adopt(socket)
             .map_err(|error| failed("the admin API cannot accept", error, "raise the limit of open files"))?;
@@ -271,15 +276,9 @@ async fn supervise(origin: Origin, opened: Opened, started: impl FnOnce(&Started
         let _ = thread.join();
     }
     control.log.borrow_mut().end();
-    said.listening.iter().chain(&said.admin).filter_map(socket_file).for_each(|path| unlink(&path));
+    control.remove_files();
+    admin_file.iter().for_each(SocketFile::unlink);
     outcome
-}
-
-fn socket_file(address: &Address) -> Option<PathBuf> {
-    match address {
-        Address::Tcp(_) => None,
-        Address::Unix(path) => Some(path.clone()),
-    }
 }
 
 impl Control {
@@ -325,6 +324,11 @@ impl Control {
             Some(why) => Err(failed("the gateway cannot go on", why, "correct `cores`, or leave it out")),
             None => Ok(()),
         }
+    }
+
+    /// Removes the files of the listeners, once.
+    fn remove_files(&self) {
+        self.files.take().iter().for_each(SocketFile::unlink);
     }
 
     fn plan(&self) -> Arc<Plan> {

@@ -18,6 +18,7 @@ mod lanes;
 mod leaving;
 mod limits;
 mod logging;
+mod paths;
 mod pooling;
 mod readings;
 mod refusing;
