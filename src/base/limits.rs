@@ -107,6 +107,10 @@ pub const BODY_NESTING_MAX: usize = 512;
 pub const CONNECTIONS_MAX: usize = 10_000;
 /// Backlog of each listening socket; the kernel caps it at net.core.somaxconn.
 pub const BACKLOG: i32 = 4096;
+/// Until names of endpoints have to be resolved, all of them together: a resolver that is there answers in milliseconds.
+pub const RESOLVE_TIME: Duration = Duration::from_secs(5);
+/// Names that are asked for at once.
+pub const RESOLVERS_MAX: usize = 32;
 /// How often it is tried to listen on an address that is in use, and the pause between two tries: the kernel was seen to
 /// hold the sockets of a killed process for half a second, as its rings are taken down in the background.
 pub const LISTEN_TRIES: u32 = 40;

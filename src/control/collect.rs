@@ -86,6 +86,8 @@ impl Control {
             self.guarded(async {
                 self.collect().await;
                 self.collected.snapshot.borrow_mut().second_passed();
+                // A lane whose inbox was full at a reload.
+                self.publish();
             })
             .await;
         }

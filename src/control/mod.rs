@@ -78,9 +78,13 @@ struct Control {
     loads: Arc<LaneLoads>,
     started: Instant,
     collected: Collected,
-    /// Lanes that run the newest plan.
+    /// The generation that each lane was told of, and the one that it runs.
+    told: RefCell<Vec<u64>>,
     adopted: RefCell<Vec<u64>>,
     adoption: Flag,
+    /// A reload is under way; raised when it ends.
+    reloading: Cell<bool>,
+    reloaded: Flag,
     /// Lanes that accept.
     ready: Cell<usize>,
     /// A lane that cannot run, and why.
@@ -239,7 +243,10 @@ async fn supervise(origin: Origin, opened: Opened, started: impl FnOnce(&Started
         origin,
         driver,
         collected: Collected::new(plan.lanes),
+        told: RefCell::new(vec![plan.generation; plan.lanes]),
         adopted: RefCell::new(vec![plan.generation; plan.lanes]),
+        reloading: Cell::new(false),
+        reloaded: Flag::default(),
         adoption: Flag::default(),
         plan: RefCell::new(plan),
         lanes,

@@ -20,7 +20,7 @@ pub struct Gateway {
     pub admin: String,
     pub config: PathBuf,
     /// What it goes on printing.
-    pub stderr: BufReader<Box<dyn Read + Send>>,
+    pub stderr: BufReader<Box<dyn Read + Send + Sync>>,
 }
 
 /// The driver under test.
@@ -65,7 +65,7 @@ impl Gateway {
             .stderr(writer)
             .spawn()
             .unwrap();
-        let mut stderr = BufReader::new(Box::new(stderr) as Box<dyn Read + Send>);
+        let mut stderr = BufReader::new(Box::new(stderr) as Box<dyn Read + Send + Sync>);
         let (mut listening, mut admin, mut all) = (Vec::new(), String::new(), String::new());
         loop {
             let mut line = String::new();
