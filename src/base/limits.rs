@@ -143,6 +143,11 @@ pub const SAID_PAUSE: Duration = Duration::from_millis(5);
 /// Panics on the control thread, each of which costs what it was about; past them the process ends, for a supervisor to
 /// start it anew.
 pub const CONTROL_PANICS_MAX: u64 = 100;
+/// How often the end looks for lanes that end when told to, and the pause between two looks: a lane needs one turn of its
+/// loop. One that hangs ends with the process.
+pub const LANE_END_LOOKS: u32 = 200;
+/// The pause between two looks.
+pub const LANE_END_PAUSE: Duration = Duration::from_millis(10);
 /// Most lanes that `auto` chooses: a sidecar shares its machine with the engine.
 pub const LANES_AUTO_MAX: usize = 4;
 

@@ -19,13 +19,18 @@ impl Control {
         monoio::spawn(Rc::clone(self).count_stops(stop));
         monoio::spawn(Rc::clone(self).reopen_on(reopen));
         monoio::spawn(refuse_on(replace));
-        while self.stops.get() == 0 {
-            self.fail_if_broken()?;
+        let mut outcome = Ok(());
+        while self.stops.get() == 0 && outcome.is_ok() {
+            outcome = self.fail_if_broken();
+            if outcome.is_err() {
+                say("a part of the gateway runs no more: the rest drains, then it exits with 1");
+                break;
+            }
             self.changed.wait().await;
             self.changed.clear();
         }
         self.drain().await;
-        Ok(())
+        outcome.and_then(|()| self.fail_if_broken())
     }
 
     async fn count_stops(self: Rc<Self>, mut signals: Bytes) {
@@ -60,15 +65,34 @@ impl Control {
         // successor may have the path while exchanges go on here.
         self.remove_files();
         let by = Instant::now() + plan.server.drain;
-        for lane in &self.lanes {
-            while lane.tell(Command::Drain).is_err() && Instant::now() < by {
+        for (position, lane) in self.lanes.iter().enumerate() {
+            while !self.is_gone(position)
+                && lane.tell(Command::Drain).is_err()
+                && Instant::now() < by
+                && !told_again()
+            {
                 monoio::time::sleep(LOOK).await;
             }
         }
         // Connections in accept queues are counted once their lane has emptied them: look at least once after.
         monoio::time::sleep(LOOK).await;
-        while self.loads.total() > 0 && Instant::now() < by && !told_again() {
+        while self.serves() && Instant::now() < by && !told_again() {
             monoio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+impl Control {
+    pub(super) fn is_gone(&self, lane: usize) -> bool {
+        self.gone.borrow()[lane]
+    }
+
+    /// Whether a lane that runs has a connection. Those of a lane that runs no more are cut, and counted for ever.
+    fn serves(&self) -> bool {
+        let connections = self.connections();
+        match self.gone.borrow().contains(&true) {
+            true => connections.iter().enumerate().any(|(lane, count)| *count > 0 && !self.is_gone(lane)),
+            false => self.loads.total() > 0,
         }
     }
 }

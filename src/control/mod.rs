@@ -26,6 +26,7 @@ use std::time::Instant;
 use crate::base::address::Address;
 use crate::base::choice::{IoDriver, LogTarget};
 use crate::base::ids::{Id, LaneId};
+use crate::base::limits::{LANE_END_LOOKS, LANE_END_PAUSE};
 use crate::base::problem::Problem;
 use crate::base::rng::Rng;
 use crate::base::say::hear_panics;
@@ -87,6 +88,8 @@ struct Control {
     reloaded: Flag,
     /// Lanes that accept.
     ready: Cell<usize>,
+    /// Lanes that run no more.
+    gone: RefCell<Vec<bool>>,
     /// A lane that cannot run, and why.
     broken: RefCell<Option<String>>,
     changed: Flag,
@@ -239,6 +242,7 @@ async fn supervise(origin: Origin, opened: Opened, started: impl FnOnce(&Started
         driver,
         cores: plan.server.core_list().to_vec(),
     };
+    let lane_count = plan.lanes;
     let control = Rc::new(Control {
         origin,
         driver,
@@ -253,6 +257,7 @@ async fn supervise(origin: Origin, opened: Opened, started: impl FnOnce(&Started
         loads,
         started: Instant::now(),
         ready: Cell::new(0),
+        gone: RefCell::new(vec![false; lane_count]),
         broken: RefCell::default(),
         changed: Flag::default(),
         log: RefCell::new(log),
@@ -279,8 +284,12 @@ async fn supervise(origin: Origin, opened: Opened, started: impl FnOnce(&Started
         // A lane that is gone already needs no telling.
         let _ = lane.tell(Command::Stop);
     }
-    for thread in threads {
-        let _ = thread.join();
+    // A lane that hangs must not hold up the end; whatever it does ends with the process.
+    for _ in 0..LANE_END_LOOKS {
+        if threads.iter().all(JoinHandle::is_finished) {
+            break;
+        }
+        monoio::time::sleep(LANE_END_PAUSE).await;
     }
     control.log.borrow_mut().end();
     control.remove_files();
@@ -305,6 +314,8 @@ impl Control {
         match report {
             Report::Ready => self.ready.set(self.ready.get() + 1),
             Report::Failed(lane, why) => {
+                self.gone.borrow_mut()[lane.position()] = true;
+                self.adoption.set();
                 self.broken.replace(Some(format!("lane {} cannot run: {why}", lane.position())));
             }
             Report::Adopted(lane, generation) => {
@@ -319,16 +330,22 @@ impl Control {
 
     async fn await_lanes(&self) -> Result<(), RunError> {
         while self.ready.get() < self.lanes.len() {
-            self.fail_if_broken()?;
+            if let Some(why) = self.broken.take() {
+                return Err(failed("the gateway cannot start", why, "correct `cores`, or leave it out"));
+            }
             self.changed.wait().await;
             self.changed.clear();
         }
         Ok(())
     }
 
+    /// What keeps the gateway from going on, if anything does: a part of it that does nothing any more.
     fn fail_if_broken(&self) -> Result<(), RunError> {
-        match self.broken.borrow_mut().take() {
-            Some(why) => Err(failed("the gateway cannot go on", why, "correct `cores`, or leave it out")),
+        match self.broken.take() {
+            Some(why) => {
+                let fix = "start it again, as a supervisor does, and report this";
+                Err(failed("the gateway cannot go on, and drains", why, fix))
+            }
             None => Ok(()),
         }
     }

@@ -48,7 +48,7 @@ impl Control {
             while !self.publish() {
                 monoio::time::sleep(INBOX_PAUSE).await;
             }
-            while self.adopted.borrow().iter().any(|adopted| *adopted < generation) {
+            while !self.is_adopted(generation) {
                 self.adoption.wait().await;
                 self.adoption.clear();
             }
@@ -70,7 +70,12 @@ impl Control {
                 *told = plan.generation;
             }
         }
-        told.iter().all(|told| *told >= plan.generation)
+        told.iter().enumerate().all(|(lane, told)| *told >= plan.generation || self.is_gone(lane))
+    }
+
+    fn is_adopted(&self, generation: u64) -> bool {
+        let adopted = self.adopted.borrow();
+        adopted.iter().enumerate().all(|(lane, adopted)| *adopted >= generation || self.is_gone(lane))
     }
 
     /// Waits for the reloads that came before: two at once could leave a lane on the older plan.
