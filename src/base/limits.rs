@@ -124,8 +124,16 @@ pub const HANGUP_BURST_MAX: usize = 64;
 pub const INBOX_MAX: usize = 1024;
 /// Reports waiting for the control thread.
 pub const REPORTS_MAX: usize = 1024;
-/// Lines of the access log on their way to the writer; past them a line is dropped and counted.
+/// Lines of the access log on their way to the writer; past them, or past their bytes, a line is dropped and counted.
 pub const LOG_LINES_MAX: usize = 16 * 1024;
+/// Memory that these lines may take: as many of 2 KiB each, or fewer of clients that ask for long paths.
+pub const LOG_BYTES_MAX: usize = 32 * MIB;
+/// Longest text of a client's own in a line (method, host, path); what is longer is cut there.
+pub const LOG_TEXT_BYTES_MAX: usize = 2 * KIB;
+/// How often it is tried to open a log that could not be opened.
+pub const LOG_REOPEN_PAUSE: Duration = Duration::from_secs(1);
+/// How often trouble with the log is told.
+pub const LOG_TOLD_PAUSE: Duration = Duration::from_secs(60);
 /// How often the writer looks for lines.
 pub const LOG_PAUSE: Duration = Duration::from_millis(50);
 /// Longest path of a Unix socket: the kernel's field has 108 bytes, of which the last ends it (unix(7)).

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::print::{complain, print};
 use crate::base::address::Address;
-use crate::base::limits::{KIB, MIB, RELAY_BYTES, RELAY_BYTES_LARGE};
+use crate::base::limits::{KIB, LOG_BYTES_MAX, MIB, RELAY_BYTES, RELAY_BYTES_LARGE};
 use crate::control::load::{Origin, Source, load};
 use crate::metrics::text::series;
 use crate::plan::Plan;
@@ -70,7 +70,8 @@ fn summary(plan: &Plan) -> String {
     let streams = connections * (4 * RELAY_BYTES_LARGE + plan.limits.head_bytes);
     let holds = plan.table.rows().any(|(matcher, _)| !matcher.body.is_empty());
     let held = if holds { plan.limits.buffered as usize } else { 0 };
-    let ceiling = idle + histograms + streams + held;
+    let logged = if plan.observe.access_log.is_some() { LOG_BYTES_MAX } else { 0 };
+    let ceiling = idle + histograms + streams + held + logged;
     let size = |bytes: usize| format!("{} MiB", bytes.div_ceil(MIB));
     format!(
         "ok\n  routes {}, clusters {}, endpoints {}, lanes {}\n  memory when idle {}, typical ({} busy clients) {}, at its ceiling ({} clients with large bodies) {}\n  metric series {}",

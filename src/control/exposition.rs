@@ -27,6 +27,7 @@ impl Control {
         out.counter(names::UNROUTED, [(vec![], snapshot.lane.unrouted)]);
         out.counter(names::PANICS, [(vec![], snapshot.lane.panics + self.panics.get())]);
         out.counter(names::LOG_DROPPED, [(vec![], snapshot.lane.log_dropped)]);
+        out.counter(names::LOG_LOST, [(vec![], self.log.borrow().lost())]);
 
         let routes = || snapshot.routes.iter().map(|(name, totals)| (name.as_str(), &totals.counts));
         out.counter(

@@ -14,6 +14,7 @@ mod serve;
 mod signal;
 mod stats;
 mod understood;
+mod whole_lines;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;

@@ -26,7 +26,8 @@ fn statistics_have_every_name_of_the_contract() {
             assert!(value.get(name).is_some(), "{name} is missing: {value}");
         }
     };
-    has(&stats, &["uptime_s", "lanes", "io", "plan", "routes", "endpoints"]);
+    has(&stats, &["uptime_s", "lanes", "io", "plan", "access_log", "routes", "endpoints"]);
+    has(&stats["access_log"], &["dropped", "lost"]);
     has(&stats["plan"], &["generation", "loaded_at"]);
     let route = &stats["routes"]["all"];
     has(
