@@ -199,7 +199,7 @@ impl Load {
             true => print(format_args!("{}\n", report::object(&target.url, tally))),
             false => print(report::text(&target.url, tally)),
         };
-        printed.max(judged(&[tally]))
+        printed.max(judged(target, tally))
     }
 
     fn compare(&self, first: &(Job, Target), second: &(Job, Target), rounds: &[(Tally, Tally)]) -> u8 {
@@ -216,13 +216,24 @@ impl Load {
             let pages = [report::text(&first.1.url, &one), report::text(&second.1.url, &other)];
             print(pages.concat() + &report::versus(rounds))
         };
-        printed.max(judged(&[&one, &other]))
+        printed.max(judged(&first.1, &one)).max(judged(&second.1, &other))
     }
 }
 
-/// The exit code: 0 where requests ended and all of them were right.
-fn judged(tallies: &[&Tally]) -> u8 {
-    u8::from(!tallies.iter().all(|tally| tally.failed() == 0 && tally.success > 0))
+/// The exit code: 0 where requests ended and all of them were right. Where none ended, no count says why.
+fn judged(target: &Target, tally: &Tally) -> u8 {
+    if tally.requests() == 0 {
+        let why = match (tally.connects, tally.unfinished) {
+            (0, 0) => "none began: no connection was made in time".to_owned(),
+            (_, 0) => "those that began were answered before or after it".to_owned(),
+            (_, unfinished) => format!("{unfinished} were not answered"),
+        };
+        complain(format_args!(
+            "no request to {} ended while it was measured\n  why: {why}\n  fix: ask for a longer --duration, or see why the server does not answer",
+            target.url
+        ));
+    }
+    u8::from(tally.failed() > 0 || tally.success == 0)
 }
 
 fn target(url: &EndpointUrl) -> Result<Target, String> {

@@ -99,3 +99,18 @@ fn a_reader_that_leaves_ends_the_printing_quietly_and_a_full_disk_is_told() {
     }
     std::fs::remove_file(config).unwrap();
 }
+
+#[test]
+fn a_load_of_which_nothing_ended_says_so() {
+    // Nobody accepts there; the kernel takes connections all the same.
+    let silent = Upstream::start();
+    for extra in [&[][..], &["--json"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_corelane"));
+        command.args(["load", &silent.url(), "--connections", "2", "--duration", "200ms", "--warmup", "0ms"]);
+        let output = command.args(["--timeout", "500ms"]).args(extra).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.starts_with(&format!("no request to {} ended while it was measured\n", silent.url())));
+        assert!(said.contains("\n  why: ") && said.contains("\n  fix: "), "{said}");
+    }
+}
