@@ -9,7 +9,7 @@ use super::Control;
 use crate::codec::head::RequestHead;
 use crate::codec::method::Method;
 use crate::codec::reply::LocalReply;
-use crate::metrics::text::ExpositionFormat;
+use crate::metrics::accept;
 use crate::plan::Action;
 
 fn reply(status: u16, content_type: &'static str, body: impl Into<Bytes>) -> LocalReply {
@@ -46,9 +46,8 @@ impl Control {
             }
             (Method::Get, "/metrics") => {
                 self.collect().await;
-                let accept =
-                    head.head().values_of(b"accept").map(String::from_utf8_lossy).collect::<String>();
-                let format = ExpositionFormat::of_accept(&accept);
+                let accept = head.head().values_of(b"accept");
+                let format = accept::format(accept.filter_map(|field| std::str::from_utf8(field).ok()));
                 reply(200, format.content_type(), self.exposition(format))
             }
             (Method::Get, "/config") => document(200, &self.config()),

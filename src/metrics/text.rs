@@ -21,11 +21,6 @@ pub enum ExpositionFormat {
 }
 
 impl ExpositionFormat {
-    /// The format an Accept field asks for.
-    pub fn of_accept(accept: &str) -> Self {
-        if accept.contains("application/openmetrics-text") { Self::OpenMetrics } else { Self::Prometheus }
-    }
-
     /// The media type of the answer.
     pub fn content_type(self) -> &'static str {
         match self {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Gateway, OK, Upstream, one_cluster};
+use crate::support::{Gateway, OK, Peer, Upstream, one_cluster};
 
 #[test]
 fn probes_and_unknown_paths_answer() {
@@ -97,6 +97,37 @@ fn metrics_come_in_both_formats_and_clients_add_no_series() {
         .unwrap();
     let said = String::from_utf8(checked.stdout).unwrap();
     assert!(said.contains(&format!("metric series {before}\n")), "check says {said}, /metrics has {before}");
+}
+
+#[test]
+fn the_format_of_metrics_is_negotiated() {
+    let gateway = Gateway::start("[[route]]\nrespond = {}\n");
+    for (accept, kind) in [
+        ("accept: text/plain;q=0.9, application/openmetrics-text;q=0.1\r\n", "text/plain"),
+        (
+            "accept: text/plain;q=0.5\r\naccept: application/openmetrics-text;q=0.9\r\n",
+            "application/openmetrics-text",
+        ),
+        ("", "text/plain"),
+    ] {
+        let mut peer = Peer::new(std::net::TcpStream::connect(&gateway.admin).unwrap());
+        peer.send(format!("GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{accept}\r\n"));
+        let answer = peer.read_to_end();
+        assert!(answer.contains(&format!("\r\ncontent-type: {kind};")), "{accept}{answer}");
+    }
+}
+
+#[test]
+fn an_upstreams_own_499_counts_as_its_answer() {
+    let url = Upstream::start().serve("HTTP/1.1 499 x\r\ncontent-length: 0\r\n\r\n");
+    let gateway = Gateway::start(&one_cluster(&[&url]));
+    assert!(gateway.exchange("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").contains(" 499 "));
+    let metrics = gateway.admin("GET", "/metrics").1;
+    for (status, count) in [("4xx", 1), ("499", 0)] {
+        let line = format!("corelane_requests_total{{route=\"all\",status=\"{status}\"}} {count}\n");
+        assert!(metrics.contains(&line), "{line}{metrics}");
+    }
+    assert_eq!(gateway.stats()["routes"]["all"]["client_closed"], 0);
 }
 
 #[test]
