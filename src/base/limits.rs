@@ -105,6 +105,14 @@ pub const BODY_NESTING_MAX: usize = 512;
 
 /// Open client connections over all lanes unless the operator sets another; further ones wait in the backlog.
 pub const CONNECTIONS_MAX: usize = 10_000;
+/// Descriptors of a process that serves nobody: standard streams, event loop, signals, reports, the log, some to spare.
+pub const DESCRIPTORS_OWN: usize = 32;
+/// Descriptors of a lane beside its listeners: its ring or poll, its doorbell, some to spare.
+pub const DESCRIPTORS_A_LANE: usize = 8;
+/// The admin API, and connections that are kept to endpoints, may each take one part in so many of all descriptors.
+pub const DESCRIPTORS_SHARE: u64 = 8;
+/// The limit of open files where the system does not tell it: the usual soft one.
+pub const OPEN_FILES_UNKNOWN: u64 = 1024;
 /// Backlog of each listening socket; the kernel caps it at net.core.somaxconn.
 pub const BACKLOG: i32 = 4096;
 /// Until names of endpoints have to be resolved, all of them together: a resolver that is there answers in milliseconds.

@@ -4,6 +4,7 @@
 mod access_log;
 mod admin;
 mod collect;
+mod descriptors;
 mod drain;
 mod exposition;
 mod guarded;
@@ -30,7 +31,7 @@ use crate::base::ids::{Id, LaneId};
 use crate::base::limits::{LANE_END_LOOKS, LANE_END_PAUSE};
 use crate::base::problem::Problem;
 use crate::base::rng::Rng;
-use crate::base::say::hear_panics;
+use crate::base::say::{hear_panics, say};
 use crate::board::lanes::LaneLoads;
 use crate::lane::LaneSetup;
 use crate::lane::flag::Flag;
@@ -42,6 +43,7 @@ use crate::net::listen::{ListenSocket, Listener, SocketFile, listen};
 use crate::plan::Plan;
 use access_log::AccessLog;
 use collect::Collected;
+use descriptors::Descriptors;
 use load::Origin;
 
 /// Why the gateway ended, or never began.
@@ -95,6 +97,7 @@ struct Control {
     broken: RefCell<Option<String>>,
     changed: Flag,
     log: RefCell<AccessLog>,
+    descriptors: RefCell<Descriptors>,
     draining: Cell<bool>,
     /// Signals to stop so far.
     stops: Cell<u32>,
@@ -122,12 +125,12 @@ pub struct Started {
 /// Runs the gateway until it is told to end. `started` is called once it accepts.
 pub fn run(origin: Origin, started: impl FnOnce(&Started)) -> Result<(), RunError> {
     hear_panics();
-    let plan = Arc::new(load::load(&origin, None).map_err(RunError::Problems)?);
+    let mut plan = load::load(&origin, None).map_err(RunError::Problems)?;
     let driver = choose_driver(&plan)?;
-    // Each exchange holds two descriptors; a soft limit of 1024 would stop at a twentieth of the default connections.
-    let _ = rlimit::increase_nofile_limit(u64::MAX);
-    let opened = Opened::open(plan, driver)?;
-    let outcome = driver::block_on(IoDriver::Epoll, supervise(origin, opened, started));
+    let mut descriptors = Descriptors::raise();
+    descriptors.clamp(&mut plan).iter().for_each(say);
+    let opened = Opened::open(Arc::new(plan), driver)?;
+    let outcome = driver::block_on(IoDriver::Epoll, supervise(origin, descriptors, opened, started));
     outcome.map_err(|error| failed("the control thread cannot run", error, "allow epoll to this process"))?
 }
 
@@ -232,7 +235,12 @@ fn entropy() -> u64 {
     std::collections::hash_map::RandomState::new().build_hasher().finish()
 }
 
-async fn supervise(origin: Origin, opened: Opened, started: impl FnOnce(&Started)) -> Result<(), RunError> {
+async fn supervise(
+    origin: Origin,
+    descriptors: Descriptors,
+    opened: Opened,
+    started: impl FnOnce(&Started),
+) -> Result<(), RunError> {
     let Opened { plan, driver, listening, files, admin, lanes, loads, reports, threads, log } = opened;
     let signals = signal::Signals::listen()
         .map_err(|error| failed("signals cannot be received", error, "raise the limit of open files"))?;
@@ -262,6 +270,7 @@ async fn supervise(origin: Origin, opened: Opened, started: impl FnOnce(&Started
         broken: RefCell::default(),
         changed: Flag::default(),
         log: RefCell::new(log),
+        descriptors: RefCell::new(descriptors),
         draining: Cell::new(false),
         stops: Cell::new(0),
         panics: Cell::new(0),

@@ -32,7 +32,9 @@ impl Control {
     /// Loads the configuration anew and puts it in force on all lanes; returns the new generation.
     pub(super) async fn reload(self: &Rc<Self>) -> Result<u64, Vec<Problem>> {
         let _turn = self.turn().await;
-        let plan = Arc::new(self.load_aside().await?);
+        let mut plan = self.load_aside().await?;
+        self.descriptors.borrow_mut().clamp(&mut plan).iter().for_each(say);
+        let plan = Arc::new(plan);
         let generation = plan.generation;
         self.log.borrow_mut().aim(super::log_target(&plan)).map_err(|error| {
             let place = Place::option("observe.access_log");

@@ -10,9 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::permission::{Over, Refusal, judge};
 use super::{Control, entropy};
 use crate::base::address::Address;
-use crate::base::limits::{
-    ADMIN_CONNECTIONS_MAX, ADMIN_HEAD_TIME, ADMIN_REQUEST_BYTES_MAX, ADMIN_TIMEOUT, LINGER_TIME, TICK,
-};
+use crate::base::limits::{ADMIN_HEAD_TIME, ADMIN_REQUEST_BYTES_MAX, ADMIN_TIMEOUT, LINGER_TIME, TICK};
 use crate::codec::encode::{OwnHead, write_reply};
 use crate::codec::error::CodecError;
 use crate::codec::field::FieldName;
@@ -35,7 +33,8 @@ pub(super) async fn serve(listener: &Listener, control: &Rc<Control>) {
         Address::Tcp(_) => Over::Network,
         Address::Unix(_) => Over::UnixSocket,
     };
-    let places = Rc::new(Places::default());
+    let max = control.descriptors.borrow().admin_connections();
+    let places = Rc::new(Places { max, taken: RefCell::default() });
     loop {
         if !places.may_take_one() || listener.ready().await.is_err() {
             monoio::time::sleep(TICK).await;
@@ -60,8 +59,8 @@ pub(super) async fn serve(listener: &Listener, control: &Rc<Control>) {
 }
 
 /// Who is connected, in the order in which they began to wait for a request.
-#[derive(Default)]
 struct Places {
+    max: usize,
     taken: RefCell<Vec<Rc<Seat>>>,
 }
 
@@ -76,11 +75,11 @@ impl Places {
     /// Whether a place is free, or can be made free.
     fn may_take_one(&self) -> bool {
         let taken = self.taken.borrow();
-        taken.len() < ADMIN_CONNECTIONS_MAX || taken.iter().any(|seat| seat.waits.get())
+        taken.len() < self.max || taken.iter().any(|seat| seat.waits.get())
     }
 
     fn take(self: &Rc<Self>) -> Place {
-        if self.taken.borrow().len() >= ADMIN_CONNECTIONS_MAX {
+        if self.taken.borrow().len() >= self.max {
             self.clear_one();
         }
         let seat = Rc::new(Seat::default());

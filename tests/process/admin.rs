@@ -144,6 +144,7 @@ fn the_configuration_is_shown_as_written_and_as_understood() {
 fn what_was_understood_has_the_shape_of_the_file() {
     let file = "
         [limits]
+        connections = 100
         body_rate = \"0B\"
         write_timeout = \"1500ms\"
         [[route]]
@@ -188,7 +189,7 @@ fn what_was_understood_has_the_shape_of_the_file() {
     assert_eq!(understood["route"], expected);
     let limits = &understood["limits"];
     assert_eq!((&limits["head"], &limits["body_rate"]), (&"64KiB".into(), &"0B".into()));
-    assert_eq!((&limits["write_timeout"], &limits["connections"]), (&"1500ms".into(), &10000.into()));
+    assert_eq!((&limits["write_timeout"], &limits["connections"]), (&"1500ms".into(), &100.into()));
     let up = json!({ "url": "HTTP://127.0.0.1:1/b/", "weight": 1, "addresses": ["127.0.0.1:1"],
         "base": "/b", "host": "127.0.0.1:1" });
     assert_eq!(understood["cluster"]["up"]["endpoints"], json!([up]));

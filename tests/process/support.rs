@@ -52,19 +52,39 @@ impl Gateway {
         Self::start_telling(config, arguments, reader, writer)
     }
 
+    /// Starts where no more than this many descriptors may be open.
+    pub fn start_within(descriptors: u32, config: &str, arguments: &[&str]) -> Self {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"")]);
+        shell.arg(env!("CARGO_BIN_EXE_corelane"));
+        Self::launch(shell, config, arguments, reader, writer)
+    }
+
     /// Starts with a pipe of the test's own as its stderr.
     pub fn start_telling(config: &str, arguments: &[&str], stderr: PipeReader, writer: PipeWriter) -> Self {
+        Self::launch(Command::new(env!("CARGO_BIN_EXE_corelane")), config, arguments, stderr, writer)
+    }
+
+    fn launch(
+        mut command: Command,
+        config: &str,
+        arguments: &[&str],
+        stderr: PipeReader,
+        writer: PipeWriter,
+    ) -> Self {
         let file = fresh_path("gateway.toml");
         std::fs::write(&file, config).unwrap();
-        let process = Command::new(env!("CARGO_BIN_EXE_corelane"))
+        command
             .args(["run", "--io", &io()])
             .args(if arguments.contains(&"--admin") { &[][..] } else { &["--admin", "127.0.0.1:0"] })
             .arg("--config")
             .arg(&file)
             .args(arguments)
-            .stderr(writer)
-            .spawn()
-            .unwrap();
+            .stderr(writer);
+        let process = command.spawn().unwrap();
+        // The gateway alone holds the writing end: where it ends, the pipe does.
+        drop(command);
         let mut stderr = BufReader::new(Box::new(stderr) as Box<dyn Read + Send + Sync>);
         let (mut listening, mut admin, mut all) = (Vec::new(), String::new(), String::new());
         loop {
