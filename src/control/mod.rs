@@ -128,8 +128,9 @@ pub fn run(origin: Origin, started: impl FnOnce(&Started)) -> Result<(), RunErro
     let mut plan = load::load(&origin, None).map_err(RunError::Problems)?;
     let driver = choose_driver(&plan)?;
     let mut descriptors = Descriptors::raise();
-    descriptors.clamp(&mut plan).iter().for_each(say);
+    let clamped = descriptors.clamp(&mut plan);
     let opened = Opened::open(Arc::new(plan), driver)?;
+    clamped.iter().for_each(say);
     let outcome = driver::block_on(IoDriver::Epoll, supervise(origin, descriptors, opened, started));
     outcome.map_err(|error| failed("the control thread cannot run", error, "allow epoll to this process"))?
 }
