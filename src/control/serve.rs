@@ -66,16 +66,27 @@ struct Places {
 
 #[derive(Default)]
 struct Seat {
-    /// It waits for a request: whoever needs its place may have it.
-    waits: Cell<bool>,
+    waits: Cell<WaitsFor>,
     leave: Flag,
+}
+
+/// What a connection waits for. Whoever needs its place may have it, unless it waits for nothing but us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum WaitsFor {
+    /// Us: it is being answered.
+    #[default]
+    Us,
+    /// A request.
+    Request,
+    /// The client, to send a body or to take an answer.
+    Rest,
 }
 
 impl Places {
     /// Whether a place is free, or can be made free.
     fn may_take_one(&self) -> bool {
         let taken = self.taken.borrow();
-        taken.len() < self.max || taken.iter().any(|seat| seat.waits.get())
+        taken.len() < self.max || taken.iter().any(|seat| seat.waits.get() != WaitsFor::Us)
     }
 
     fn take(self: &Rc<Self>) -> Place {
@@ -96,10 +107,12 @@ impl Places {
         }
     }
 
-    /// Ends the connection that has waited longest: one that never says anything must not keep out a probe.
+    /// Ends the connection that has waited longest for a request, else for its client: one that never says anything, or
+    /// never all of it, must not keep out a probe.
     fn clear_one(&self) {
         let mut taken = self.taken.borrow_mut();
-        if let Some(longest) = taken.iter().position(|seat| seat.waits.get()) {
+        let longest = |what: WaitsFor| taken.iter().position(|seat| seat.waits.get() == what);
+        if let Some(longest) = longest(WaitsFor::Request).or_else(|| longest(WaitsFor::Rest)) {
             taken.remove(longest).leave.set();
         }
     }
@@ -112,17 +125,19 @@ struct Place {
 }
 
 impl Place {
-    /// Does `work` that waits for a request; none where the place is needed for another.
-    async fn unless_needed<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        self.places.put_last(&self.seat);
-        self.seat.waits.set(true);
+    /// Does `work` that waits; none where the place is needed for another.
+    async fn unless_needed<T>(&self, waits: WaitsFor, work: impl Future<Output = T>) -> Option<T> {
+        if waits == WaitsFor::Request {
+            self.places.put_last(&self.seat);
+        }
+        self.seat.waits.set(waits);
         let mut work = pin!(work);
         let done = poll_fn(|cx| match self.seat.leave.poll_set(cx) {
             Poll::Ready(()) => Poll::Ready(None),
             Poll::Pending => work.as_mut().poll(cx).map(Some),
         })
         .await;
-        self.seat.waits.set(false);
+        self.seat.waits.set(WaitsFor::Us);
         done
     }
 }
@@ -145,16 +160,20 @@ async fn serve_one(socket: Socket, over: Over, place: &Place, control: Rc<Contro
     let mut stream = Whole::adopt(socket)?.split();
     let mut requests = RequestReader::new(ADMIN_REQUEST_BYTES_MAX);
     loop {
-        let next = place.unless_needed(next_head(&mut stream, &mut requests)).await;
+        let next = place.unless_needed(WaitsFor::Request, next_head(&mut stream, &mut requests)).await;
         let (reply, head) = match next.unwrap_or(Next::Over) {
             Next::Over => return Ok(()),
             Next::Refused(refusal) => (Err(refusal), None),
             Next::Head(head) => {
                 let reply = match admitted(&head, over, &control) {
-                    Ok(()) => match body(&mut stream, &mut requests, &head).await {
-                        Ok(()) => Ok(control.answer(&head).await),
-                        Err(refusal) => Err(refusal),
-                    },
+                    Ok(()) => {
+                        let body = body(&mut stream, &mut requests, &head);
+                        match place.unless_needed(WaitsFor::Rest, body).await {
+                            Some(Ok(())) => Ok(control.answer(&head).await),
+                            Some(Err(refusal)) => Err(refusal),
+                            None => return Ok(()),
+                        }
+                    }
                     Err(refusal) => Err(refusal),
                 };
                 (reply, Some(head))
@@ -176,14 +195,15 @@ async fn serve_one(socket: Socket, over: Over, place: &Place, control: Rc<Contro
         };
         let method = head.as_ref().map_or(Method::Get, RequestHead::method);
         let reply = reply.unwrap_or_else(written_out);
-        send(&mut stream, &reply, connection, method).await?;
-        match (connection, in_step) {
-            (Connection::Close, true) => return Ok(()),
-            (Connection::Close, false) => {
-                linger(&mut stream).await;
+        let sent = send(&mut stream, &reply, connection, method);
+        match (place.unless_needed(WaitsFor::Rest, sent).await, connection) {
+            (Some(Ok(())), Connection::Implied | Connection::KeepAlive) => {}
+            (Some(Ok(())), Connection::Close) => {
+                let _ = place.unless_needed(WaitsFor::Rest, linger(&mut stream)).await;
                 return Ok(());
             }
-            (Connection::Implied | Connection::KeepAlive, _) => {}
+            (Some(Err(error)), _) => return Err(error),
+            (None, _) => return Ok(()),
         }
     }
 }
