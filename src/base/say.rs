@@ -4,7 +4,7 @@
 //! told once somebody reads again. Floors below `proxy` return values instead of speaking.
 
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::panic::PanicHookInfo;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -18,7 +18,7 @@ pub fn say(words: impl Display) {
     voice().say(words.to_string());
 }
 
-/// Messages that were lost since the start, because nobody reads stderr as fast as they come.
+/// Messages that were lost since the start: nobody reads stderr, or not as fast as they come.
 pub fn lost() -> u64 {
     voice().lost.load(Ordering::Relaxed)
 }
@@ -104,19 +104,34 @@ impl Voice {
     }
 }
 
-/// Writes for the life of the process. This thread may wait for whoever reads; errors are nobody's.
+/// Writes for the life of the process. This thread may wait for whoever reads.
 fn write(messages: &Receiver<String>) {
     let mut told = 0;
     for message in messages {
-        let mut stderr = io::stderr();
-        let _ = stderr.write_all(message.as_bytes());
-        let lost = lost();
-        if lost > told {
-            let _ = writeln!(stderr, "{} messages were lost here: stderr was not read", lost - told);
-            told = lost;
+        if write_all(message.as_bytes()).is_err() {
+            voice().lost.fetch_add(1, Ordering::Relaxed);
+        } else if lost() > told {
+            let lost = lost();
+            let gap = format!("{} messages were lost: stderr was not read\n", lost - told);
+            told = if write_all(gap.as_bytes()).is_ok() { lost } else { told };
         }
         voice().waiting.fetch_sub(1, Ordering::AcqRel);
     }
+}
+
+/// Whoever shares the description may have made it non-blocking: then there is waited all the same.
+fn write_all(mut text: &[u8]) -> io::Result<()> {
+    let mut stderr = io::stderr();
+    while !text.is_empty() {
+        match stderr.write(text) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(count) => text = &text[count..],
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(SAID_PAUSE),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -38,6 +38,7 @@ impl Control {
             self.stops.set(self.stops.get() + 1);
             self.changed.set();
         }
+        self.end_with("signals cannot be heard any more".to_owned());
     }
 
     async fn reload_on(self: Rc<Self>, mut signals: Bytes) {

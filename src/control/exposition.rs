@@ -1,6 +1,7 @@
 //! `/metrics`: the merged view as Prometheus or OpenMetrics text.
 
 use super::Control;
+use crate::base::say;
 use crate::metrics::names;
 use crate::metrics::names::Metric;
 use crate::metrics::recorder::{EndpointCounts, RouteCounts, Times};
@@ -27,6 +28,7 @@ impl Control {
         out.counter(names::UNROUTED, [(vec![], snapshot.lane.unrouted)]);
         out.counter(names::PANICS, [(vec![], snapshot.lane.panics + self.panics.get())]);
         out.counter(names::LOG_DROPPED, [(vec![], snapshot.lane.log_dropped)]);
+        out.counter(names::MESSAGES_LOST, [(vec![], say::lost())]);
         out.counter(names::LOG_LOST, [(vec![], self.log.borrow().lost())]);
 
         let routes = || snapshot.routes.iter().map(|(name, totals)| (name.as_str(), &totals.counts));

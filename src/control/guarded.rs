@@ -14,8 +14,7 @@ impl Control {
         if done.is_none() {
             self.panics.set(self.panics.get() + 1);
             if self.panics.get() > CONTROL_PANICS_MAX {
-                self.broken.replace(Some("the control thread panicked too often".to_owned()));
-                self.changed.set();
+                self.end_with("the control thread panicked too often".to_owned());
             }
         }
         done

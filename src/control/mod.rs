@@ -311,7 +311,10 @@ async fn supervise(
 impl Control {
     /// Hears what lanes report, for the life of the process.
     async fn hear(self: Rc<Self>, reports: Reports) {
-        let Ok(mut bell) = Bell::adopt(reports.socket) else { return };
+        let mut bell = match Bell::adopt(reports.socket) {
+            Ok(bell) => bell,
+            Err(error) => return self.end_with(format!("lanes cannot be heard: {error}")),
+        };
         while bell.wait().await.is_ok() {
             reports.bell.heard();
             for report in reports.reports.try_iter() {
@@ -319,6 +322,13 @@ impl Control {
             }
             self.changed.set();
         }
+        self.end_with("lanes cannot be heard any more".to_owned());
+    }
+
+    /// Something without which the gateway cannot go on is gone.
+    fn end_with(&self, why: String) {
+        self.broken.replace(Some(why));
+        self.changed.set();
     }
 
     fn note(&self, report: Report) {

@@ -24,6 +24,7 @@ fn a_gateway_whose_words_nobody_hears_goes_on_and_drains() {
     std::fs::write(&gateway.config, one_cluster(&[&upstream.url()])).unwrap();
     gateway.signal("HUP");
     gateway.until("it is reloaded", |stats| stats["plan"]["generation"] == 2);
+    while gateway.admin("GET", "/metrics").1.contains("\ncorelane_messages_lost_total 0\n") {}
     gateway.signal("TERM");
     while gateway.admin("GET", "/readyz").0 != 503 {}
     server.send(OK);
