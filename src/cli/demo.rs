@@ -8,6 +8,7 @@ use clap::Args;
 use super::print::{complain, print};
 use super::run::{announce, finish};
 use crate::base::address::Address;
+use crate::base::say::settle;
 use crate::control::load::{Origin, Source};
 use crate::control::{Started, run};
 use crate::net::driver;
@@ -33,6 +34,7 @@ impl Demo {
         let text = config(&servers);
         let code = finish(run(Origin::new(Source::Text("demo", text)), |started| {
             announce(started);
+            settle();
             explain(started, &servers);
         }));
         drop(servers);

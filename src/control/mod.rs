@@ -28,7 +28,7 @@ use std::time::Instant;
 use crate::base::address::Address;
 use crate::base::choice::{IoDriver, LogTarget};
 use crate::base::ids::{Id, LaneId};
-use crate::base::limits::{LANE_END_LOOKS, LANE_END_PAUSE};
+use crate::base::limits::{LANE_END_LOOKS, LANE_END_PAUSE, TICK};
 use crate::base::problem::Problem;
 use crate::base::rng::Rng;
 use crate::base::say::{hear_panics, say};
@@ -125,11 +125,23 @@ pub struct Started {
 /// Runs the gateway until it is told to end. `started` is called once it accepts.
 pub fn run(origin: Origin, started: impl FnOnce(&Started)) -> Result<(), RunError> {
     hear_panics();
+    let mut made = Vec::new();
+    let outcome = open_and_supervise(origin, started, &mut made);
+    // Mostly a drain has removed them already. A start that fails leaves nothing behind either.
+    made.iter().for_each(SocketFile::unlink);
+    outcome
+}
+
+fn open_and_supervise(
+    origin: Origin,
+    started: impl FnOnce(&Started),
+    made: &mut Vec<SocketFile>,
+) -> Result<(), RunError> {
     let mut plan = load::load(&origin, None).map_err(RunError::Problems)?;
     let driver = choose_driver(&plan)?;
     let mut descriptors = Descriptors::raise();
     let clamped = descriptors.clamp(&mut plan);
-    let opened = Opened::open(Arc::new(plan), driver)?;
+    let opened = Opened::open(Arc::new(plan), driver, made)?;
     clamped.iter().for_each(say);
     let outcome = driver::block_on(IoDriver::Epoll, supervise(origin, descriptors, opened, started));
     outcome.map_err(|error| failed("the control thread cannot run", error, "allow epoll to this process"))?
@@ -170,19 +182,21 @@ fn log_target(plan: &Plan) -> Option<&LogTarget> {
 }
 
 impl Opened {
-    fn open(plan: Arc<Plan>, driver: IoDriver) -> Result<Self, RunError> {
+    /// Opens all of it, and notes which files it `made`.
+    fn open(plan: Arc<Plan>, driver: IoDriver, made: &mut Vec<SocketFile>) -> Result<Self, RunError> {
         let count = plan.lanes;
         let mut sockets: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
-        let (mut listening, mut files) = (Vec::new(), Vec::new());
+        let mut listening = Vec::new();
         for (id, listener) in plan.listeners.pairs() {
             let opened = listen(&listener.address.value, count)
                 .map_err(|error| cannot_listen(&listener.address.value, error))?;
             listening.extend(opened.first().map(|socket| socket.address().clone()));
-            files.extend(opened.first().and_then(|socket| socket.file().cloned()));
+            made.extend(opened.first().and_then(|socket| socket.file().cloned()));
             for (lane, socket) in sockets.iter_mut().zip(opened) {
                 lane.push((socket, id));
             }
         }
+        let files = made.clone();
         let admin = match &plan.server.admin.value {
             Some(address) => {
                 let mut sockets = listen(address, 1).map_err(|error| cannot_listen(address, error))?;
@@ -190,6 +204,7 @@ impl Opened {
             }
             None => None,
         };
+        made.extend(admin.as_ref().and_then(|socket| socket.file().cloned()));
         let wiring =
             |error: io::Error| failed("lanes cannot be wired up", error, "raise the limit of open files");
         let (reporter, reports) = reports().map_err(wiring)?;
@@ -279,14 +294,15 @@ async fn supervise(
     });
     monoio::spawn(Rc::clone(&control).hear(reports));
     control.await_lanes().await?;
-    let admin_file = admin.as_ref().and_then(|socket| socket.file().cloned());
     if let Some(socket) = admin {
         let listener = Listener::adopt(socket)
             .map_err(|error| failed("the admin API cannot accept", error, "raise the limit of open files"))?;
         let control = Rc::clone(&control);
-        monoio::spawn(
-            async move { while control.guarded(serve::serve(&listener, &control)).await.is_none() {} },
-        );
+        monoio::spawn(async move {
+            while control.guarded(serve::serve(&listener, &control)).await.is_none() {
+                monoio::time::sleep(TICK).await;
+            }
+        });
     }
     monoio::spawn(Rc::clone(&control).count_seconds());
     started(&said);
@@ -303,8 +319,6 @@ async fn supervise(
         monoio::time::sleep(LANE_END_PAUSE).await;
     }
     control.log.borrow_mut().end();
-    control.remove_files();
-    admin_file.iter().for_each(SocketFile::unlink);
     outcome
 }
 

@@ -139,3 +139,18 @@ fn a_gateway_that_was_killed_is_followed_at_once() {
     }
     std::fs::remove_file(path).unwrap();
 }
+
+#[test]
+fn a_start_that_fails_leaves_no_path_behind() {
+    let path = fresh_path("early.sock");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for arguments in
+        [["--listen", &at(&path), "--admin", &address], ["--admin", &at(&path), "--listen", &address]]
+    {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_corelane"));
+        command.args(["run", "--io", &io(), "--upstream", "http://127.0.0.1:1"]);
+        assert_eq!(command.args(arguments).output().unwrap().status.code(), Some(1));
+        assert!(!path.exists());
+    }
+}
