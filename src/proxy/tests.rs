@@ -34,7 +34,7 @@ fn lane(url: &str) -> Rc<LaneState> {
     let mut rng = Rng::new(1);
     let id = LaneId::at(0);
     let first = adopt::start(Arc::new(plan), id, &mut rng);
-    let (log, _) = crossbeam_channel::bounded(1);
+    let (log, _) = crate::board::lines::lines(1, 1024);
     let tellers = Tellers { turns: Turns::new(Granted::new(|| {})), hangups: Hangups::new().unwrap() };
     Rc::new(LaneState::new(id, first, rng, log, tellers))
 }
