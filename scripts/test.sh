@@ -48,7 +48,7 @@ io_uring() {
   fi
 }
 epoll() { process epoll; }
-docs() { RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --no-deps --document-private-items; }
+docs() { RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --no-deps --document-private-items --features testing; }
 benches() { cargo bench --quiet --locked --bench codec --bench json --bench load -- --once; }
 # System calls, instructions and allocations of an exchange and of a token, each with its bound.
 costs() {

@@ -54,6 +54,8 @@ pub enum FaultKind {
     BodyTooLarge,
     /// No endpoint is admitted.
     NoEndpoint,
+    /// This process has no descriptor, port or permission left for a connection.
+    NoDescriptors,
     /// The endpoint did not accept a connection.
     Refused,
     /// The connection ended before a complete response head.
@@ -92,6 +94,7 @@ impl FaultKind {
             Self::ClientSlow => "client_slow",
             Self::BodyTooLarge => "body_too_large",
             Self::NoEndpoint => "no_endpoint",
+            Self::NoDescriptors => "no_descriptors",
             Self::Refused => "refused",
             Self::Reset => "reset",
             Self::Truncated => "truncated",

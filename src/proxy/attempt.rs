@@ -21,7 +21,7 @@ use crate::cluster::dispatch::{Connection, Failure, Heard};
 use crate::cluster::{Outcome, Ticket};
 use crate::codec::framing::Framing;
 use crate::codec::head::ResponseHead;
-use crate::net::connect::connect_any;
+use crate::net::connect::{Blame, blame, connect_any};
 use crate::plan::Timeouts;
 
 /// Why an attempt failed: what the cluster's rules judge, and what is told of a body that broke.
@@ -132,7 +132,11 @@ async fn connect(
     let fault = |kind| Fault::upstream(Stage::Connect, kind, Sent::Nothing);
     match connected {
         Some(Ok(stream)) => Ok((Upstream::new(stream), now)),
-        Some(Err(_)) => Err(fault(FaultKind::Refused)),
+        Some(Err(error)) => Err(match blame(&error) {
+            Blame::Theirs => fault(FaultKind::Refused),
+            // Each endpoint would show the same: it is told as ours, and none is blamed.
+            Blame::Ours => Fault { side: Side::Proxy, ..fault(FaultKind::NoDescriptors) },
+        }),
         None => Err(fault(FaultKind::Timeout)),
     }
 }

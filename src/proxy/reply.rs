@@ -186,6 +186,11 @@ pub(super) fn of_fault(fault: &Fault) -> ErrorReply {
             should_retry: Some(true),
             ..error(503, "no_endpoint", "No endpoint is available for this request; try again later.")
         },
+        (FaultKind::NoDescriptors, _) => ErrorReply {
+            should_retry: Some(true),
+            retry_after: Some(Duration::from_secs(1)),
+            ..error(503, "no_descriptors", "The gateway cannot open another connection now; try again.")
+        },
         (FaultKind::Refused, _) => upstream(
             502,
             "upstream_connect",

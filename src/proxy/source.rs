@@ -21,6 +21,7 @@ use crate::codec::response::ResponseEvent;
 use crate::plan::Timeouts;
 
 /// What a request is answered with.
+#[allow(clippy::large_enum_variant, reason = "there is one at a time, and the large kind is the common one")]
 pub(super) enum Answer {
     /// What an endpoint says, as it says it.
     Relayed(Relayed),

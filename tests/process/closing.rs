@@ -148,14 +148,11 @@ fn an_interim_answer_ends_the_right_to_send_again() {
     let gateway = Gateway::before(&upstream);
     let mut client = gateway.connect();
     for begun in ["HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n", "HTTP/1.1 200 OK\r\nconte"] {
-        let mut server = loop {
-            client.send(GET);
-            let mut server = upstream.accept();
-            server.read_until("\r\n\r\n");
-            server.send(OK);
-            assert!(client.read_message().ends_with("ok"));
-            break server;
-        };
+        client.send(GET);
+        let mut server = upstream.accept();
+        server.read_until("\r\n\r\n");
+        server.send(OK);
+        assert!(client.read_message().ends_with("ok"));
         // On the pooled connection: something comes, then the end.
         client.send(GET);
         server.read_until("\r\n\r\n");

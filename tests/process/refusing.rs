@@ -257,3 +257,34 @@ fn a_truncated_answer_looks_truncated_under_each_framing() {
         assert_eq!(ended_clean, clean, "{answer:?} to HTTP/{client_version}");
     }
 }
+
+#[test]
+fn a_shortage_of_descriptors_is_told_as_ours() {
+    let upstream = Upstream::start();
+    let ping = "[[route]]\nmatch = { path = \"/ping\" }\nrespond = {}\n";
+    let gateway = Gateway::start(&format!("{}{ping}", one_cluster(&[&upstream.url()])));
+    let mut client = gateway.connect();
+    client.send("GET /ping HTTP/1.1\r\nhost: x\r\n\r\n");
+    assert!(client.read_message().starts_with("HTTP/1.1 200 "));
+    // From here on no descriptor is left: the highest in use is the last one there is.
+    let id = gateway.process.id();
+    let open = std::fs::read_dir(format!("/proc/{id}/fd")).unwrap();
+    let highest =
+        open.map(|fd| fd.unwrap().file_name().to_str().unwrap().parse::<u32>().unwrap()).max().unwrap();
+    let limit = |number: u32| {
+        let number = format!("--nofile={number}:4096");
+        let set = std::process::Command::new("prlimit").args(["--pid", &id.to_string(), &number]).status();
+        assert!(set.unwrap().success());
+    };
+    limit(0);
+    client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+    let answer = client.read_message();
+    limit(highest + 100);
+    assert!(
+        answer.starts_with("HTTP/1.1 503 ") && answer.contains("\"code\":\"no_descriptors\""),
+        "{answer}"
+    );
+    assert!(answer.contains("retry-after: 1\r\n") && answer.contains("x-should-retry: true\r\n"), "{answer}");
+    assert!(!answer.contains("proxy-status"), "the upstream is not the cause: {answer}");
+    assert_eq!(gateway.endpoint(&upstream.url())["faults"], 0);
+}
