@@ -1,4 +1,5 @@
 //! Times the deciders that every request passes: heads, chunks, events, routes. `--once` runs each a single time.
+#![allow(clippy::print_stdout, reason = "a bench ends where nobody reads it")]
 
 use std::hint::black_box;
 use std::time::Instant;

@@ -2,6 +2,7 @@
 //! allocations of the lane, each beside its bound.
 //!
 //! `cargo bench --bench costs` fails where a bound is passed. It needs strace and valgrind, and takes half a minute.
+#![allow(clippy::print_stderr, clippy::print_stdout, reason = "a bench ends where nobody reads it")]
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read};

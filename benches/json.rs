@@ -1,4 +1,5 @@
 //! Finding `model`, `stream` and `user` behind a prompt: microseconds a body, by size and by what the prompt is made of.
+#![allow(clippy::print_stdout, reason = "a bench ends where nobody reads it")]
 
 use std::hint::black_box;
 use std::sync::Arc;

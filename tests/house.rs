@@ -45,7 +45,7 @@ const DOORS: [(&str, &[&str]); 17] = [
     ("monoio", &["net", "proxy", "lane", "control", "sim", "load", "cli"]),
     ("io_uring", &["net/driver.rs"]),
     ("httparse", &["codec/split.rs"]),
-    ("crossbeam_channel", &["lane/inbox.rs", "proxy/state.rs", "control/access_log.rs"]),
+    ("crossbeam_channel", &["lane/inbox.rs", "board/lines.rs"]),
     ("socket2", &["net"]),
     ("rustix", &["net/fd.rs", "net/hangup.rs"]),
     ("core_affinity", &["lane/spawn.rs"]),

@@ -2,6 +2,7 @@
 //!
 //! Every target stands in front of the same simulated server. Targets take turns in shuffled order within a round, so
 //! that what drifts meets all of them; a visit that others disturbed is made again. `scripts/load.sh` is the way in.
+#![allow(clippy::print_stderr, clippy::print_stdout, reason = "a bench ends where nobody reads it")]
 
 mod machine;
 mod scenario;

@@ -89,6 +89,9 @@ pub const LINGER_TIME: Duration = Duration::from_secs(30);
 /// How long it may pause in that time; nginx waits as long.
 pub const LINGER_PAUSE: Duration = Duration::from_secs(5);
 
+/// Longest file that holds a secret: a token has tens of bytes, a chain of certificates some KiB.
+pub const SECRET_BYTES_MAX: u64 = 64 * KIB as u64;
+
 /// Members of a body that routes may ask for, over all routes; a scan keeps one bit for each.
 pub const BODY_FIELDS_MAX: usize = 64;
 /// Segments of such a member's path: `a.b.c` has three.
@@ -112,8 +115,25 @@ pub const BODY_NESTING_MAX: usize = 512;
 
 /// Open client connections over all lanes unless the operator sets another; further ones wait in the backlog.
 pub const CONNECTIONS_MAX: usize = 10_000;
+/// Descriptors of a process that serves nobody: standard streams, event loop, signals, reports, the log, some to spare.
+pub const DESCRIPTORS_OWN: usize = 32;
+/// Descriptors of a lane beside its listeners: its ring or poll, its doorbell, some to spare.
+pub const DESCRIPTORS_A_LANE: usize = 8;
+/// The admin API, and connections that are kept to endpoints, may each take one part in so many of all descriptors.
+pub const DESCRIPTORS_SHARE: u64 = 8;
+/// The limit of open files where the system does not tell it: the usual soft one.
+pub const OPEN_FILES_UNKNOWN: u64 = 1024;
 /// Backlog of each listening socket; the kernel caps it at net.core.somaxconn.
 pub const BACKLOG: i32 = 4096;
+/// Until names of endpoints have to be resolved, all of them together: a resolver that is there answers in milliseconds.
+pub const RESOLVE_TIME: Duration = Duration::from_secs(5);
+/// Names that are asked for at once.
+pub const RESOLVERS_MAX: usize = 32;
+/// How often it is tried to listen on an address that is in use, and the pause between two tries: the kernel was seen to
+/// hold the sockets of a killed process for half a second, as its rings are taken down in the background.
+pub const LISTEN_TRIES: u32 = 40;
+/// The pause between two tries.
+pub const LISTEN_PAUSE: Duration = Duration::from_millis(50);
 /// Connections accepted in one turn before other tasks run.
 pub const ACCEPT_BURST_MAX: usize = 64;
 /// Hang-ups that one call takes from the kernel; the room for them lies on the stack.
@@ -122,14 +142,38 @@ pub const HANGUP_BURST_MAX: usize = 64;
 pub const INBOX_MAX: usize = 1024;
 /// Reports waiting for the control thread.
 pub const REPORTS_MAX: usize = 1024;
-/// Lines of the access log on their way to the writer; past them a line is dropped and counted.
+/// Lines of the access log on their way to the writer; past them, or past their bytes, a line is dropped and counted.
 pub const LOG_LINES_MAX: usize = 16 * 1024;
+/// Memory that these lines may take: as many of 2 KiB each, or fewer of clients that ask for long paths.
+pub const LOG_BYTES_MAX: usize = 32 * MIB;
+/// Longest text of a client's own in a line (method, host, path); what is longer is cut there.
+pub const LOG_TEXT_BYTES_MAX: usize = 2 * KIB;
+/// How often it is tried to open a log that could not be opened.
+pub const LOG_REOPEN_PAUSE: Duration = Duration::from_secs(1);
+/// How often trouble with the log is told.
+pub const LOG_TOLD_PAUSE: Duration = Duration::from_secs(60);
 /// How often the writer looks for lines.
 pub const LOG_PAUSE: Duration = Duration::from_millis(50);
 /// Longest path of a Unix socket: the kernel's field has 108 bytes, of which the last ends it (unix(7)).
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// Most lanes that may be asked for: above it somebody meant something else.
 pub const LANES_MAX: u64 = 256;
+/// Messages on their way to stderr; past them a message is lost and counted.
+pub const SAID_MAX: usize = 256;
+/// Longest message; a backtrace has some tens of KiB at most.
+pub const SAID_BYTES_MAX: usize = 16 * KIB;
+/// How long the end of the process waits for a reader of stderr.
+pub const SAID_TIME: Duration = Duration::from_secs(1);
+/// How often it looks.
+pub const SAID_PAUSE: Duration = Duration::from_millis(5);
+/// Panics on the control thread, each of which costs what it was about; past them the process ends, for a supervisor to
+/// start it anew.
+pub const CONTROL_PANICS_MAX: u64 = 100;
+/// How often the end looks for lanes that end when told to, and the pause between two looks: a lane ends its connections
+/// first, within [`STOP_TIME`]. One that hangs ends with the process.
+pub const LANE_END_LOOKS: u32 = 200;
+/// The pause between two looks.
+pub const LANE_END_PAUSE: Duration = Duration::from_millis(10);
 /// Most lanes that `auto` chooses: a sidecar shares its machine with the engine.
 pub const LANES_AUTO_MAX: usize = 4;
 
@@ -157,6 +201,10 @@ pub const DRAIN_TIME: Duration = Duration::from_secs(120);
 pub const DRAIN_IDLE_GRACE: Duration = Duration::from_secs(1);
 /// How long the tasks of connections that were cut at the end of a drain may take to end.
 pub const STOP_TIME: Duration = Duration::from_secs(1);
+const _: () = assert!(
+    LANE_END_PAUSE.as_millis() * LANE_END_LOOKS as u128 > STOP_TIME.as_millis(),
+    "a lane must have time to stop"
+);
 /// How often it is looked whether they have.
 pub const STOP_PAUSE: Duration = Duration::from_millis(2);
 /// The lane's slow pulse: coarse deadlines are met to within this.
@@ -173,7 +221,9 @@ pub const EVENT_WINDOW_BYTES: usize = 2 * KIB;
 pub const RATE_WINDOW_S: usize = 10;
 /// Longest request to the admin API, head and body.
 pub const ADMIN_REQUEST_BYTES_MAX: usize = 64 * KIB;
-/// Open connections to the admin API.
+/// Open connections to the admin API; past it the one that has waited longest for a request is closed to make room.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
-/// Longest time an admin connection may take for one request.
+/// Longest time an admin connection may lie idle, and take for a body or an answer.
 pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// From the first byte of a head to its end on the admin API: whoever uses it is near.
+pub const ADMIN_HEAD_TIME: Duration = Duration::from_secs(2);

@@ -9,5 +9,7 @@ pub mod limits;
 pub mod network;
 pub mod problem;
 pub mod rng;
+pub mod say;
+pub mod secret;
 pub mod summary;
 pub mod time;

@@ -2,6 +2,7 @@
 
 pub mod buffered;
 pub mod lanes;
+pub mod lines;
 pub mod loads;
 pub mod verdicts;
 

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::base::limits::{KIB, MIB, RELAY_BYTES, RELAY_BYTES_LARGE};
+use super::print::{complain, print};
+use crate::base::address::Address;
+use crate::base::limits::{KIB, LOG_BYTES_MAX, MIB, RELAY_BYTES, RELAY_BYTES_LARGE};
 use crate::control::load::{Origin, Source, load};
 use crate::metrics::text::series;
 use crate::plan::Plan;
@@ -23,14 +25,29 @@ impl Check {
         let mut code = 0;
         for file in self.files {
             match load(&Origin::new(Source::File(file.clone())), None) {
-                Ok(plan) => println!("{}: {}", file.display(), summary(&plan)),
+                Ok(plan) => {
+                    if let Some(warning) = open_admin(&plan) {
+                        complain(format_args!("warning: {}: {warning}", file.display()));
+                    }
+                    code = code.max(print(format_args!("{}: {}\n", file.display(), summary(&plan))));
+                }
                 Err(problems) => {
                     code = 2;
-                    problems.iter().for_each(|problem| eprintln!("{problem}"));
+                    problems.iter().for_each(complain);
                 }
             }
         }
         code
+    }
+}
+
+/// An admin API that others reach, and that asks them for nothing.
+fn open_admin(plan: &Plan) -> Option<String> {
+    match (&plan.server.admin.value, &plan.server.admin_token) {
+        (Some(Address::Tcp(address)), None) if !address.ip().to_canonical().is_loopback() => Some(format!(
+            "the admin API listens on {address} and has no token\n  why: whoever reaches it can reload and drain the gateway\n  fix: set `server.admin_token`, or listen on 127.0.0.1"
+        )),
+        _ => None,
     }
 }
 
@@ -53,7 +70,8 @@ fn summary(plan: &Plan) -> String {
     let streams = connections * (4 * RELAY_BYTES_LARGE + plan.limits.head_bytes);
     let holds = plan.table.rows().any(|(matcher, _)| !matcher.body.is_empty());
     let held = if holds { plan.limits.buffered as usize } else { 0 };
-    let ceiling = idle + histograms + streams + held;
+    let logged = if plan.observe.access_log.is_some() { LOG_BYTES_MAX } else { 0 };
+    let ceiling = idle + histograms + streams + held + logged;
     let size = |bytes: usize| format!("{} MiB", bytes.div_ceil(MIB));
     format!(
         "ok\n  routes {}, clusters {}, endpoints {}, lanes {}\n  memory when idle {}, typical ({} busy clients) {}, at its ceiling ({} clients with large bodies) {}\n  metric series {}",

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::run::{finish, say};
+use super::print::{complain, print};
+use super::run::{announce, finish};
 use crate::base::address::Address;
+use crate::base::say::settle;
 use crate::control::load::{Origin, Source};
 use crate::control::{Started, run};
 use crate::net::driver;
@@ -23,15 +25,16 @@ impl Demo {
         let servers = match servers() {
             Ok(servers) => servers,
             Err(error) => {
-                eprintln!(
+                complain(format_args!(
                     "the simulated servers cannot run\n  why: {error}\n  fix: allow this process to open sockets"
-                );
+                ));
                 return 1;
             }
         };
         let text = config(&servers);
         let code = finish(run(Origin::new(Source::Text("demo", text)), |started| {
-            say(started);
+            announce(started);
+            settle();
             explain(started, &servers);
         }));
         drop(servers);
@@ -96,7 +99,7 @@ fn explain(started: &Started, servers: &[Sim; 2]) {
         .replace("127.0.0.1", "localhost");
     let admin =
         started.admin.as_ref().map(ToString::to_string).unwrap_or_default().replace("127.0.0.1", "localhost");
-    println!(
+    let _ = print(format_args!(
         r#"
 Two simulated inference servers are running, {} and {}, and the gateway in front of them.
 
@@ -112,8 +115,9 @@ See what it did (T, S, B, TTFT, ITL):
   curl http://{admin}/stats
   curl http://{admin}/metrics
 
-Ctrl-C ends all of it."#,
+Ctrl-C ends all of it.
+"#,
         servers[0].address(),
         servers[1].address()
-    );
+    ));
 }

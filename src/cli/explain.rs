@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::print::{complain, print};
 use crate::base::ids::{Id, ListenerId};
 use crate::codec::chunked::{write_chunk, write_last_chunk};
 use crate::codec::forwarded::Sender;
@@ -47,24 +48,23 @@ impl Explain {
         let plan = match load(&Origin::new(Source::File(self.config.clone())), None) {
             Ok(plan) => plan,
             Err(problems) => {
-                problems.iter().for_each(|problem| eprintln!("{problem}"));
+                problems.iter().for_each(complain);
                 return 2;
             }
         };
         let message = match self.message(&plan) {
             Ok(message) => message,
             Err(error) => {
-                eprintln!("{error}");
+                complain(error);
                 return 2;
             }
         };
         let sender = Sender::new(Some(self.from), &plan.listeners[ListenerId::at(0)].trusted);
         let explained = explain(&plan, &message, &sender);
         match self.json {
-            true => println!("{:#}", document(&plan, &explained)),
-            false => print!("{}", text(&plan, &explained)),
+            true => print(format_args!("{:#}\n", document(&plan, &explained))),
+            false => print(text(&plan, &explained)),
         }
-        0
     }
 
     /// The request as it would arrive.

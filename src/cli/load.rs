@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
+use super::print::{complain, print};
 use crate::base::address::Address;
 use crate::base::rng::Rng;
 use crate::config::units;
@@ -124,7 +125,7 @@ impl Load {
             match target(url).and_then(|target| Ok((self.job(&target)?, target))) {
                 Ok(target) => targets.push(target),
                 Err(message) => {
-                    eprintln!("cannot put {} under load\n  {message}", url.text);
+                    complain(format_args!("cannot put {} under load\n  {message}", url.text));
                     return 2;
                 }
             }
@@ -139,12 +140,11 @@ impl Load {
             _ => unreachable!("there are one or two"),
         };
         match done {
-            Ok(true) => 0,
-            Ok(false) => 1,
+            Ok(code) => code,
             Err(error) => {
-                eprintln!(
+                complain(format_args!(
                     "the load generator cannot run\n  why: {error}\n  fix: ask for fewer connections or threads"
-                );
+                ));
                 1
             }
         }
@@ -194,31 +194,46 @@ impl Load {
             .map_err(|error| format!("why: {error}\n  fix: ask for --body-bytes {} or more", error.least))
     }
 
-    fn tell(&self, target: &Target, tally: &Tally) -> bool {
-        if self.json {
-            println!("{}", report::object(&target.url, tally));
-        } else {
-            print!("{}", report::text(&target.url, tally));
-        }
-        tally.failed() == 0 && tally.success > 0
+    fn tell(&self, target: &Target, tally: &Tally) -> u8 {
+        let printed = match self.json {
+            true => print(format_args!("{}\n", report::object(&target.url, tally))),
+            false => print(report::text(&target.url, tally)),
+        };
+        printed.max(judged(target, tally))
     }
 
-    fn compare(&self, first: &(Job, Target), second: &(Job, Target), rounds: &[(Tally, Tally)]) -> bool {
+    fn compare(&self, first: &(Job, Target), second: &(Job, Target), rounds: &[(Tally, Tally)]) -> u8 {
         let (mut one, mut other) = (Tally::default(), Tally::default());
         for (a, b) in rounds {
             one.add(a);
             other.add(b);
         }
-        if self.json {
+        let printed = if self.json {
             let targets = [report::object(&first.1.url, &one), report::object(&second.1.url, &other)];
-            println!("{}", json!({ "targets": targets, "versus": report::versus_object(rounds) }));
+            let document = json!({ "targets": targets, "versus": report::versus_object(rounds) });
+            print(format_args!("{document}\n"))
         } else {
-            print!("{}", report::text(&first.1.url, &one));
-            print!("{}", report::text(&second.1.url, &other));
-            print!("{}", report::versus(rounds));
-        }
-        [one, other].iter().all(|tally| tally.failed() == 0 && tally.success > 0)
+            let pages = [report::text(&first.1.url, &one), report::text(&second.1.url, &other)];
+            print(pages.concat() + &report::versus(rounds))
+        };
+        printed.max(judged(&first.1, &one)).max(judged(&second.1, &other))
     }
+}
+
+/// The exit code: 0 where requests ended and all of them were right. Where none ended, no count says why.
+fn judged(target: &Target, tally: &Tally) -> u8 {
+    if tally.requests() == 0 {
+        let why = match (tally.connects, tally.unfinished) {
+            (0, 0) => "none began: no connection was made in time".to_owned(),
+            (_, 0) => "those that began were answered before or after it".to_owned(),
+            (_, unfinished) => format!("{unfinished} were not answered"),
+        };
+        complain(format_args!(
+            "no request to {} ended while it was measured\n  why: {why}\n  fix: ask for a longer --duration, or see why the server does not answer",
+            target.url
+        ));
+    }
+    u8::from(tally.failed() > 0 || tally.success == 0)
 }
 
 fn target(url: &EndpointUrl) -> Result<Target, String> {

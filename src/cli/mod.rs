@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod explain;
 mod load;
+mod print;
 mod run;
 mod schema;
 mod sim;
@@ -12,6 +13,8 @@ mod sim;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::base::say::Settled;
 
 /// The gateway in front of the inference servers you run.
 #[derive(Debug, Parser)]
@@ -41,6 +44,7 @@ enum Command {
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
+    let _settled = Settled;
     let code = match Arguments::parse().command {
         Command::Run(command) => command.run(),
         Command::Demo(command) => command.run(),

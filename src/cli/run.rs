@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args};
 
+use super::print::complain;
 use crate::base::address::Address;
 use crate::base::choice::{IoDriver, Words};
 use crate::base::limits::LANES_MAX;
+use crate::base::say::say;
 use crate::config::server::core_list;
 use crate::config::url::listen_address;
 use crate::control::load::{Origin, Source};
@@ -80,37 +82,39 @@ impl Run {
             lanes: self.lanes.map(usize::from),
             io: self.io.map(|io| IoDriver::of(&io)),
         };
-        finish(run(origin, say))
+        finish(run(origin, announce))
     }
 }
 
 /// Prints the start lines.
-pub(super) fn say(started: &Started) {
+pub(super) fn announce(started: &Started) {
     let url = |address: &Address| match address {
         Address::Tcp(address) => format!("http://{address}"),
         Address::Unix(_) => address.to_string(),
     };
     for address in &started.listening {
-        eprintln!("listening {}", url(address));
+        say(format_args!("listening {}", url(address)));
     }
     if let Some(address) = &started.admin {
-        eprintln!("admin {}", url(address));
+        say(format_args!("admin {}", url(address)));
     }
     let cores: Vec<_> = started.cores.iter().map(ToString::to_string).collect();
     let cores = if cores.is_empty() { "unpinned".to_owned() } else { cores.join(",") };
-    eprintln!("ready lanes={} io={} cores={cores}", started.lanes, started.driver.name());
+    say(format_args!("ready lanes={} io={} cores={cores}", started.lanes, started.driver.name()));
 }
 
 /// Prints what went wrong and tells the exit code.
 pub(super) fn finish(outcome: Result<(), RunError>) -> u8 {
     match outcome {
         Ok(()) => 0,
-        Err(error) => {
-            eprintln!("{error}");
-            match error {
-                RunError::Problems(_) => 2,
-                RunError::Failed(_) => 1,
-            }
+        // Nothing runs yet: whoever reads slowly holds up nobody, and gets all of it.
+        Err(RunError::Problems(problems)) => {
+            problems.iter().for_each(complain);
+            2
+        }
+        Err(RunError::Failed(message)) => {
+            say(message);
+            1
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::print::print;
 use crate::config::ROOT;
 use crate::config::schema::schema;
 
@@ -14,7 +15,6 @@ pub(super) struct Schema {}
 
 impl Schema {
     pub(super) fn run(self) -> u8 {
-        println!("{:#}", schema(&ROOT));
-        0
+        print(format_args!("{:#}\n", schema(&ROOT)))
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::print::complain;
 use crate::base::address::Address;
 use crate::base::choice::IoDriver;
 use crate::config::units;
@@ -109,17 +110,17 @@ impl Sim {
         match Server::start(&self.listen, options, driver) {
             Ok(server) => {
                 match server.address() {
-                    Address::Tcp(address) => eprintln!("listening http://{address}"),
-                    Address::Unix(_) => eprintln!("listening {}", server.address()),
+                    Address::Tcp(address) => complain(format_args!("listening http://{address}")),
+                    Address::Unix(_) => complain(format_args!("listening {}", server.address())),
                 }
                 server.wait();
                 0
             }
             Err(error) => {
-                eprintln!(
+                complain(format_args!(
                     "cannot serve on {}\n  why: {error}\n  fix: choose another address or --io epoll",
                     self.listen
-                );
+                ));
                 1
             }
         }

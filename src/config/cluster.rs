@@ -16,7 +16,8 @@ table! {
     /// `[cluster.NAME]`.
     #[derive(Debug, Clone, PartialEq)]
     pub struct ClusterConfig checked by check {
-        /// http://host:port[/base] or unix:/path, each; as a table where it has a weight.
+        /// http://host:port[/base] or unix:/path, each; as a table where it has a weight. Names are resolved at start and
+        /// at each reload, all of them within 5 s.
         endpoints: Vec<Placed<EndpointConfig>> = key(
             "endpoints",
             NonEmpty(

@@ -13,6 +13,7 @@ pub(crate) mod reader;
 mod root;
 mod route;
 pub mod schema;
+mod secret;
 pub mod server;
 mod table;
 pub mod text;

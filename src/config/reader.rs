@@ -1,6 +1,7 @@
 //! A parsed file, value by value: takes keys out of tables, checks them as their keys say, and collects every problem.
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::sync::Arc;
 
 use toml::Spanned;
@@ -31,11 +32,19 @@ pub(crate) struct Source<'t> {
     /// Where all of it is said to stand; a default stands where it could have been written.
     place: Option<Place>,
     problems: RefCell<Vec<Problem>>,
+    /// Where secrets stand, in bytes.
+    secrets: RefCell<Vec<Range<usize>>>,
 }
 
 impl<'t> Source<'t> {
     pub(super) fn new(file: &str, text: &'t str) -> Self {
-        Self { file: Arc::from(file), text, place: None, problems: RefCell::default() }
+        Self {
+            file: Arc::from(file),
+            text,
+            place: None,
+            problems: RefCell::default(),
+            secrets: RefCell::default(),
+        }
     }
 
     /// A text of our own that stands for what is absent at `place`.
@@ -49,6 +58,13 @@ impl<'t> Source<'t> {
 
     pub(super) fn complain(&self, problem: Problem) {
         self.problems.borrow_mut().push(problem);
+    }
+
+    /// Where secrets stand, in bytes, in the order of their places.
+    pub(super) fn secrets(&self) -> Vec<Range<usize>> {
+        let mut secrets = self.secrets.take();
+        secrets.sort_by_key(|span| span.start);
+        secrets
     }
 
     /// All problems in the order of their places.
@@ -138,6 +154,12 @@ impl<'s, 't> Value<'s, 't> {
             self.wrong_type("\"…\"");
         }
         self.text().map(str::to_owned)
+    }
+
+    /// A text that is shown nowhere: its place is noted.
+    pub(super) fn secret(&self) -> Option<String> {
+        self.source.secrets.borrow_mut().push(self.value.span());
+        self.string()
     }
 
     /// `true` or `false`.

@@ -8,6 +8,7 @@ use crate::base::address::Address;
 use crate::base::choice::{IoDriver, Words};
 use crate::base::limits::{DRAIN_TIME, LANES_MAX};
 use crate::base::problem::Placed;
+use crate::base::secret::Secret;
 
 table! {
     /// `[server]`.
@@ -21,6 +22,11 @@ table! {
         io: Placed<Option<IoDriver>> = key("io", Or("auto", &Choice(IoDriver::WORDS)), Is("'auto'")),
         /// Where the admin API listens; or "unix:/run/corelane-admin.sock", or "off".
         admin: Placed<Option<Address>> = key("admin", Or("off", &Text), Is("'127.0.0.1:9901'")),
+        /// Names that may stand in Host on the admin API, beside IP literals and localhost: "gateway.example", "*.example".
+        admin_hosts: Vec<String> = key("admin_hosts", List(&Form(host_name)), Is("[]")),
+        /// Asked for on the admin API but by probes, as a bearer or as the password of Basic; better "${NAME}" (an
+        /// environment variable) or "file:/path" (a file's content).
+        admin_token: Option<Secret> = key("admin_token", Secret, Absent),
         /// How long exchanges may go on after SIGTERM.
         drain: Duration = key("drain", Time(Duration::ZERO), Lasts(DRAIN_TIME)),
         /// How long accepting goes on after SIGTERM, with /readyz at 503 already.
@@ -32,6 +38,16 @@ impl ServerConfig {
     /// The cores to pin lanes to; none for lanes that are not pinned.
     pub fn core_list(&self) -> &[usize] {
         self.cores.as_ref().map_or(&[], |cores| &cores.value.0)
+    }
+}
+
+/// Reads `"gateway.example"` or `"*.example"`.
+fn host_name(text: &str) -> Result<String, String> {
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    match name.split('.').all(|label| !label.is_empty() && label.bytes().all(is_plain)) {
+        true => Ok(text.to_ascii_lowercase()),
+        false => Err("write a name without port, such as \"gateway.example\" or \"*.example\"".into()),
     }
 }
 

@@ -1,5 +1,7 @@
 //! TOML to `Config`, with places: all problems of a file at once.
 
+use std::ops::Range;
+
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -18,6 +20,8 @@ pub struct Reading {
     pub place: Place,
     /// Its problems, in the order of their places.
     pub problems: Vec<Problem>,
+    /// Where secrets stand in the text, in bytes.
+    pub secrets: Vec<Range<usize>>,
 }
 
 /// Reads the text of `file`.
@@ -48,5 +52,5 @@ pub(super) fn read_as(source: Source<'_>, text: &str, kind: &'static Kind) -> Re
         true => Config::read(Value::root(&source, &root), kind),
         false => None,
     };
-    Reading { config, place: source.place(0), problems: source.into_problems() }
+    Reading { config, place: source.place(0), secrets: source.secrets(), problems: source.into_problems() }
 }

@@ -1,24 +1,29 @@
 //! Writes the access log on a thread of its own, so that a slow disk or pipe holds up neither lanes nor control.
 //!
 //! It looks for lines every so often instead of being woken: a wake-up would cost each lane a system call a line.
+//! A line that cannot be written is lost and counted, and its beginning is finished before the next one: no reader ever
+//! sees half a line before a whole one.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
-use crossbeam_channel::{Receiver, bounded};
-
+use super::whole_lines::{Lost, WholeLines};
 use crate::base::choice::LogTarget;
-use crate::base::limits::{LOG_LINES_MAX, LOG_PAUSE};
-use crate::proxy::state::LogSender;
+use crate::base::limits::{KIB, LOG_BYTES_MAX, LOG_LINES_MAX, LOG_PAUSE, LOG_REOPEN_PAUSE, LOG_TOLD_PAUSE};
+use crate::base::say::say;
+use crate::board::lines::{LogReceiver, LogSender, lines};
 
 /// The writer's thread, and what it is told.
 pub(super) struct AccessLog {
     told: Arc<Told>,
-    lines: Receiver<Vec<u8>>,
+    lines: LogReceiver,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -28,12 +33,14 @@ struct Told {
     /// Open the target anew: it changed, or its file was moved away.
     reopen: AtomicBool,
     end: AtomicBool,
+    /// Lines that could not be written.
+    lost: AtomicU64,
 }
 
 impl AccessLog {
     /// A log that writes nowhere yet, and the lanes' end of it.
     pub(super) fn new() -> (Self, LogSender) {
-        let (sender, lines) = bounded(LOG_LINES_MAX);
+        let (sender, lines) = lines(LOG_LINES_MAX, LOG_BYTES_MAX);
         (Self { told: Arc::default(), lines, thread: None }, sender)
     }
 
@@ -66,6 +73,11 @@ impl AccessLog {
         self.told.reopen.store(true, Ordering::Release);
     }
 
+    /// Lines that could not be written so far.
+    pub(super) fn lost(&self) -> u64 {
+        self.told.lost.load(Ordering::Relaxed)
+    }
+
     /// Writes what is left and ends; a target that takes nothing holds this up for a second at most.
     pub(super) fn end(&mut self) {
         self.told.end.store(true, Ordering::Release);
@@ -80,26 +92,29 @@ impl AccessLog {
     }
 }
 
-fn write(told: &Told, lines: &Receiver<Vec<u8>>) {
-    let mut out: Option<BufWriter<Box<dyn Write>>> = None;
+fn write(told: &Told, lines: &LogReceiver) {
+    let mut pen =
+        Pen { told, out: None, target: None, rest: WholeLines::default(), open_at: None, complain_at: None };
     loop {
         // Seen before the lines are taken: what was sent before the end is written.
         let is_last = told.end.load(Ordering::Acquire);
         if told.reopen.swap(false, Ordering::AcqRel) {
-            let target = told.target.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            out = target.and_then(|target| match open(&target) {
-                Ok(file) => Some(BufWriter::new(file)),
-                Err(error) => {
-                    eprintln!("the access log {target} cannot be opened\n  why: {error}\n  fix: make its folder, or correct `observe.access_log.to`, and reload");
-                    None
-                }
-            });
+            pen.target = told.target.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            pen.open_at = Some(Instant::now());
         }
-        for line in lines.try_iter() {
-            // A full disk loses lines, not requests; the next look tries again.
-            let _ = out.as_mut().map(|out| out.write_all(&line));
+        pen.reopen();
+        let mut text = Vec::new();
+        let mut ends = Vec::new();
+        while let Some(line) = lines.try_next() {
+            text.extend_from_slice(&line);
+            ends.push(text.len());
+            if text.len() >= LOG_STEP_BYTES {
+                pen.write(&text, &ends);
+                text.clear();
+                ends.clear();
+            }
         }
-        let _ = out.as_mut().map(Write::flush);
+        pen.write(&text, &ends);
         if is_last {
             return;
         }
@@ -107,12 +122,101 @@ fn write(told: &Told, lines: &Receiver<Vec<u8>>) {
     }
 }
 
-fn open(target: &LogTarget) -> io::Result<Box<dyn Write>> {
-    Ok(match target {
-        LogTarget::Stdout => Box::new(io::stdout()),
-        LogTarget::Stderr => Box::new(io::stderr()),
-        LogTarget::File(path) => Box::new(append(path)?),
-    })
+/// Written in one call: few calls a second where many lines come.
+const LOG_STEP_BYTES: usize = 64 * KIB;
+
+/// What writes, and what went wrong with it.
+struct Pen<'t> {
+    told: &'t Told,
+    out: Option<File>,
+    target: Option<LogTarget>,
+    rest: WholeLines,
+    /// When the target is to be opened; none while it is open.
+    open_at: Option<Instant>,
+    /// When the next trouble may be told.
+    complain_at: Option<Instant>,
+}
+
+impl Pen<'_> {
+    /// Opens the target if it is time to. Where that fails it is tried again and again; until then lines go where they
+    /// went, which is the file that was moved away.
+    fn reopen(&mut self) {
+        if self.open_at.is_none_or(|at| Instant::now() < at) {
+            return;
+        }
+        let Some(target) = &self.target else {
+            (self.out, self.open_at) = (None, None);
+            return;
+        };
+        match open(target) {
+            Ok(file) => {
+                let same = self.out.as_ref().is_some_and(|out| is_same(out, &file));
+                if !same {
+                    let lost = self.rest.leave(self.out.as_mut());
+                    self.told.lost.fetch_add(lost, Ordering::Relaxed);
+                }
+                (self.out, self.open_at) = (Some(file), None);
+            }
+            Err(error) => {
+                // A file that was removed takes lines that nobody will ever read.
+                self.out.take_if(|out| out.metadata().is_ok_and(|found| found.nlink() == 0));
+                self.open_at = Some(Instant::now() + LOG_REOPEN_PAUSE);
+                self.complain(
+                    "cannot be opened",
+                    &error,
+                    "make its folder, or correct `observe.access_log.to`, and reload",
+                );
+            }
+        }
+    }
+
+    /// Writes `text`, whose lines end at `ends`. Lines that cannot be written are lost.
+    fn write(&mut self, text: &[u8], ends: &[usize]) {
+        let Some(mut out) = self.out.as_ref() else {
+            // Without a target nobody asked for them.
+            let lost = if self.target.is_some() { ends.len() as u64 } else { 0 };
+            self.told.lost.fetch_add(lost, Ordering::Relaxed);
+            return;
+        };
+        if let Err(Lost { lines, why }) = self.rest.write(&mut out, text, ends, &self.told.end) {
+            self.told.lost.fetch_add(lines, Ordering::Relaxed);
+            self.complain(
+                "cannot be written",
+                &why,
+                "make room, or correct `observe.access_log.to`, and reload",
+            );
+        }
+    }
+
+    /// Tells of trouble, once in a while.
+    fn complain(&mut self, what: &str, error: &io::Error, fix: &str) {
+        let now = Instant::now();
+        if self.complain_at.is_some_and(|at| now < at) {
+            return;
+        }
+        self.complain_at = Some(now + LOG_TOLD_PAUSE);
+        let Some(target) = &self.target else { return };
+        let lost = self.told.lost.load(Ordering::Relaxed);
+        say(format_args!(
+            "the access log {target} {what}, {lost} lines are lost so far\n  why: {error}\n  fix: {fix}"
+        ));
+    }
+}
+
+fn is_same(one: &File, other: &File) -> bool {
+    match (one.metadata(), other.metadata()) {
+        (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
+        _ => false,
+    }
+}
+
+/// The target, unbuffered: what is written is written.
+fn open(target: &LogTarget) -> io::Result<File> {
+    match target {
+        LogTarget::Stdout => io::stdout().as_fd().try_clone_to_owned().map(File::from),
+        LogTarget::Stderr => io::stderr().as_fd().try_clone_to_owned().map(File::from),
+        LogTarget::File(path) => append(path),
+    }
 }
 
 /// Whether lines can be written to the end of `path`. Nothing is made, and a pipe that nobody reads yet is not waited

@@ -1,93 +1,16 @@
-//! The admin API: its own listener, on the control thread, never on a lane.
+//! What the admin API answers, on the control thread, never on a lane.
 
-use std::cell::Cell;
 use std::rc::Rc;
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::Control;
-use crate::base::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_REQUEST_BYTES_MAX, ADMIN_TIMEOUT, TICK};
-use crate::codec::encode::{OwnHead, write_reply};
 use crate::codec::head::RequestHead;
 use crate::codec::method::Method;
-use crate::codec::progress::Progress;
 use crate::codec::reply::LocalReply;
-use crate::codec::request::{RequestEvent, RequestReader};
-use crate::codec::version::Reuse;
-use crate::codec::write::Connection;
-use crate::metrics::text::ExpositionFormat;
-use crate::net::listen::Listener;
-use crate::net::stream::{Socket, Stream, Whole};
+use crate::metrics::accept;
 use crate::plan::Action;
-
-/// Serves the admin API for the life of the process.
-pub(super) async fn serve(listener: Listener, control: Rc<Control>) {
-    let open = Rc::new(Cell::new(0));
-    loop {
-        if open.get() >= ADMIN_CONNECTIONS_MAX || listener.ready().await.is_err() {
-            monoio::time::sleep(TICK).await;
-            continue;
-        }
-        match listener.accept() {
-            Ok(Some((socket, _))) => {
-                open.set(open.get() + 1);
-                let (open, control) = (Rc::clone(&open), Rc::clone(&control));
-                monoio::spawn(async move {
-                    let _ = connection(socket, control).await;
-                    open.set(open.get() - 1);
-                });
-            }
-            Ok(None) => {}
-            Err(_) => monoio::time::sleep(TICK).await,
-        }
-    }
-}
-
-async fn connection(socket: Socket, control: Rc<Control>) -> std::io::Result<()> {
-    let mut stream = Whole::adopt(socket)?.split();
-    let mut requests = RequestReader::new(ADMIN_REQUEST_BYTES_MAX);
-    loop {
-        // Past the time limit the connection is closed, so it does no harm that the read is dropped.
-        let request = monoio::time::timeout(ADMIN_TIMEOUT, request(&mut stream, &mut requests)).await;
-        let Ok(Some(head)) = request else { return Ok(()) };
-        let reply = control.answer(&head).await;
-        let connection = match head.head().reuse() {
-            Reuse::KeepAlive => Connection::Implied,
-            Reuse::Close => Connection::Close,
-        };
-        let mut out = Vec::new();
-        let date = httpdate::fmt_http_date(SystemTime::now());
-        let own = OwnHead { connection, date: date.as_bytes(), signature: None };
-        write_reply(&mut out, &reply, head.method(), own);
-        let written = monoio::time::timeout(ADMIN_TIMEOUT, stream.writer.write(out)).await;
-        if !matches!(written, Ok(Ok(()))) || connection == Connection::Close {
-            return Ok(());
-        }
-    }
-}
-
-/// One request with its body read and dropped; none at the end of the connection or on anything malformed.
-async fn request(stream: &mut Stream, requests: &mut RequestReader) -> Option<RequestHead> {
-    let mut head = None;
-    let mut body = 0;
-    loop {
-        match requests.next(stream.reader.unread()) {
-            Ok(Progress::Ready(RequestEvent::Head(found))) => head = Some(found),
-            Ok(Progress::Ready(RequestEvent::Data(data))) => body += data.len(),
-            Ok(Progress::Ready(RequestEvent::End)) => return head,
-            Ok(Progress::NeedMore) => match stream.reader.fill().await {
-                Ok(0) | Err(_) => return None,
-                Ok(_) => {}
-            },
-            Err(_) => return None,
-        }
-        if body > ADMIN_REQUEST_BYTES_MAX {
-            return None;
-        }
-    }
-}
 
 fn reply(status: u16, content_type: &'static str, body: impl Into<Bytes>) -> LocalReply {
     let content_type = Bytes::from_static(content_type.as_bytes());
@@ -103,7 +26,8 @@ fn document(status: u16, body: &Value) -> LocalReply {
 }
 
 impl Control {
-    async fn answer(self: &Rc<Self>, head: &RequestHead) -> LocalReply {
+    /// The answer to a request that may be carried out.
+    pub(super) async fn answer(self: &Rc<Self>, head: &RequestHead) -> LocalReply {
         let path = String::from_utf8_lossy(head.path()).into_owned();
         let method = match head.method() {
             Method::Head => Method::Get,
@@ -122,9 +46,8 @@ impl Control {
             }
             (Method::Get, "/metrics") => {
                 self.collect().await;
-                let accept =
-                    head.head().values_of(b"accept").map(String::from_utf8_lossy).collect::<String>();
-                let format = ExpositionFormat::of_accept(&accept);
+                let accept = head.head().values_of(b"accept");
+                let format = accept::format(accept.filter_map(|field| std::str::from_utf8(field).ok()));
                 reply(200, format.content_type(), self.exposition(format))
             }
             (Method::Get, "/config") => document(200, &self.config()),

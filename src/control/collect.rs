@@ -83,8 +83,13 @@ impl Control {
     pub(super) async fn count_seconds(self: Rc<Self>) {
         loop {
             monoio::time::sleep(Duration::from_secs(1)).await;
-            self.collect().await;
-            self.collected.snapshot.borrow_mut().second_passed();
+            self.guarded(async {
+                self.collect().await;
+                self.collected.snapshot.borrow_mut().second_passed();
+                // A lane whose inbox was full at a reload.
+                self.publish();
+            })
+            .await;
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::signal::{Bytes, Signals};
 use super::{Control, RunError};
+use crate::base::say::say;
 use crate::lane::inbox::Command;
 
 /// How often it is looked whether the last connection ended.
@@ -18,13 +19,18 @@ impl Control {
         monoio::spawn(Rc::clone(self).count_stops(stop));
         monoio::spawn(Rc::clone(self).reopen_on(reopen));
         monoio::spawn(refuse_on(replace));
-        while self.stops.get() == 0 {
-            self.fail_if_broken()?;
+        let mut outcome = Ok(());
+        while self.stops.get() == 0 && outcome.is_ok() {
+            outcome = self.fail_if_broken();
+            if outcome.is_err() {
+                say("a part of the gateway runs no more: the rest drains, then it exits with 1");
+                break;
+            }
             self.changed.wait().await;
             self.changed.clear();
         }
         self.drain().await;
-        Ok(())
+        outcome.and_then(|()| self.fail_if_broken())
     }
 
     async fn count_stops(self: Rc<Self>, mut signals: Bytes) {
@@ -32,11 +38,12 @@ impl Control {
             self.stops.set(self.stops.get() + 1);
             self.changed.set();
         }
+        self.end_with("signals cannot be heard any more".to_owned());
     }
 
     async fn reload_on(self: Rc<Self>, mut signals: Bytes) {
         while signals.next().await.is_ok() {
-            Rc::clone(&self).reload_by_signal().await;
+            self.guarded(Rc::clone(&self).reload_by_signal()).await;
         }
     }
 
@@ -50,21 +57,43 @@ impl Control {
         let told_again = || self.stops.get() > 1;
         let plan = self.plan();
         self.draining.set(true);
-        eprintln!("draining");
+        say("draining");
         let accept_until = Instant::now() + plan.server.drain_delay;
         while Instant::now() < accept_until && !told_again() {
             monoio::time::sleep(LOOK).await;
         }
+        // Before the queues are emptied, so that nobody joins one that no lane looks at any more; and early, so that a
+        // successor may have the path while exchanges go on here.
+        self.remove_files();
         let by = Instant::now() + plan.server.drain;
-        for lane in &self.lanes {
-            while lane.tell(Command::Drain).is_err() && Instant::now() < by {
+        for (position, lane) in self.lanes.iter().enumerate() {
+            while !self.is_gone(position)
+                && lane.tell(Command::Drain).is_err()
+                && Instant::now() < by
+                && !told_again()
+            {
                 monoio::time::sleep(LOOK).await;
             }
         }
         // Connections in accept queues are counted once their lane has emptied them: look at least once after.
         monoio::time::sleep(LOOK).await;
-        while self.loads.total() > 0 && Instant::now() < by && !told_again() {
+        while self.serves() && Instant::now() < by && !told_again() {
             monoio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+impl Control {
+    pub(super) fn is_gone(&self, lane: usize) -> bool {
+        self.gone.borrow()[lane]
+    }
+
+    /// Whether a lane that runs has a connection. Those of a lane that runs no more are cut, and counted for ever.
+    fn serves(&self) -> bool {
+        let connections = self.connections();
+        match self.gone.borrow().contains(&true) {
+            true => connections.iter().enumerate().any(|(lane, count)| *count > 0 && !self.is_gone(lane)),
+            false => self.loads.total() > 0,
         }
     }
 }
@@ -72,8 +101,8 @@ impl Control {
 /// Replacing the binary is not there yet; whoever asks for it must not end the process.
 async fn refuse_on(mut signals: Bytes) {
     while signals.next().await.is_ok() {
-        eprintln!(
-            "SIGUSR2 does nothing yet\n  why: the binary cannot be replaced while it runs\n  fix: start the new one and end this one with SIGTERM"
+        say(
+            "SIGUSR2 does nothing yet\n  why: the binary cannot be replaced while it runs\n  fix: start the new one and end this one with SIGTERM",
         );
     }
 }

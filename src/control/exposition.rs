@@ -1,6 +1,7 @@
 //! `/metrics`: the merged view as Prometheus or OpenMetrics text.
 
 use super::Control;
+use crate::base::say;
 use crate::metrics::names;
 use crate::metrics::names::Metric;
 use crate::metrics::recorder::{EndpointCounts, RouteCounts, Times};
@@ -25,8 +26,10 @@ impl Control {
         out.counter(names::ACCEPTED, [(vec![], snapshot.lane.accepted)]);
         out.counter(names::HANDED_OVER, [(vec![], snapshot.lane.handed_over)]);
         out.counter(names::UNROUTED, [(vec![], snapshot.lane.unrouted)]);
-        out.counter(names::PANICS, [(vec![], snapshot.lane.panics)]);
+        out.counter(names::PANICS, [(vec![], snapshot.lane.panics + self.panics.get())]);
         out.counter(names::LOG_DROPPED, [(vec![], snapshot.lane.log_dropped)]);
+        out.counter(names::MESSAGES_LOST, [(vec![], say::lost())]);
+        out.counter(names::LOG_LOST, [(vec![], self.log.borrow().lost())]);
 
         let routes = || snapshot.routes.iter().map(|(name, totals)| (name.as_str(), &totals.counts));
         out.counter(

@@ -1,5 +1,6 @@
 //! From a file, or from the command line alone, to a plan: the one road, at start and at each reload.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::string::FromUtf8Error;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use crate::base::address::Address;
 use crate::base::choice::{IoDriver, LogTarget};
 use crate::base::limits::LANES_AUTO_MAX;
 use crate::base::problem::{Place, Placed, Problem};
+use crate::base::secret::SECRET_SHOWN;
 use crate::config::text::{Reading, read, read_option};
 use crate::config::url::{EndpointAddress, EndpointUrl};
 use crate::config::{Config, CoreList, EndpointConfig, ListenerConfig};
@@ -60,15 +62,21 @@ pub fn load(origin: &Origin, previous: Option<&Plan>) -> Result<Plan, Vec<Proble
             let name = path.display().to_string();
             let bytes = std::fs::read(path).map_err(|error| vec![unreadable(&name, &error)])?;
             let text = String::from_utf8(bytes).map_err(|error| vec![not_text(&name, &error)])?;
-            (read(&name, &text), text)
+            let reading = read(&name, &text);
+            let written = redacted(&text, &reading.secrets);
+            (reading, written)
         }
-        Source::Text(name, text) => (read(name, text), text.clone()),
+        Source::Text(name, text) => {
+            let reading = read(name, text);
+            let written = redacted(text, &reading.secrets);
+            (reading, written)
+        }
         Source::Upstreams(urls) => {
             let text = of_upstreams(urls)?;
             (read_option("--upstream", &text), String::new())
         }
     };
-    let Reading { config: Some(mut config), place, mut problems } = reading else {
+    let Reading { config: Some(mut config), place, mut problems, .. } = reading else {
         return Err(reading.problems);
     };
     apply(origin, &mut config);
@@ -97,6 +105,15 @@ pub fn load(origin: &Origin, previous: Option<&Plan>) -> Result<Plan, Vec<Proble
             Err(problems)
         }
     }
+}
+
+/// The text as it may be shown: `"***"` in place of each secret, or of where it comes from.
+fn redacted(text: &str, secrets: &[Range<usize>]) -> String {
+    let mut shown = text.to_owned();
+    for span in secrets.iter().rev() {
+        shown.replace_range(span.clone(), &format!("\"{SECRET_SHOWN}\""));
+    }
+    shown
 }
 
 /// The file of the access log must be one that can be written. It is not made here: a check leaves nothing behind.

@@ -4,18 +4,22 @@
 mod access_log;
 mod admin;
 mod collect;
+mod descriptors;
 mod drain;
 mod exposition;
+mod guarded;
 pub mod load;
+mod permission;
 mod reload;
+mod serve;
 mod signal;
 mod stats;
 mod understood;
+mod whole_lines;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -24,8 +28,10 @@ use std::time::Instant;
 use crate::base::address::Address;
 use crate::base::choice::{IoDriver, LogTarget};
 use crate::base::ids::{Id, LaneId};
+use crate::base::limits::{LANE_END_LOOKS, LANE_END_PAUSE, TICK};
 use crate::base::problem::Problem;
 use crate::base::rng::Rng;
+use crate::base::say::{hear_panics, say};
 use crate::board::lanes::LaneLoads;
 use crate::lane::LaneSetup;
 use crate::lane::flag::Flag;
@@ -33,10 +39,11 @@ use crate::lane::inbox::{Command, Inbox, LaneHandle, Report, Reports, inbox, rep
 use crate::lane::spawn::spawn;
 use crate::net::doorbell::Bell;
 use crate::net::driver;
-use crate::net::listen::{ListenSocket, Listener, listen, unlink};
+use crate::net::listen::{ListenSocket, Listener, SocketFile, listen};
 use crate::plan::Plan;
 use access_log::AccessLog;
 use collect::Collected;
+use descriptors::Descriptors;
 use load::Origin;
 
 /// Why the gateway ended, or never began.
@@ -75,18 +82,29 @@ struct Control {
     loads: Arc<LaneLoads>,
     started: Instant,
     collected: Collected,
-    /// Lanes that run the newest plan.
+    /// The generation that each lane was told of, and the one that it runs.
+    told: RefCell<Vec<u64>>,
     adopted: RefCell<Vec<u64>>,
     adoption: Flag,
+    /// A reload is under way; raised when it ends.
+    reloading: Cell<bool>,
+    reloaded: Flag,
     /// Lanes that accept.
     ready: Cell<usize>,
+    /// Lanes that run no more.
+    gone: RefCell<Vec<bool>>,
     /// A lane that cannot run, and why.
     broken: RefCell<Option<String>>,
     changed: Flag,
     log: RefCell<AccessLog>,
+    descriptors: RefCell<Descriptors>,
     draining: Cell<bool>,
     /// Signals to stop so far.
     stops: Cell<u32>,
+    /// Panics on this thread.
+    panics: Cell<u64>,
+    /// Files of the listeners, removed when accepting stops.
+    files: Cell<Vec<SocketFile>>,
 }
 
 /// What is told once the gateway accepts.
@@ -106,12 +124,26 @@ pub struct Started {
 
 /// Runs the gateway until it is told to end. `started` is called once it accepts.
 pub fn run(origin: Origin, started: impl FnOnce(&Started)) -> Result<(), RunError> {
-    let plan = Arc::new(load::load(&origin, None).map_err(RunError::Problems)?);
+    hear_panics();
+    let mut made = Vec::new();
+    let outcome = open_and_supervise(origin, started, &mut made);
+    // Mostly a drain has removed them already. A start that fails leaves nothing behind either.
+    made.iter().for_each(SocketFile::unlink);
+    outcome
+}
+
+fn open_and_supervise(
+    origin: Origin,
+    started: impl FnOnce(&Started),
+    made: &mut Vec<SocketFile>,
+) -> Result<(), RunError> {
+    let mut plan = load::load(&origin, None).map_err(RunError::Problems)?;
     let driver = choose_driver(&plan)?;
-    // Each exchange holds two descriptors; a soft limit of 1024 would stop at a twentieth of the default connections.
-    let _ = rlimit::increase_nofile_limit(u64::MAX);
-    let opened = Opened::open(plan, driver)?;
-    let outcome = driver::block_on(IoDriver::Epoll, supervise(origin, opened, started));
+    let mut descriptors = Descriptors::raise();
+    let clamped = descriptors.clamp(&mut plan);
+    let opened = Opened::open(Arc::new(plan), driver, made)?;
+    clamped.iter().for_each(say);
+    let outcome = driver::block_on(IoDriver::Epoll, supervise(origin, descriptors, opened, started));
     outcome.map_err(|error| failed("the control thread cannot run", error, "allow epoll to this process"))?
 }
 
@@ -132,6 +164,7 @@ struct Opened {
     plan: Arc<Plan>,
     driver: IoDriver,
     listening: Vec<Address>,
+    files: Vec<SocketFile>,
     admin: Option<ListenSocket>,
     lanes: Vec<LaneHandle>,
     loads: Arc<LaneLoads>,
@@ -149,7 +182,8 @@ fn log_target(plan: &Plan) -> Option<&LogTarget> {
 }
 
 impl Opened {
-    fn open(plan: Arc<Plan>, driver: IoDriver) -> Result<Self, RunError> {
+    /// Opens all of it, and notes which files it `made`.
+    fn open(plan: Arc<Plan>, driver: IoDriver, made: &mut Vec<SocketFile>) -> Result<Self, RunError> {
         let count = plan.lanes;
         let mut sockets: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
         let mut listening = Vec::new();
@@ -157,10 +191,12 @@ impl Opened {
             let opened = listen(&listener.address.value, count)
                 .map_err(|error| cannot_listen(&listener.address.value, error))?;
             listening.extend(opened.first().map(|socket| socket.address().clone()));
+            made.extend(opened.first().and_then(|socket| socket.file().cloned()));
             for (lane, socket) in sockets.iter_mut().zip(opened) {
                 lane.push((socket, id));
             }
         }
+        let files = made.clone();
         let admin = match &plan.server.admin.value {
             Some(address) => {
                 let mut sockets = listen(address, 1).map_err(|error| cannot_listen(address, error))?;
@@ -168,6 +204,7 @@ impl Opened {
             }
             None => None,
         };
+        made.extend(admin.as_ref().and_then(|socket| socket.file().cloned()));
         let wiring =
             |error: io::Error| failed("lanes cannot be wired up", error, "raise the limit of open files");
         let (reporter, reports) = reports().map_err(wiring)?;
@@ -196,16 +233,16 @@ impl Opened {
                 failed("a lane's thread cannot be started", error, "raise the limit of threads")
             })?);
         }
-        Ok(Self { plan, driver, listening, admin, lanes, loads, reports, threads, log })
+        Ok(Self { plan, driver, listening, files, admin, lanes, loads, reports, threads, log })
     }
 }
 
 fn cannot_listen(address: &Address, error: io::Error) -> RunError {
-    failed(
-        format!("cannot listen on {address}"),
-        error,
-        "choose another address, or end the process that has this one",
-    )
+    let fix = match error.kind() {
+        io::ErrorKind::AlreadyExists => "choose another path, or remove what lies there",
+        _ => "choose another address, or end the process that has this one",
+    };
+    failed(format!("cannot listen on {address}"), error, fix)
 }
 
 /// A seed that differs from start to start; the standard library's hasher is seeded by the system.
@@ -214,8 +251,13 @@ fn entropy() -> u64 {
     std::collections::hash_map::RandomState::new().build_hasher().finish()
 }
 
-async fn supervise(origin: Origin, opened: Opened, started: impl FnOnce(&Started)) -> Result<(), RunError> {
-    let Opened { plan, driver, listening, admin, lanes, loads, reports, threads, log } = opened;
+async fn supervise(
+    origin: Origin,
+    descriptors: Descriptors,
+    opened: Opened,
+    started: impl FnOnce(&Started),
+) -> Result<(), RunError> {
+    let Opened { plan, driver, listening, files, admin, lanes, loads, reports, threads, log } = opened;
     let signals = signal::Signals::listen()
         .map_err(|error| failed("signals cannot be received", error, "raise the limit of open files"))?;
     let said = Started {
@@ -225,29 +267,42 @@ async fn supervise(origin: Origin, opened: Opened, started: impl FnOnce(&Started
         driver,
         cores: plan.server.core_list().to_vec(),
     };
+    let lane_count = plan.lanes;
     let control = Rc::new(Control {
         origin,
         driver,
         collected: Collected::new(plan.lanes),
+        told: RefCell::new(vec![plan.generation; plan.lanes]),
         adopted: RefCell::new(vec![plan.generation; plan.lanes]),
+        reloading: Cell::new(false),
+        reloaded: Flag::default(),
         adoption: Flag::default(),
         plan: RefCell::new(plan),
         lanes,
         loads,
         started: Instant::now(),
         ready: Cell::new(0),
+        gone: RefCell::new(vec![false; lane_count]),
         broken: RefCell::default(),
         changed: Flag::default(),
         log: RefCell::new(log),
+        descriptors: RefCell::new(descriptors),
         draining: Cell::new(false),
         stops: Cell::new(0),
+        panics: Cell::new(0),
+        files: Cell::new(files),
     });
     monoio::spawn(Rc::clone(&control).hear(reports));
     control.await_lanes().await?;
     if let Some(socket) = admin {
         let listener = Listener::adopt(socket)
             .map_err(|error| failed("the admin API cannot accept", error, "raise the limit of open files"))?;
-        monoio::spawn(admin::serve(listener, Rc::clone(&control)));
+        let control = Rc::clone(&control);
+        monoio::spawn(async move {
+            while control.guarded(serve::serve(&listener, &control)).await.is_none() {
+                monoio::time::sleep(TICK).await;
+            }
+        });
     }
     monoio::spawn(Rc::clone(&control).count_seconds());
     started(&said);
@@ -256,60 +311,83 @@ async fn supervise(origin: Origin, opened: Opened, started: impl FnOnce(&Started
         // A lane that is gone already needs no telling.
         let _ = lane.tell(Command::Stop);
     }
-    for thread in threads {
-        let _ = thread.join();
+    // A lane that hangs must not hold up the end; whatever it does ends with the process.
+    for _ in 0..LANE_END_LOOKS {
+        if threads.iter().all(JoinHandle::is_finished) {
+            break;
+        }
+        monoio::time::sleep(LANE_END_PAUSE).await;
     }
     control.log.borrow_mut().end();
-    said.listening.iter().chain(&said.admin).filter_map(socket_file).for_each(|path| unlink(&path));
     outcome
-}
-
-fn socket_file(address: &Address) -> Option<PathBuf> {
-    match address {
-        Address::Tcp(_) => None,
-        Address::Unix(path) => Some(path.clone()),
-    }
 }
 
 impl Control {
     /// Hears what lanes report, for the life of the process.
     async fn hear(self: Rc<Self>, reports: Reports) {
-        let Ok(mut bell) = Bell::adopt(reports.socket) else { return };
+        let mut bell = match Bell::adopt(reports.socket) {
+            Ok(bell) => bell,
+            Err(error) => return self.end_with(format!("lanes cannot be heard: {error}")),
+        };
         while bell.wait().await.is_ok() {
             reports.bell.heard();
             for report in reports.reports.try_iter() {
-                match report {
-                    Report::Ready => self.ready.set(self.ready.get() + 1),
-                    Report::Failed(lane, why) => {
-                        self.broken.replace(Some(format!("lane {} cannot run: {why}", lane.position())));
-                    }
-                    Report::Adopted(lane, generation) => {
-                        self.adopted.borrow_mut()[lane.position()] = generation;
-                        self.adoption.set();
-                    }
-                    Report::Counts { lane, plan, recorder, gauges } => {
-                        self.collected.add(lane, &plan, recorder, gauges);
-                    }
-                }
+                self.guarded(async { self.note(report) }).await;
             }
             self.changed.set();
+        }
+        self.end_with("lanes cannot be heard any more".to_owned());
+    }
+
+    /// Something without which the gateway cannot go on is gone.
+    fn end_with(&self, why: String) {
+        self.broken.replace(Some(why));
+        self.changed.set();
+    }
+
+    fn note(&self, report: Report) {
+        match report {
+            Report::Ready => self.ready.set(self.ready.get() + 1),
+            Report::Failed(lane, why) => {
+                self.gone.borrow_mut()[lane.position()] = true;
+                self.adoption.set();
+                self.broken.replace(Some(format!("lane {} cannot run: {why}", lane.position())));
+            }
+            Report::Adopted(lane, generation) => {
+                self.adopted.borrow_mut()[lane.position()] = generation;
+                self.adoption.set();
+            }
+            Report::Counts { lane, plan, recorder, gauges } => {
+                self.collected.add(lane, &plan, recorder, gauges);
+            }
         }
     }
 
     async fn await_lanes(&self) -> Result<(), RunError> {
         while self.ready.get() < self.lanes.len() {
-            self.fail_if_broken()?;
+            if let Some(why) = self.broken.take() {
+                return Err(failed("the gateway cannot start", why, "correct `cores`, or leave it out"));
+            }
             self.changed.wait().await;
             self.changed.clear();
         }
         Ok(())
     }
 
+    /// What keeps the gateway from going on, if anything does: a part of it that does nothing any more.
     fn fail_if_broken(&self) -> Result<(), RunError> {
-        match self.broken.borrow_mut().take() {
-            Some(why) => Err(failed("the gateway cannot go on", why, "correct `cores`, or leave it out")),
+        match self.broken.take() {
+            Some(why) => {
+                let fix = "start it again, as a supervisor does, and report this";
+                Err(failed("the gateway cannot go on, and drains", why, fix))
+            }
             None => Ok(()),
         }
+    }
+
+    /// Removes the files of the listeners, once.
+    fn remove_files(&self) {
+        self.files.take().iter().for_each(SocketFile::unlink);
     }
 
     fn plan(&self) -> Arc<Plan> {

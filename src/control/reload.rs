@@ -1,12 +1,27 @@
 //! Read, compile, publish; or keep the old plan and say why.
 
+use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use super::{Control, load};
 use crate::base::problem::{Place, Placed, Problem};
+use crate::base::say::say;
 use crate::lane::inbox::Command;
+use crate::net::doorbell::{Bell, doorbell};
+use crate::plan::Plan;
+
+/// A reload's turn, which ends when it is dropped.
+struct Turn(Rc<Control>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.reloading.set(false);
+        self.0.reloaded.set();
+    }
+}
 
 /// How long lanes may take to adopt a plan before the answer goes out all the same.
 const ADOPTION_TIME: Duration = Duration::from_secs(2);
@@ -16,8 +31,9 @@ const INBOX_PAUSE: Duration = Duration::from_millis(1);
 impl Control {
     /// Loads the configuration anew and puts it in force on all lanes; returns the new generation.
     pub(super) async fn reload(self: &Rc<Self>) -> Result<u64, Vec<Problem>> {
-        let old = self.plan();
-        let plan = load::load(&self.origin, Some(&old))?;
+        let _turn = self.turn().await;
+        let mut plan = self.load_aside().await?;
+        self.descriptors.borrow_mut().clamp(&mut plan).iter().for_each(say);
         let plan = Arc::new(plan);
         let generation = plan.generation;
         self.log.borrow_mut().aim(super::log_target(&plan)).map_err(|error| {
@@ -29,33 +45,83 @@ impl Control {
             )]
         })?;
         self.plan.replace(Arc::clone(&plan));
-        for lane in &self.lanes {
-            let mut command = Command::Adopt(Arc::clone(&plan));
-            while let Err(refused) = lane.tell(command) {
-                command = refused;
+        // Whoever asked may send a request next: it must meet the new plan.
+        let adopted = monoio::time::timeout(ADOPTION_TIME, async {
+            while !self.publish() {
                 monoio::time::sleep(INBOX_PAUSE).await;
             }
-        }
-        // Whoever asked may send a request next: it must meet the new plan.
-        let _ = monoio::time::timeout(ADOPTION_TIME, async {
-            while self.adopted.borrow().iter().any(|adopted| *adopted < generation) {
+            while !self.is_adopted(generation) {
                 self.adoption.wait().await;
                 self.adoption.clear();
             }
-        })
-        .await;
+        });
+        if adopted.await.is_err() {
+            say(format_args!(
+                "not all lanes run generation {generation} yet\n  why: one of them did not answer in time\n  fix: nothing, unless it stays so: it is told again"
+            ));
+        }
         Ok(generation)
+    }
+
+    /// Tells each lane of the plan in force that was not told yet; whether all were.
+    pub(super) fn publish(&self) -> bool {
+        let plan = self.plan();
+        let mut told = self.told.borrow_mut();
+        for (lane, told) in self.lanes.iter().zip(told.iter_mut()) {
+            if *told < plan.generation && lane.tell(Command::Adopt(Arc::clone(&plan))).is_ok() {
+                *told = plan.generation;
+            }
+        }
+        told.iter().enumerate().all(|(lane, told)| *told >= plan.generation || self.is_gone(lane))
+    }
+
+    fn is_adopted(&self, generation: u64) -> bool {
+        let adopted = self.adopted.borrow();
+        adopted.iter().enumerate().all(|(lane, adopted)| *adopted >= generation || self.is_gone(lane))
+    }
+
+    /// Waits for the reloads that came before: two at once could leave a lane on the older plan.
+    async fn turn(self: &Rc<Self>) -> Turn {
+        while self.reloading.replace(true) {
+            self.reloaded.clear();
+            self.reloaded.wait().await;
+        }
+        Turn(Rc::clone(self))
+    }
+
+    /// Loads on a thread of its own: files and names may take seconds, and probes are answered meanwhile.
+    async fn load_aside(&self) -> Result<Plan, Vec<Problem>> {
+        let (origin, previous) = (self.origin.clone(), self.plan());
+        let loaded = Arc::new(Mutex::new(None));
+        let aside = |error: io::Error| {
+            let place = Place::option("reload");
+            vec![Placed { value: (), place }.problem(
+                "the configuration cannot be loaded",
+                error.to_string(),
+                "raise the limits of open files and threads",
+            )]
+        };
+        let (done, socket) = doorbell().map_err(aside)?;
+        let mut hearing = Bell::adopt(socket).map_err(aside)?;
+        let slot = Arc::clone(&loaded);
+        let load = move || {
+            let plan = load::load(&origin, Some(&previous));
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(plan);
+            done.ring();
+        };
+        thread::Builder::new().name("load".to_owned()).spawn(load).map_err(aside)?;
+        let rung = hearing.wait().await;
+        let loaded = loaded.lock().unwrap_or_else(PoisonError::into_inner).take();
+        loaded.unwrap_or_else(|| Err(aside(rung.err().unwrap_or(io::ErrorKind::Other.into()))))
     }
 
     /// A reload by signal: its outcome goes to stderr.
     pub(super) async fn reload_by_signal(self: Rc<Self>) {
         match self.reload().await {
-            Ok(generation) => eprintln!("reloaded generation={generation}"),
+            Ok(generation) => say(format_args!("reloaded generation={generation}")),
             Err(problems) => {
-                for problem in problems {
-                    eprintln!("{problem}");
-                }
-                eprintln!("not reloaded: the old configuration stays in force");
+                problems.iter().for_each(say);
+                say("not reloaded: the old configuration stays in force");
             }
         }
     }

@@ -48,6 +48,9 @@ impl Bytes {
     /// Waits for the next one. One at a time: two that come together count as two.
     pub(super) async fn next(&mut self) -> io::Result<()> {
         let (result, _) = self.0.read(vec![0; 1]).await;
-        result.map(drop)
+        match result? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
+        }
     }
 }

@@ -51,6 +51,7 @@ impl Control {
             "io": self.driver.name(),
             "connections": self.connections(),
             "plan": { "generation": plan.generation, "loaded_at": loaded_at.as_secs() },
+            "access_log": { "dropped": snapshot.lane.log_dropped, "lost": self.log.borrow().lost() },
             "routes": routes,
             "endpoints": endpoints,
         })

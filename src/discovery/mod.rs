@@ -1,3 +1,3 @@
-//! The outside in, endpoints out; blocking, so only the control thread calls it; knows neither lanes nor plans.
+//! The outside in, endpoints out; blocking, so it is called where nobody waits; knows neither lanes nor plans.
 
 pub mod dns;

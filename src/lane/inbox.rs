@@ -32,7 +32,7 @@ pub enum Command {
 pub enum Report {
     /// It accepts.
     Ready,
-    /// It cannot run.
+    /// It cannot run, or runs no more, and why.
     Failed(LaneId, String),
     /// It runs the plan of this generation.
     Adopted(LaneId, u64),
@@ -111,6 +111,13 @@ impl Reporter {
     /// Reports and wakes the control thread. Where the channel is full the report is lost: control asks again.
     pub fn send(&self, report: Report) {
         if self.reports.try_send(report).is_ok() {
+            self.bell.ring();
+        }
+    }
+
+    /// Reports what control cannot ask for again, and waits for room: for a lane that does nothing else any more.
+    pub fn insist(&self, report: Report) {
+        if self.reports.send(report).is_ok() {
             self.bell.ring();
         }
     }

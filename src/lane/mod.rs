@@ -208,18 +208,19 @@ impl Lane {
     }
 }
 
-/// Runs a connection's task; a panic inside ends it and nothing else.
-async fn caught(mut task: Pin<&mut impl Future<Output = ()>>) -> Result<(), Panicked> {
+/// Runs a task, such as a connection's; a panic inside ends it and nothing else.
+pub async fn caught<T>(mut task: Pin<&mut impl Future<Output = T>>) -> Result<T, Panicked> {
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx))) {
-        Ok(Poll::Ready(())) => Poll::Ready(Ok(())),
+        Ok(Poll::Ready(done)) => Poll::Ready(Ok(done)),
         Ok(Poll::Pending) => Poll::Pending,
         Err(_) => Poll::Ready(Err(Panicked)),
     })
     .await
 }
 
+/// A task panicked; what it said is told already.
 #[derive(Debug, PartialEq, Eq)]
-struct Panicked;
+pub struct Panicked;
 
 #[cfg(test)]
 mod tests {

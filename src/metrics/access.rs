@@ -1,9 +1,13 @@
 //! One line of the access log: what is known of an exchange, as JSON or by a template.
+//!
+//! What a client says of itself (method, host, path) is cut at 2 KiB each: it chooses how long a line is.
 
 use std::fmt;
 use std::io::Write;
 use std::net::IpAddr;
 use std::time::SystemTime;
+
+use crate::base::limits::LOG_TEXT_BYTES_MAX;
 
 /// What a line can tell. Times are microseconds.
 #[derive(Debug, Clone, Default)]
@@ -16,11 +20,11 @@ pub struct Line<'a> {
     pub trace_id: &'a str,
     /// The client's address.
     pub client: Option<IpAddr>,
-    /// The method as sent.
+    /// The method as sent; its first 2 KiB are written.
     pub method: &'a [u8],
-    /// Host and port that the client named.
+    /// Host and port that the client named; their first 2 KiB are written.
     pub host: &'a [u8],
-    /// The path as sent, without its query: queries carry secrets.
+    /// The path as sent, without its query: queries carry secrets. Its first 2 KiB are written.
     pub path: &'a [u8],
     /// Status sent; 499 where the client left early.
     pub status: u16,
@@ -93,6 +97,11 @@ fn some(bytes: &[u8]) -> Value<'_> {
     Value::Text((!bytes.is_empty()).then_some(bytes))
 }
 
+/// A text of the client's own.
+fn cut(bytes: &[u8]) -> Value<'_> {
+    some(&bytes[..bytes.len().min(LOG_TEXT_BYTES_MAX)])
+}
+
 fn text(text: Option<&str>) -> Value<'_> {
     Value::Text(text.map(str::as_bytes))
 }
@@ -106,9 +115,9 @@ fields! {
     request_id |line| some(line.request_id.as_bytes());
     trace_id |line| some(line.trace_id.as_bytes());
     client |line| Value::Address(line.client);
-    method |line| some(line.method);
-    host |line| some(line.host);
-    path |line| some(line.path);
+    method |line| cut(line.method);
+    host |line| cut(line.host);
+    path |line| cut(line.path);
     status |line| number(line.status.into());
     code |line| text(line.code);
     route |line| text(line.route);
@@ -297,6 +306,15 @@ mod tests {
         assert_eq!((&object["T_us"], &object["client"]), (&1234.into(), &"203.0.113.7".into()));
         assert_eq!(object["path"], "/a\"\n\u{fffd}\\");
         assert!(object["cluster"].is_null() && object["ttft_us"].is_null() && object["reused"] == false);
+    }
+
+    #[test]
+    fn what_a_client_says_is_cut() {
+        let long = [b'x'; 3 * LOG_TEXT_BYTES_MAX];
+        let line = Line { method: &long, host: &long, path: &long, ..line() };
+        let mut out = Vec::new();
+        Format::parse("{method}{host}{path}").unwrap().write(&line, &mut out);
+        assert_eq!(out.len(), 3 * LOG_TEXT_BYTES_MAX + 1);
     }
 
     #[test]

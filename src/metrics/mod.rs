@@ -12,6 +12,7 @@
 //! Several token-bearing events that leave in one write count their gap once and zero for the others.
 //! Knows neither lanes nor HTTP.
 
+pub mod accept;
 pub mod access;
 pub mod names;
 pub mod rates;

@@ -169,7 +169,11 @@ impl Recorder {
         counts.requests += 1;
         counts.success += u64::from(summary.ended == Ended::Well);
         counts.client_closed += u64::from(summary.ended == Ended::ClientLeft);
-        let class = if summary.status == 499 { 5 } else { usize::from(summary.status / 100).clamp(1, 5) - 1 };
+        // An upstream may answer 499 too: that is a 4xx of its own.
+        let class = match summary.ended {
+            Ended::ClientLeft => 5,
+            Ended::Well | Ended::Badly => usize::from(summary.status / 100).clamp(1, 5) - 1,
+        };
         counts.statuses[class] += 1;
         counts.bytes_in += summary.bytes_in;
         counts.bytes_out += summary.bytes_out;
@@ -303,6 +307,16 @@ mod tests {
         // Faults are counted as attempts end, not as exchanges do.
         assert_eq!(recorder.endpoints[EndpointId::at(0)].faults, 0);
         assert_eq!(recorder.routes[RouteId::at(0)].statuses, [0, 1, 0, 0, 1, 1]);
+    }
+
+    #[test]
+    fn an_upstreams_own_499_is_no_client_that_left() {
+        let mut recorder = Recorder::new(1, 1);
+        recorder.record(&summary(499, Ended::Well));
+        recorder.record(&summary(499, Ended::ClientLeft));
+        let counts = &recorder.routes[RouteId::at(0)];
+        assert_eq!((counts.success, counts.client_closed), (1, 1));
+        assert_eq!(counts.statuses, [0, 0, 0, 1, 0, 1]);
     }
 
     #[test]

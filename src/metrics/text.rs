@@ -21,11 +21,6 @@ pub enum ExpositionFormat {
 }
 
 impl ExpositionFormat {
-    /// The format an Accept field asks for.
-    pub fn of_accept(accept: &str) -> Self {
-        if accept.contains("application/openmetrics-text") { Self::OpenMetrics } else { Self::Prometheus }
-    }
-
     /// The media type of the answer.
     pub fn content_type(self) -> &'static str {
         match self {
@@ -128,9 +123,9 @@ impl Exposition {
 /// How many series `/metrics` shows for a plan of this size: a bound that no client can move.
 pub fn series(routes: usize, endpoints: usize, lanes: usize) -> usize {
     let histogram = BUCKETS_S.len() + 3;
-    // six of the process, one a lane; six classes of status less one, three counters and four histograms a route;
+    // eight of the process, one a lane; six classes of status less one, three counters and four histograms a route;
     // four counters and a gauge an endpoint
-    7 + lanes + routes * (5 + 3 + 4 * histogram) + endpoints * 5
+    9 + lanes + routes * (5 + 3 + 4 * histogram) + endpoints * 5
 }
 
 fn escaped(text: &str) -> String {

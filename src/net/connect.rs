@@ -20,6 +20,34 @@ pub async fn connect(address: &Address) -> io::Result<Stream> {
     }
 }
 
+/// Whose doing it is that a connection cannot be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// Ours: this process or its machine lacks something, and every endpoint would show the same.
+    Ours,
+    /// The endpoint's, or that of what lies between.
+    Theirs,
+}
+
+/// Judges the error of a failed connect (connect(2), socket(2)): what this process may not do or has none left of
+/// (descriptors, ports, memory, permission) is no fault of the endpoint.
+pub fn blame(error: &io::Error) -> Blame {
+    const EPERM: i32 = 1;
+    const ENOMEM: i32 = 12;
+    const EACCES: i32 = 13;
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    const EAFNOSUPPORT: i32 = 97;
+    const EADDRNOTAVAIL: i32 = 99;
+    const ENOBUFS: i32 = 105;
+    match error.raw_os_error() {
+        Some(EPERM | ENOMEM | EACCES | ENFILE | EMFILE | EAFNOSUPPORT | EADDRNOTAVAIL | ENOBUFS) => {
+            Blame::Ours
+        }
+        Some(_) | None => Blame::Theirs,
+    }
+}
+
 /// Connects to the first of `addresses` that answers; the error is the last one's.
 pub async fn connect_any(addresses: &[Address]) -> io::Result<Stream> {
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
@@ -30,4 +58,19 @@ pub async fn connect_any(addresses: &[Address]) -> io::Result<Stream> {
         }
     }
     Err(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shortage_of_ours_is_not_the_endpoints_fault() {
+        for (error, expected) in
+            [(24, Blame::Ours), (99, Blame::Ours), (111, Blame::Theirs), (110, Blame::Theirs)]
+        {
+            assert_eq!(blame(&io::Error::from_raw_os_error(error)), expected, "{error}");
+        }
+        assert_eq!(blame(&io::ErrorKind::TimedOut.into()), Blame::Theirs);
+    }
 }

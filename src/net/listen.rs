@@ -3,28 +3,44 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::{UnixListener, UnixStream as StdUnixStream};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use monoio::net::UnixStream;
 use socket2::{Domain, Protocol, SockAddr, Socket as RawSocket, Type};
 
 use super::stream::Socket;
 use crate::base::address::Address;
-use crate::base::limits::BACKLOG;
+use crate::base::limits::{BACKLOG, LISTEN_PAUSE, LISTEN_TRIES};
 
 /// A bound and listening socket that no event loop owns yet.
 #[derive(Debug)]
 pub struct ListenSocket {
     socket: RawSocket,
     address: Address,
+    file: Option<SocketFile>,
 }
 
 /// One listening socket for each of `lanes`; port 0 takes one free port for all of them.
 ///
-/// TCP lanes share the port by SO_REUSEPORT. A Unix path has one socket, which all lanes poll; a stale file of a
-/// process that died is replaced, a live one is an error.
+/// TCP lanes share the port by SO_REUSEPORT. A Unix path has one socket, which all lanes poll; the stale socket of a
+/// process that died is replaced, anything else that lies there is an error.
+///
+/// An address that is in use is tried again for a while: the kernel holds the listener of a killed process until its
+/// ring is taken down. Blocks meanwhile.
 pub fn listen(address: &Address, lanes: usize) -> io::Result<Vec<ListenSocket>> {
+    for _ in 1..LISTEN_TRIES {
+        match listen_now(address, lanes) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => thread::sleep(LISTEN_PAUSE),
+            done => return done,
+        }
+    }
+    listen_now(address, lanes)
+}
+
+fn listen_now(address: &Address, lanes: usize) -> io::Result<Vec<ListenSocket>> {
     match address {
         Address::Tcp(address) => {
             if lanes > 1 {
@@ -43,7 +59,8 @@ pub fn listen(address: &Address, lanes: usize) -> io::Result<Vec<ListenSocket>> 
             let first = listen_unix(path)?;
             let mut all = vec![];
             while all.len() + 1 < lanes {
-                all.push(ListenSocket { socket: first.socket.try_clone()?, address: address.clone() });
+                let socket = first.socket.try_clone()?;
+                all.push(ListenSocket { socket, address: address.clone(), file: first.file.clone() });
             }
             all.push(first);
             Ok(all)
@@ -69,30 +86,94 @@ fn listen_tcp(address: SocketAddr, shared: bool) -> io::Result<ListenSocket> {
     socket.bind(&SockAddr::from(address))?;
     socket.listen(BACKLOG)?;
     let bound = socket.local_addr()?.as_socket().unwrap_or(address);
-    Ok(ListenSocket { socket, address: Address::Tcp(bound) })
+    Ok(ListenSocket { socket, address: Address::Tcp(bound), file: None })
 }
 
 fn listen_unix(path: &Path) -> io::Result<ListenSocket> {
-    let listener = match UnixListener::bind(path) {
-        Ok(listener) => listener,
+    let name = SockAddr::unix(path)?;
+    let socket = RawSocket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    match socket.bind(&name) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            if StdUnixStream::connect(path).is_ok() {
-                return Err(error);
-            }
-            std::fs::remove_file(path)?;
-            UnixListener::bind(path)?
+            make_way(path, &name)?;
+            socket.bind(&name)?;
         }
-        Err(error) => return Err(error),
+        bound => bound?,
+    }
+    socket.listen(BACKLOG)?;
+    let file = SocketFile::of(path).ok();
+    Ok(ListenSocket { socket, address: Address::Unix(path.to_path_buf()), file })
+}
+
+/// Removes the socket of a process that died: one at which a connection is refused. Anything else is somebody's.
+fn make_way(path: &Path, name: &SockAddr) -> io::Result<()> {
+    let found = match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        found => found?,
     };
-    listener.set_nonblocking(true)?;
-    let socket = RawSocket::from(OwnedFd::from(listener));
-    Ok(ListenSocket { socket, address: Address::Unix(path.to_path_buf()) })
+    let taken = |what: &str| Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
+    if !found.file_type().is_socket() {
+        return taken("something else than a socket lies there");
+    }
+    let caller = RawSocket::new(Domain::UNIX, Type::STREAM, None)?;
+    // A listener whose backlog is full would be waited for.
+    caller.set_nonblocking(true)?;
+    match caller.connect(name) {
+        Ok(()) => Err(io::ErrorKind::AddrInUse.into()),
+        Err(error) => match error.kind() {
+            io::ErrorKind::ConnectionRefused => {
+                SocketFile::known(path, &found).unlink();
+                Ok(())
+            }
+            io::ErrorKind::NotFound => Ok(()),
+            io::ErrorKind::WouldBlock => Err(io::ErrorKind::AddrInUse.into()),
+            _ => taken(&format!("a socket lies there that is not known to be left behind ({error})")),
+        },
+    }
+}
+
+/// The file of a Unix listening socket, as it was when it was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SocketFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+    /// Seconds and nanoseconds. File systems give the number of a removed file to the next one that is made.
+    made: (i64, i64),
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self::known(path, &std::fs::symlink_metadata(path)?))
+    }
+
+    fn known(path: &Path, found: &std::fs::Metadata) -> Self {
+        Self {
+            path: path.to_path_buf(),
+            device: found.dev(),
+            inode: found.ino(),
+            made: (found.mtime(), found.mtime_nsec()),
+        }
+    }
+
+    /// Removes it, unless another one lies there by now: a successor's.
+    pub fn unlink(&self) {
+        if Self::of(&self.path).is_ok_and(|found| found == *self) {
+            // Gone already is as good.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
 }
 
 impl ListenSocket {
     /// The address that is really listened on.
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// The file that this process made for it, if it is a Unix socket: to be removed before accepting stops.
+    pub fn file(&self) -> Option<&SocketFile> {
+        self.file.as_ref()
     }
 }
 
@@ -150,10 +231,4 @@ pub enum Peer {
     Remote(SocketAddr),
     /// Over a Unix socket.
     Local,
-}
-
-/// Removes the file of a Unix listening socket, once nobody accepts on it any more.
-pub fn unlink(path: &PathBuf) {
-    // Gone already is as good.
-    let _ = std::fs::remove_file(path);
 }

@@ -1,4 +1,5 @@
 //! Scenes over real socket pairs, on both drivers and both kinds of sockets; the peer is a plain blocking socket.
+#![allow(clippy::print_stderr, reason = "a test tells its row where it fails")]
 
 use std::future::Future;
 use std::io::{Read, Write};

@@ -7,7 +7,6 @@ use std::task::{Context, Waker};
 use std::time::{Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use crossbeam_channel::Sender;
 
 use super::turns::Turns;
 use super::upstream::Upstream;
@@ -16,6 +15,7 @@ use crate::base::hex::write_hex;
 use crate::base::ids::{ClusterId, EndpointId, IdVec, LaneId};
 use crate::base::limits::REQUEST_ID_BYTES_MAX;
 use crate::base::rng::Rng;
+pub use crate::board::lines::LogSender;
 use crate::board::loads::EndpointLoad;
 use crate::cluster::Cluster;
 use crate::codec::field::FieldName;
@@ -47,9 +47,6 @@ pub struct EndpointOnLane {
     /// No plan has it any more: what comes back is closed.
     pub retired: Cell<bool>,
 }
-
-/// Where lines of the access log go.
-pub type LogSender = Sender<Vec<u8>>;
 
 /// What a lane lends to its exchanges.
 pub struct LaneState {

@@ -1,4 +1,5 @@
 //! The codec from outside: the case table and its readers, comparison with httparse, round trips, seeded mutation.
+#![allow(clippy::print_stderr, reason = "a test tells its row where it fails")]
 
 #[path = "../support/cases.rs"]
 #[allow(dead_code, reason = "the whole process reads columns that these readers do not")]

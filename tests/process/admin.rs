@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Gateway, OK, Upstream, one_cluster};
+use crate::support::{Gateway, OK, Peer, Upstream, one_cluster};
 
 #[test]
 fn probes_and_unknown_paths_answer() {
@@ -26,7 +26,8 @@ fn statistics_have_every_name_of_the_contract() {
             assert!(value.get(name).is_some(), "{name} is missing: {value}");
         }
     };
-    has(&stats, &["uptime_s", "lanes", "io", "plan", "routes", "endpoints"]);
+    has(&stats, &["uptime_s", "lanes", "io", "plan", "access_log", "routes", "endpoints"]);
+    has(&stats["access_log"], &["dropped", "lost"]);
     has(&stats["plan"], &["generation", "loaded_at"]);
     let route = &stats["routes"]["all"];
     has(
@@ -99,6 +100,37 @@ fn metrics_come_in_both_formats_and_clients_add_no_series() {
 }
 
 #[test]
+fn the_format_of_metrics_is_negotiated() {
+    let gateway = Gateway::start("[[route]]\nrespond = {}\n");
+    for (accept, kind) in [
+        ("accept: text/plain;q=0.9, application/openmetrics-text;q=0.1\r\n", "text/plain"),
+        (
+            "accept: text/plain;q=0.5\r\naccept: application/openmetrics-text;q=0.9\r\n",
+            "application/openmetrics-text",
+        ),
+        ("", "text/plain"),
+    ] {
+        let mut peer = Peer::new(std::net::TcpStream::connect(&gateway.admin).unwrap());
+        peer.send(format!("GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{accept}\r\n"));
+        let answer = peer.read_to_end();
+        assert!(answer.contains(&format!("\r\ncontent-type: {kind};")), "{accept}{answer}");
+    }
+}
+
+#[test]
+fn an_upstreams_own_499_counts_as_its_answer() {
+    let url = Upstream::start().serve("HTTP/1.1 499 x\r\ncontent-length: 0\r\n\r\n");
+    let gateway = Gateway::start(&one_cluster(&[&url]));
+    assert!(gateway.exchange("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").contains(" 499 "));
+    let metrics = gateway.admin("GET", "/metrics").1;
+    for (status, count) in [("4xx", 1), ("499", 0)] {
+        let line = format!("corelane_requests_total{{route=\"all\",status=\"{status}\"}} {count}\n");
+        assert!(metrics.contains(&line), "{line}{metrics}");
+    }
+    assert_eq!(gateway.stats()["routes"]["all"]["client_closed"], 0);
+}
+
+#[test]
 fn the_configuration_is_shown_as_written_and_as_understood() {
     let url = Upstream::start().serve(OK);
     let gateway = Gateway::start(&one_cluster(&[&url]));
@@ -112,6 +144,7 @@ fn the_configuration_is_shown_as_written_and_as_understood() {
 fn what_was_understood_has_the_shape_of_the_file() {
     let file = "
         [limits]
+        connections = 100
         body_rate = \"0B\"
         write_timeout = \"1500ms\"
         [[route]]
@@ -156,7 +189,7 @@ fn what_was_understood_has_the_shape_of_the_file() {
     assert_eq!(understood["route"], expected);
     let limits = &understood["limits"];
     assert_eq!((&limits["head"], &limits["body_rate"]), (&"64KiB".into(), &"0B".into()));
-    assert_eq!((&limits["write_timeout"], &limits["connections"]), (&"1500ms".into(), &10000.into()));
+    assert_eq!((&limits["write_timeout"], &limits["connections"]), (&"1500ms".into(), &100.into()));
     let up = json!({ "url": "HTTP://127.0.0.1:1/b/", "weight": 1, "addresses": ["127.0.0.1:1"],
         "base": "/b", "host": "127.0.0.1:1" });
     assert_eq!(understood["cluster"]["up"]["endpoints"], json!([up]));

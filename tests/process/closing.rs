@@ -1,6 +1,7 @@
 //! How connections end: what was answered is read to its end, what was cut looks cut, and nothing is said unasked.
 
 use std::io::Write;
+use std::net::TcpStream;
 
 use crate::support::{Gateway, OK, Peer, Upstream, fresh_path, one_cluster};
 
@@ -44,6 +45,8 @@ fn an_answer_is_whole_though_bytes_of_a_next_request_lie_behind_it() {
     server.read_until("\r\n\r\n");
     gateway.signal("TERM");
     assert_eq!(gateway.next_line(), "draining");
+    // Nobody accepts any more: each lane has heard of it.
+    while TcpStream::connect(&gateway.listening[0]).is_ok() {}
     let answer = "y".repeat(3_000_000);
     std::thread::scope(|scope| {
         scope.spawn(|| server.send(format!("HTTP/1.1 200 OK\r\ncontent-length: 3000000\r\n\r\n{answer}")));
@@ -148,14 +151,11 @@ fn an_interim_answer_ends_the_right_to_send_again() {
     let gateway = Gateway::before(&upstream);
     let mut client = gateway.connect();
     for begun in ["HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n", "HTTP/1.1 200 OK\r\nconte"] {
-        let mut server = loop {
-            client.send(GET);
-            let mut server = upstream.accept();
-            server.read_until("\r\n\r\n");
-            server.send(OK);
-            assert!(client.read_message().ends_with("ok"));
-            break server;
-        };
+        client.send(GET);
+        let mut server = upstream.accept();
+        server.read_until("\r\n\r\n");
+        server.send(OK);
+        assert!(client.read_message().ends_with("ok"));
         // On the pooled connection: something comes, then the end.
         client.send(GET);
         server.read_until("\r\n\r\n");

@@ -191,3 +191,26 @@ fn connections_past_the_limit_wait_for_a_place() {
     assert!(third.read_message().starts_with("HTTP/1.1 200 "));
     drop(first);
 }
+
+#[test]
+fn clients_leave_descriptors_for_the_endpoints_they_wait_for() {
+    let config = one_cluster(&[&Upstream::start().serve(OK)]);
+    let gateway = Gateway::start_within(128, &config, &["--listen", "127.0.0.1:0", "--lanes", "2"]);
+    let mut first = gateway.connect();
+    // It is about to ask, so it is not the one that has to go.
+    first.send("GET / HTTP/1.1\r\nho");
+    gateway.until("it is accepted", |stats| stats["connections"].to_string().contains('1'));
+    let _crowd: Vec<_> = (0..150).map(|_| gateway.connect()).collect();
+    let sum = |stats: &serde_json::Value| {
+        stats["connections"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).sum::<u64>()
+    };
+    gateway.until("there is no place left", |stats| sum(stats) >= 20);
+    first.send("st: x\r\n\r\n");
+    let answer = first.read_message();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert_eq!(gateway.admin("GET", "/livez").0, 200);
+    assert!(sum(&gateway.stats()) < 60);
+    let config: serde_json::Value = serde_json::from_str(&gateway.admin("GET", "/config").1).unwrap();
+    assert!(config["understood"]["limits"]["connections"].as_u64() < Some(60), "{config}");
+    assert_eq!(gateway.admin("POST", "/reload").0, 200);
+}

@@ -216,3 +216,84 @@ fn waits_for_others_are_not_the_gateways_own() {
     assert!(of("T_us", "max") > 450_000, "{times}");
     assert!(of("overhead_us", "max") * 4 < of("T_us", "max"), "{times}");
 }
+
+fn ping(gateway: &Gateway, path: &str) {
+    let answer = gateway.exchange(&format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"));
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+#[test]
+fn long_lines_that_nobody_takes_are_bounded_by_their_bytes() {
+    let pipe = fresh_path("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let gateway = Gateway::start(&format!(
+        "[observe]\naccess_log = {{ to = {pipe:?} }}\n[[route]]\nrespond = {{ status = 200 }}\n"
+    ));
+    let mut client = gateway.connect();
+    let batch = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "x".repeat(2100)).repeat(50);
+    for _ in 0..200 {
+        client.send(&batch);
+        (0..50).for_each(|_| assert!(client.read_message().contains(" 200 ")));
+    }
+    let dropped = gateway.stats()["access_log"]["dropped"].as_u64().unwrap();
+    assert!(
+        dropped >= 10_000 - 8192,
+        "{dropped} of 10000 lines were dropped: fewer than 16384 wait, of 4 KiB each"
+    );
+    let _ = std::fs::remove_file(pipe);
+}
+
+#[test]
+fn what_clients_say_is_cut_in_a_line() {
+    let file = fresh_path("access.log");
+    let gateway = Gateway::start(&format!(
+        "[observe]\naccess_log = {{ to = {file:?} }}\n[[route]]\nrespond = {{ status = 200 }}\n"
+    ));
+    ping(&gateway, &format!("/{}", "x".repeat(30_000)));
+    let line: Value = serde_json::from_str(&lines(&file, 1)[0]).unwrap();
+    assert_eq!(line["path"].as_str().unwrap().len(), 2048);
+    let _ = std::fs::remove_file(file);
+}
+
+#[test]
+fn lines_that_a_full_disk_takes_none_of_are_counted_and_told() {
+    let mut gateway = Gateway::start(
+        "[observe]\naccess_log = { to = \"/dev/full\", format = \"{path}\" }\n[[route]]\nrespond = { status = 200 }\n",
+    );
+    (0..73).for_each(|_| ping(&gateway, "/ping"));
+    gateway.until("all are lost", |stats| stats["access_log"]["lost"] == 73);
+    let metrics = gateway.admin("GET", "/metrics").1;
+    assert!(metrics.contains("\ncorelane_access_log_lost_total 73\n"), "{metrics}");
+    let said = gateway.next_line();
+    assert!(said.starts_with("the access log \"/dev/full\" cannot be written, "), "{said}");
+    assert!(gateway.next_line().starts_with("why: No space left"));
+    assert!(gateway.next_line().starts_with("fix: "));
+    gateway.signal("TERM");
+    assert_eq!(gateway.next_line(), "draining", "it is told once");
+    assert!(gateway.process.wait().unwrap().success());
+}
+
+#[test]
+fn a_log_whose_folder_is_gone_is_opened_again_once_it_is_back() {
+    let folder = fresh_path("logs");
+    std::fs::create_dir(&folder).unwrap();
+    let file = folder.join("access.log");
+    let mut gateway = Gateway::start(&format!(
+        "[observe]\naccess_log = {{ to = {file:?}, format = \"{{path}}\" }}\n[[route]]\nrespond = {{}}\n"
+    ));
+    // Nobody hears of it either: what is said ends no thread.
+    gateway.deafen();
+    std::fs::remove_dir_all(&folder).unwrap();
+    gateway.signal("USR1");
+    gateway.until("it is seen", |stats| {
+        ping(&gateway, "/lost");
+        stats["access_log"]["lost"].as_u64() > Some(0)
+    });
+    std::fs::create_dir(&folder).unwrap();
+    let begun = Instant::now();
+    while !std::fs::read_to_string(&file).unwrap_or_default().ends_with("/again\n") {
+        ping(&gateway, "/again");
+        assert!(begun.elapsed() < PATIENCE, "the log ended for good");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}

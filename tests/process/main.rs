@@ -1,6 +1,8 @@
 //! The real program between scripted raw-byte peers, one file per story; the driver comes from CORELANE_TEST_IO.
+#![allow(clippy::print_stderr, reason = "a test tells its row where it fails")]
 
 mod admin;
+mod admin_access;
 mod bodies;
 mod both_ways;
 #[path = "../support/cases.rs"]
@@ -16,6 +18,7 @@ mod lanes;
 mod leaving;
 mod limits;
 mod logging;
+mod paths;
 mod pooling;
 mod readings;
 mod refusing;
@@ -25,4 +28,5 @@ mod starting;
 mod streaming;
 mod support;
 mod table;
+mod telling;
 mod wire;

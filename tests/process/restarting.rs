@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Gateway, OK, Upstream, one_cluster};
+use crate::support::{Gateway, OK, Peer, Upstream, one_cluster};
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
 
@@ -52,6 +52,56 @@ fn a_broken_file_leaves_the_old_plan_running() {
     gateway.signal("HUP");
     assert_eq!(gateway.next_line(), "reloaded generation=2");
     assert!(gateway.exchange("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").ends_with("new"));
+}
+
+#[test]
+fn a_reload_that_takes_long_holds_up_nobody() {
+    let mut gateway = Gateway::start("[[route]]\nrespond = { body = \"old\" }\n");
+    // Reading a pipe that nobody writes to waits, as names do that a resolver does not know.
+    std::fs::remove_file(&gateway.config).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&gateway.config).status().unwrap().success());
+    let mut waiting = Peer::new(std::net::TcpStream::connect(&gateway.admin).unwrap());
+    waiting.send("POST /reload HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    assert!(waiting.is_silent());
+    gateway.signal("HUP");
+    assert_eq!(gateway.admin("GET", "/livez").0, 200);
+    assert_eq!(gateway.admin("GET", "/metrics").0, 200);
+    for (generation, body) in [(2, "first"), (3, "second")] {
+        // One at a time: each reads the file anew.
+        std::fs::write(&gateway.config, format!("[[route]]\nrespond = {{ body = \"{body}\" }}\n")).unwrap();
+        gateway.until("it is in force", |stats| stats["plan"]["generation"] == generation);
+        let answer = gateway.exchange("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        assert!(answer.ends_with(body), "{answer}");
+    }
+    assert!(waiting.read_to_end().ends_with("{\"generation\":2}"));
+    // Nor does it hold up the end.
+    gateway.signal("HUP");
+    gateway.signal("TERM");
+    assert!(gateway.process.wait().unwrap().success());
+}
+
+#[test]
+fn reloads_that_come_together_take_turns() {
+    let gateway = Gateway::start_with(
+        "[[route]]\nrespond = { body = \"old\" }\n",
+        &["--listen", "127.0.0.1:0", "--lanes", "2"],
+    );
+    std::fs::write(&gateway.config, "[[route]]\nrespond = { body = \"new\" }\n").unwrap();
+    let mut generations: Vec<u64> = std::thread::scope(|scope| {
+        let reload = || {
+            let (status, body) = gateway.admin("POST", "/reload");
+            assert_eq!(status, 200, "{body}");
+            serde_json::from_str::<serde_json::Value>(&body).unwrap()["generation"].as_u64().unwrap()
+        };
+        let all: Vec<_> = (0..20).map(|_| scope.spawn(reload)).collect();
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    generations.sort_unstable();
+    assert_eq!(generations, (2..=21).collect::<Vec<_>>());
+    for _ in 0..8 {
+        let answer = gateway.exchange("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        assert!(answer.ends_with("new"), "{answer}");
+    }
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! The gateway as a process, and raw-byte peers on plain blocking sockets.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, PipeReader, PipeWriter, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ pub struct Gateway {
     pub admin: String,
     pub config: PathBuf,
     /// What it goes on printing.
-    pub stderr: BufReader<std::process::ChildStderr>,
+    pub stderr: BufReader<Box<dyn Read + Send + Sync>>,
 }
 
 /// The driver under test.
@@ -48,16 +48,44 @@ impl Gateway {
 
     /// Starts with further arguments.
     pub fn start_with(config: &str, arguments: &[&str]) -> Self {
+        let (reader, writer) = std::io::pipe().unwrap();
+        Self::start_telling(config, arguments, reader, writer)
+    }
+
+    /// Starts where no more than this many descriptors may be open.
+    pub fn start_within(descriptors: u32, config: &str, arguments: &[&str]) -> Self {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"")]);
+        shell.arg(env!("CARGO_BIN_EXE_corelane"));
+        Self::launch(shell, config, arguments, reader, writer)
+    }
+
+    /// Starts with a pipe of the test's own as its stderr.
+    pub fn start_telling(config: &str, arguments: &[&str], stderr: PipeReader, writer: PipeWriter) -> Self {
+        Self::launch(Command::new(env!("CARGO_BIN_EXE_corelane")), config, arguments, stderr, writer)
+    }
+
+    fn launch(
+        mut command: Command,
+        config: &str,
+        arguments: &[&str],
+        stderr: PipeReader,
+        writer: PipeWriter,
+    ) -> Self {
         let file = fresh_path("gateway.toml");
         std::fs::write(&file, config).unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_corelane"))
-            .args(["run", "--admin", "127.0.0.1:0", "--io", &io(), "--config"])
+        command
+            .args(["run", "--io", &io()])
+            .args(if arguments.contains(&"--admin") { &[][..] } else { &["--admin", "127.0.0.1:0"] })
+            .arg("--config")
             .arg(&file)
             .args(arguments)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stderr = BufReader::new(process.stderr.take().unwrap());
+            .stderr(writer);
+        let process = command.spawn().unwrap();
+        // The gateway alone holds the writing end: where it ends, the pipe does.
+        drop(command);
+        let mut stderr = BufReader::new(Box::new(stderr) as Box<dyn Read + Send + Sync>);
         let (mut listening, mut admin, mut all) = (Vec::new(), String::new(), String::new());
         loop {
             let mut line = String::new();
@@ -95,7 +123,7 @@ impl Gateway {
     /// Asks the admin API; status and body.
     pub fn admin(&self, method: &str, path: &str) -> (u16, String) {
         let mut peer = Peer::new(TcpStream::connect(&self.admin).unwrap());
-        peer.send(format!("{method} {path} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n"));
+        peer.send(format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"));
         let text = peer.read_to_end();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         (head[9..12].parse().unwrap(), body.to_owned())
@@ -134,6 +162,11 @@ impl Gateway {
     pub fn signal(&self, name: &str) {
         let id = self.process.id().to_string();
         assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+    }
+
+    /// Reads nothing of what it prints any more: its stderr is a pipe without a reader.
+    pub fn deafen(&mut self) {
+        self.stderr = BufReader::new(Box::new(std::io::empty()));
     }
 
     /// The next line that it prints.
