@@ -165,10 +165,11 @@ impl<'c> Intake<'c> {
     }
 
     fn be_patient(&mut self, patience: Patience) {
-        self.patience = patience;
+        // What was waited so far was waited in the old way: a client that waited to be told kept nobody waiting.
         if let (Some(ear), Some(_)) = (self.client, self.waiting_since) {
             self.stop_waiting(&ear.borrow());
         }
+        self.patience = patience;
     }
 
     /// The client was told to go on with its body.
