@@ -169,8 +169,8 @@ pub const SAID_PAUSE: Duration = Duration::from_millis(5);
 /// Panics on the control thread, each of which costs what it was about; past them the process ends, for a supervisor to
 /// start it anew.
 pub const CONTROL_PANICS_MAX: u64 = 100;
-/// How often the end looks for lanes that end when told to, and the pause between two looks: a lane needs one turn of its
-/// loop. One that hangs ends with the process.
+/// How often the end looks for lanes that end when told to, and the pause between two looks: a lane ends its connections
+/// first, within [`STOP_TIME`]. One that hangs ends with the process.
 pub const LANE_END_LOOKS: u32 = 200;
 /// The pause between two looks.
 pub const LANE_END_PAUSE: Duration = Duration::from_millis(10);
@@ -201,6 +201,10 @@ pub const DRAIN_TIME: Duration = Duration::from_secs(120);
 pub const DRAIN_IDLE_GRACE: Duration = Duration::from_secs(1);
 /// How long the tasks of connections that were cut at the end of a drain may take to end.
 pub const STOP_TIME: Duration = Duration::from_secs(1);
+const _: () = assert!(
+    LANE_END_PAUSE.as_millis() * LANE_END_LOOKS as u128 > STOP_TIME.as_millis(),
+    "a lane must have time to stop"
+);
 /// How often it is looked whether they have.
 pub const STOP_PAUSE: Duration = Duration::from_millis(2);
 /// The lane's slow pulse: coarse deadlines are met to within this.

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::hint::black_box;
 
-/// Text that only its owner may know. Shown as `***`, in debug output too.
+/// What stands where a secret would.
+pub const SECRET_SHOWN: &str = "***";
+
+/// Text that only its owner may know. Shown as [`SECRET_SHOWN`], in debug output too.
 #[derive(Clone)]
 pub struct Secret(Box<str>);
 
@@ -36,7 +39,7 @@ impl Eq for Secret {}
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
+        f.write_str(SECRET_SHOWN)
     }
 }
 

@@ -69,6 +69,8 @@ impl Without {
 pub enum Kind {
     /// Any text, or text of a form that the type itself knows.
     Text,
+    /// A secret: the text itself, `${NAME}` for an environment variable, or `file:/path` for a file's content.
+    Secret,
     /// Text of a form: gives it back as it is kept, or says what to write.
     Form(fn(&str) -> Result<String, String>),
     /// One of these words.

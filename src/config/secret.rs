@@ -6,11 +6,13 @@ use serde_json::{Value as Json, json};
 
 use super::key::Kind;
 use super::reader::{Setting, Value};
+use super::values::unfit;
 use crate::base::limits::SECRET_BYTES_MAX;
-use crate::base::secret::Secret;
+use crate::base::secret::{SECRET_SHOWN, Secret};
 
 impl Setting for Secret {
-    fn read(value: Value<'_, '_>, _: &'static Kind) -> Option<Self> {
+    fn read(value: Value<'_, '_>, kind: &'static Kind) -> Option<Self> {
+        let Kind::Secret = kind else { unfit::<Self>(kind) };
         match resolve(&value.secret()?, |name| std::env::var(name).ok()) {
             Ok(secret) => Some(secret),
             Err(none) => {
@@ -21,7 +23,7 @@ impl Setting for Secret {
     }
 
     fn show(&self, _: &'static Kind) -> Json {
-        json!("***")
+        json!(SECRET_SHOWN)
     }
 }
 

@@ -26,7 +26,7 @@ table! {
         admin_hosts: Vec<String> = key("admin_hosts", List(&Form(host_name)), Is("[]")),
         /// Asked for on the admin API but by probes, as a bearer or as the password of Basic; better "${NAME}" (an
         /// environment variable) or "file:/path" (a file's content).
-        admin_token: Option<Secret> = key("admin_token", Text, Absent),
+        admin_token: Option<Secret> = key("admin_token", Secret, Absent),
         /// How long exchanges may go on after SIGTERM.
         drain: Duration = key("drain", Time(Duration::ZERO), Lasts(DRAIN_TIME)),
         /// How long accepting goes on after SIGTERM, with /readyz at 503 already.

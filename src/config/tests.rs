@@ -59,6 +59,7 @@ fn shape(kind: &Kind) -> Shape {
         Kind::Tree(inner) => Shape::Around(inner, Box::new(Kind::Tree)),
         Kind::Or(word, inner) => Shape::Around(inner, Box::new(move |inner| Kind::Or(word, inner))),
         Kind::Text
+        | Kind::Secret
         | Kind::Form(_)
         | Kind::Choice(_)
         | Kind::Number(..)
@@ -155,6 +156,14 @@ fn probes(kind: &Kind) -> Vec<(toml::Value, Due)> {
     let time = |time: Duration| text(show_duration(time));
     let mut all = match kind {
         Kind::Text | Kind::Form(_) => vec![(whole(5), Refused)],
+        // Of the environment and of files a schema knows nothing.
+        Kind::Secret => vec![
+            (text("some 32 characters of chance"), Taken),
+            (text("${CORELANE_NOT_SET}"), RefusedByReader),
+            (text("file:relative"), RefusedByReader),
+            (text(""), Refused),
+            (whole(5), Refused),
+        ],
         Kind::Choice(words) => {
             let word = |word: &&str| [(text(*word), Taken), (text(format!("{word}-")), Refused)];
             words.iter().flat_map(word).chain([(whole(5), Refused)]).collect()

@@ -11,6 +11,7 @@ use crate::base::address::Address;
 use crate::base::choice::{IoDriver, LogTarget};
 use crate::base::limits::LANES_AUTO_MAX;
 use crate::base::problem::{Place, Placed, Problem};
+use crate::base::secret::SECRET_SHOWN;
 use crate::config::text::{Reading, read, read_option};
 use crate::config::url::{EndpointAddress, EndpointUrl};
 use crate::config::{Config, CoreList, EndpointConfig, ListenerConfig};
@@ -110,7 +111,7 @@ pub fn load(origin: &Origin, previous: Option<&Plan>) -> Result<Plan, Vec<Proble
 fn redacted(text: &str, secrets: &[Range<usize>]) -> String {
     let mut shown = text.to_owned();
     for span in secrets.iter().rev() {
-        shown.replace_range(span.clone(), "\"***\"");
+        shown.replace_range(span.clone(), &format!("\"{SECRET_SHOWN}\""));
     }
     shown
 }

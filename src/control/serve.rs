@@ -10,7 +10,9 @@ use std::time::{Duration, Instant, SystemTime};
 use super::permission::{Over, Refusal, judge};
 use super::{Control, entropy};
 use crate::base::address::Address;
-use crate::base::limits::{ADMIN_HEAD_TIME, ADMIN_REQUEST_BYTES_MAX, ADMIN_TIMEOUT, LINGER_TIME, TICK};
+use crate::base::limits::{
+    ADMIN_HEAD_TIME, ADMIN_REQUEST_BYTES_MAX, ADMIN_TIMEOUT, LINGER_PAUSE, LINGER_TIME, TICK,
+};
 use crate::codec::encode::{OwnHead, write_reply};
 use crate::codec::error::CodecError;
 use crate::codec::field::FieldName;
@@ -193,9 +195,10 @@ async fn serve_one(socket: Socket, over: Over, place: &Place, control: Rc<Contro
             },
             Some(_) | None => Connection::Close,
         };
-        let method = head.as_ref().map_or(Method::Get, RequestHead::method);
+        // What was no request asked by no method that we know.
+        let method = head.as_ref().map_or(Method::Other, |head| head.method());
         let reply = reply.unwrap_or_else(written_out);
-        let sent = send(&mut stream, &reply, connection, method);
+        let sent = send(&mut stream, &reply, method, connection);
         match (place.unless_needed(WaitsFor::Rest, sent).await, connection) {
             (Some(Ok(())), Connection::Implied | Connection::KeepAlive) => {}
             (Some(Ok(())), Connection::Close) => {
@@ -308,8 +311,8 @@ async fn body(
 async fn send(
     stream: &mut Stream,
     reply: &LocalReply,
-    connection: Connection,
     method: Method,
+    connection: Connection,
 ) -> std::io::Result<()> {
     let mut out = Vec::new();
     let date = httpdate::fmt_http_date(SystemTime::now());
@@ -320,14 +323,19 @@ async fn send(
     }
 }
 
-/// Ends our side and drops what the client still sends, so that it reads the answer and not a reset (RFC 9112 §9.6).
+/// Ends our side and drops what the client still sends, within bounds, so that it reads the answer and not a reset
+/// (RFC 9112 §9.6).
 async fn linger(stream: &mut Stream) {
     if stream.writer.shutdown().is_err() {
         return;
     }
-    let due = Instant::now() + LINGER_TIME;
-    while let Ok(Ok(1..)) = monoio::time::timeout(left(due), stream.reader.fill()).await {
+    let by = Instant::now() + LINGER_TIME;
+    loop {
         stream.reader.unread().clear();
+        match monoio::time::timeout(left(by).min(LINGER_PAUSE), stream.reader.fill()).await {
+            Ok(Ok(1..)) if Instant::now() < by => {}
+            Ok(Ok(_) | Err(_)) | Err(_) => return,
+        }
     }
 }
 

@@ -21,7 +21,10 @@ use crate::codec::response::ResponseEvent;
 use crate::plan::Timeouts;
 
 /// What a request is answered with.
-#[allow(clippy::large_enum_variant, reason = "there is one at a time, and the large kind is the common one")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "the large one is the usual one: a box would be an allocation an exchange"
+)]
 pub(super) enum Answer {
     /// What an endpoint says, as it says it.
     Relayed(Relayed),

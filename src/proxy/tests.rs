@@ -18,8 +18,10 @@ use super::state::{LaneState, Tellers};
 use super::turns::Turns;
 use crate::base::choice::IoDriver;
 use crate::base::ids::{EndpointId, Id, LaneId, ListenerId};
+use crate::base::limits::LOG_BYTES_MAX;
 use crate::base::rng::Rng;
 use crate::board::buffered::Granted;
+use crate::board::lines::lines;
 use crate::codec::fields::FieldTable;
 use crate::codec::forwarded::Sender;
 use crate::codec::split::split_request;
@@ -34,7 +36,7 @@ fn lane(url: &str) -> Rc<LaneState> {
     let mut rng = Rng::new(1);
     let id = LaneId::at(0);
     let first = adopt::start(Arc::new(plan), id, &mut rng);
-    let (log, _) = crate::board::lines::lines(1, 1024);
+    let (log, _) = lines(1, LOG_BYTES_MAX);
     let tellers = Tellers { turns: Turns::new(Granted::new(|| {})), hangups: Hangups::new().unwrap() };
     Rc::new(LaneState::new(id, first, rng, log, tellers))
 }

@@ -1,6 +1,7 @@
 //! How connections end: what was answered is read to its end, what was cut looks cut, and nothing is said unasked.
 
 use std::io::Write;
+use std::net::TcpStream;
 
 use crate::support::{Gateway, OK, Peer, Upstream, fresh_path, one_cluster};
 
@@ -44,6 +45,8 @@ fn an_answer_is_whole_though_bytes_of_a_next_request_lie_behind_it() {
     server.read_until("\r\n\r\n");
     gateway.signal("TERM");
     assert_eq!(gateway.next_line(), "draining");
+    // Nobody accepts any more: each lane has heard of it.
+    while TcpStream::connect(&gateway.listening[0]).is_ok() {}
     let answer = "y".repeat(3_000_000);
     std::thread::scope(|scope| {
         scope.spawn(|| server.send(format!("HTTP/1.1 200 OK\r\ncontent-length: 3000000\r\n\r\n{answer}")));
