@@ -33,6 +33,12 @@ impl Rng {
     }
 }
 
+/// A seed that differs from start to start; the standard library's hasher is seeded by the system.
+pub fn entropy() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,8 +12,9 @@ use crate::base::limits::LANES_MAX;
 use crate::base::say::say;
 use crate::config::server::core_list;
 use crate::config::url::listen_address;
+use crate::control::failure::RunError;
 use crate::control::load::{Origin, Source};
-use crate::control::{RunError, Started, run};
+use crate::control::{Started, run};
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]

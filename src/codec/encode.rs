@@ -12,7 +12,7 @@ use super::trace::TraceContext;
 use super::twin::is_twin;
 use super::version::Version;
 use super::write::{
-    Connection, write_connection, write_decimal, write_field, write_length, write_status_line,
+    ConnectionField, write_connection, write_decimal, write_field, write_length, write_status_line,
 };
 
 /// What the gateway itself says in a request it sends upstream.
@@ -123,7 +123,7 @@ pub struct DownstreamHead<'a> {
     /// How the body is delimited towards the client.
     pub framing: Framing,
     /// Whether the connection lives on, and whether that must be said.
-    pub connection: Connection,
+    pub connection: ConnectionField,
     /// When the answer came, where it does not say so itself (RFC 9110 §6.6.1).
     pub date: Option<&'a [u8]>,
     /// What it says of its exchange; none for those that are no exchange.
@@ -184,7 +184,7 @@ pub fn write_answer(out: &mut Vec<u8>, said: Said<'_>, downstream: &DownstreamHe
 #[derive(Debug)]
 pub struct OwnHead<'a> {
     /// Whether the connection lives on, and whether that must be said.
-    pub connection: Connection,
+    pub connection: ConnectionField,
     /// When it was made, an HTTP date (RFC 9110 §6.6.1).
     pub date: &'a [u8],
     /// What it says of its exchange; none for those that are no exchange.

@@ -4,7 +4,7 @@ use super::version::Reuse;
 
 /// The Connection field of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Connection {
+pub enum ConnectionField {
     /// HTTP/1.1 and it lives on: nothing is said.
     Implied,
     /// HTTP/1.0 and it lives on: `keep-alive`.
@@ -13,7 +13,7 @@ pub enum Connection {
     Close,
 }
 
-impl Connection {
+impl ConnectionField {
     /// Whether another exchange may follow.
     pub fn reuse(self) -> Reuse {
         match self {
@@ -46,11 +46,11 @@ pub fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 }
 
 /// Appends the Connection field, if one is needed.
-pub fn write_connection(out: &mut Vec<u8>, connection: Connection) {
+pub fn write_connection(out: &mut Vec<u8>, connection: ConnectionField) {
     match connection {
-        Connection::Implied => {}
-        Connection::KeepAlive => out.extend_from_slice(b"connection: keep-alive\r\n"),
-        Connection::Close => out.extend_from_slice(b"connection: close\r\n"),
+        ConnectionField::Implied => {}
+        ConnectionField::KeepAlive => out.extend_from_slice(b"connection: keep-alive\r\n"),
+        ConnectionField::Close => out.extend_from_slice(b"connection: close\r\n"),
     }
 }
 

@@ -19,6 +19,10 @@ use crate::base::choice::LogTarget;
 use crate::base::limits::{KIB, LOG_BYTES_MAX, LOG_LINES_MAX, LOG_PAUSE, LOG_REOPEN_PAUSE, LOG_TOLD_PAUSE};
 use crate::base::say::say;
 use crate::board::lines::{LogReceiver, LogSender, lines};
+use crate::plan::Plan;
+
+/// What to do about an access log that cannot be written.
+pub(super) const LOG_FIX: &str = "name a file that may be written, or raise the limit of threads";
 
 /// The writer's thread, and what it is told.
 pub(super) struct AccessLog {
@@ -238,4 +242,9 @@ pub(super) fn writable(path: &Path) -> io::Result<()> {
 
 fn append(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).open(path)
+}
+
+/// Where the plan's access log goes.
+pub(super) fn log_target(plan: &Plan) -> Option<&LogTarget> {
+    plan.observe.access_log.as_ref().map(|log| &log.to.value)
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::Control;
+use super::state::Control;
 use crate::codec::head::RequestHead;
 use crate::codec::method::Method;
 use crate::codec::reply::LocalReply;

@@ -3,8 +3,9 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::failure::RunError;
 use super::signal::{Bytes, Signals};
-use super::{Control, RunError};
+use super::state::Control;
 use crate::base::say::say;
 use crate::lane::inbox::Command;
 

@@ -1,6 +1,6 @@
 //! `/metrics`: the merged view as Prometheus or OpenMetrics text.
 
-use super::Control;
+use super::state::Control;
 use crate::base::say;
 use crate::metrics::names;
 use crate::metrics::names::Metric;

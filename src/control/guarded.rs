@@ -3,9 +3,9 @@
 use std::future::Future;
 use std::pin::pin;
 
-use super::Control;
+use super::state::Control;
 use crate::base::limits::CONTROL_PANICS_MAX;
-use crate::lane::caught;
+use crate::lane::caught::caught;
 
 impl Control {
     /// Does a piece of work; none if it panicked. Too many panics end the process, for a supervisor to start it anew.

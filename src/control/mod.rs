@@ -4,108 +4,46 @@
 mod access_log;
 mod admin;
 mod collect;
+mod collected;
 mod descriptors;
 mod drain;
 mod exposition;
+pub mod failure;
 mod guarded;
+mod hear;
 pub mod load;
+mod opened;
 mod permission;
+mod places;
 mod reload;
 mod serve;
 mod signal;
+mod state;
 mod stats;
 mod understood;
 mod whole_lines;
 
 use std::cell::{Cell, RefCell};
-use std::fmt;
-use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use crate::base::address::Address;
-use crate::base::choice::{IoDriver, LogTarget};
-use crate::base::ids::{Id, LaneId};
+use crate::base::choice::IoDriver;
 use crate::base::limits::{LANE_END_LOOKS, LANE_END_PAUSE, TICK};
-use crate::base::problem::Problem;
-use crate::base::rng::Rng;
 use crate::base::say::{hear_panics, say};
-use crate::board::lanes::LaneLoads;
-use crate::lane::LaneSetup;
 use crate::lane::flag::Flag;
-use crate::lane::inbox::{Command, Inbox, LaneHandle, Report, Reports, inbox, reports};
-use crate::lane::spawn::spawn;
-use crate::net::doorbell::Bell;
+use crate::lane::inbox::Command;
 use crate::net::driver;
-use crate::net::listen::{ListenSocket, Listener, SocketFile, listen};
+use crate::net::listen::{Listener, SocketFile};
 use crate::plan::Plan;
-use access_log::AccessLog;
-use collect::Collected;
+use collected::Collected;
 use descriptors::Descriptors;
+use failure::{RunError, failed};
 use load::Origin;
-
-/// Why the gateway ended, or never began.
-#[derive(Debug)]
-pub enum RunError {
-    /// The configuration is wrong: exit code 2.
-    Problems(Vec<Problem>),
-    /// Something failed while starting or running: exit code 1. What, why, and what to do.
-    Failed(String),
-}
-
-impl fmt::Display for RunError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Problems(problems) => {
-                for (position, problem) in problems.iter().enumerate() {
-                    write!(f, "{}{problem}", if position == 0 { "" } else { "\n" })?;
-                }
-                Ok(())
-            }
-            Self::Failed(message) => f.write_str(message),
-        }
-    }
-}
-
-fn failed(what: impl fmt::Display, error: impl fmt::Display, fix: &str) -> RunError {
-    RunError::Failed(format!("{what}\n  why: {error}\n  fix: {fix}"))
-}
-
-/// What the control thread carries.
-struct Control {
-    origin: Origin,
-    plan: RefCell<Arc<Plan>>,
-    driver: IoDriver,
-    lanes: Vec<LaneHandle>,
-    loads: Arc<LaneLoads>,
-    started: Instant,
-    collected: Collected,
-    /// The generation that each lane was told of, and the one that it runs.
-    told: RefCell<Vec<u64>>,
-    adopted: RefCell<Vec<u64>>,
-    adoption: Flag,
-    /// A reload is under way; raised when it ends.
-    reloading: Cell<bool>,
-    reloaded: Flag,
-    /// Lanes that accept.
-    ready: Cell<usize>,
-    /// Lanes that run no more.
-    gone: RefCell<Vec<bool>>,
-    /// A lane that cannot run, and why.
-    broken: RefCell<Option<String>>,
-    changed: Flag,
-    log: RefCell<AccessLog>,
-    descriptors: RefCell<Descriptors>,
-    draining: Cell<bool>,
-    /// Signals to stop so far.
-    stops: Cell<u32>,
-    /// Panics on this thread.
-    panics: Cell<u64>,
-    /// Files of the listeners, removed when accepting stops.
-    files: Cell<Vec<SocketFile>>,
-}
+use opened::Opened;
+use state::Control;
 
 /// What is told once the gateway accepts.
 #[derive(Debug, Clone)]
@@ -157,98 +95,6 @@ fn choose_driver(plan: &Plan) -> Result<IoDriver, RunError> {
             "use --io epoll, or allow io_uring to this process (container runtimes forbid it by default)",
         )),
     }
-}
-
-/// Sockets and threads before the event loop of the control thread runs.
-struct Opened {
-    plan: Arc<Plan>,
-    driver: IoDriver,
-    listening: Vec<Address>,
-    files: Vec<SocketFile>,
-    admin: Option<ListenSocket>,
-    lanes: Vec<LaneHandle>,
-    loads: Arc<LaneLoads>,
-    reports: Reports,
-    threads: Vec<JoinHandle<()>>,
-    log: AccessLog,
-}
-
-/// What to do about an access log that cannot be written.
-const LOG_FIX: &str = "name a file that may be written, or raise the limit of threads";
-
-/// Where the plan's access log goes.
-fn log_target(plan: &Plan) -> Option<&LogTarget> {
-    plan.observe.access_log.as_ref().map(|log| &log.to.value)
-}
-
-impl Opened {
-    /// Opens all of it, and notes which files it `made`.
-    fn open(plan: Arc<Plan>, driver: IoDriver, made: &mut Vec<SocketFile>) -> Result<Self, RunError> {
-        let count = plan.lanes;
-        let mut sockets: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
-        let mut listening = Vec::new();
-        for (id, listener) in plan.listeners.pairs() {
-            let opened = listen(&listener.address.value, count)
-                .map_err(|error| cannot_listen(&listener.address.value, error))?;
-            listening.extend(opened.first().map(|socket| socket.address().clone()));
-            made.extend(opened.first().and_then(|socket| socket.file().cloned()));
-            for (lane, socket) in sockets.iter_mut().zip(opened) {
-                lane.push((socket, id));
-            }
-        }
-        let files = made.clone();
-        let admin = match &plan.server.admin.value {
-            Some(address) => {
-                let mut sockets = listen(address, 1).map_err(|error| cannot_listen(address, error))?;
-                sockets.pop()
-            }
-            None => None,
-        };
-        made.extend(admin.as_ref().and_then(|socket| socket.file().cloned()));
-        let wiring =
-            |error: io::Error| failed("lanes cannot be wired up", error, "raise the limit of open files");
-        let (reporter, reports) = reports().map_err(wiring)?;
-        let ends = (0..count).map(|_| inbox()).collect::<io::Result<Vec<_>>>().map_err(wiring)?;
-        let (lanes, inboxes): (Vec<LaneHandle>, Vec<Inbox>) = ends.into_iter().unzip();
-        let loads = Arc::new(LaneLoads::new(count));
-        let (mut log, log_sender) = AccessLog::new();
-        log.aim(log_target(&plan))
-            .map_err(|error| failed("the access log cannot be written", error, LOG_FIX))?;
-        let mut seeds = Rng::new(entropy());
-        let mut threads = Vec::new();
-        for (position, (inbox, listeners)) in inboxes.into_iter().zip(sockets).enumerate() {
-            let setup = LaneSetup {
-                lane: LaneId::at(position),
-                plan: Arc::clone(&plan),
-                listeners,
-                inbox,
-                lanes: lanes.clone(),
-                loads: Arc::clone(&loads),
-                reports: reporter.clone(),
-                log: log_sender.clone(),
-                seed: seeds.next_u64(),
-            };
-            let core = plan.server.core_list().get(position).copied();
-            threads.push(spawn(setup, driver, core).map_err(|error| {
-                failed("a lane's thread cannot be started", error, "raise the limit of threads")
-            })?);
-        }
-        Ok(Self { plan, driver, listening, files, admin, lanes, loads, reports, threads, log })
-    }
-}
-
-fn cannot_listen(address: &Address, error: io::Error) -> RunError {
-    let fix = match error.kind() {
-        io::ErrorKind::AlreadyExists => "choose another path, or remove what lies there",
-        _ => "choose another address, or end the process that has this one",
-    };
-    failed(format!("cannot listen on {address}"), error, fix)
-}
-
-/// A seed that differs from start to start; the standard library's hasher is seeded by the system.
-fn entropy() -> u64 {
-    use std::hash::{BuildHasher, Hasher};
-    std::collections::hash_map::RandomState::new().build_hasher().finish()
 }
 
 async fn supervise(
@@ -320,77 +166,4 @@ async fn supervise(
     }
     control.log.borrow_mut().end();
     outcome
-}
-
-impl Control {
-    /// Hears what lanes report, for the life of the process.
-    async fn hear(self: Rc<Self>, reports: Reports) {
-        let mut bell = match Bell::adopt(reports.socket) {
-            Ok(bell) => bell,
-            Err(error) => return self.end_with(format!("lanes cannot be heard: {error}")),
-        };
-        while bell.wait().await.is_ok() {
-            reports.bell.heard();
-            for report in reports.reports.try_iter() {
-                self.guarded(async { self.note(report) }).await;
-            }
-            self.changed.set();
-        }
-        self.end_with("lanes cannot be heard any more".to_owned());
-    }
-
-    /// Something without which the gateway cannot go on is gone.
-    fn end_with(&self, why: String) {
-        self.broken.replace(Some(why));
-        self.changed.set();
-    }
-
-    fn note(&self, report: Report) {
-        match report {
-            Report::Ready => self.ready.set(self.ready.get() + 1),
-            Report::Failed(lane, why) => {
-                self.gone.borrow_mut()[lane.position()] = true;
-                self.adoption.set();
-                self.broken.replace(Some(format!("lane {} cannot run: {why}", lane.position())));
-            }
-            Report::Adopted(lane, generation) => {
-                self.adopted.borrow_mut()[lane.position()] = generation;
-                self.adoption.set();
-            }
-            Report::Counts { lane, plan, recorder, gauges } => {
-                self.collected.add(lane, &plan, recorder, gauges);
-            }
-        }
-    }
-
-    async fn await_lanes(&self) -> Result<(), RunError> {
-        while self.ready.get() < self.lanes.len() {
-            if let Some(why) = self.broken.take() {
-                return Err(failed("the gateway cannot start", why, "correct `cores`, or leave it out"));
-            }
-            self.changed.wait().await;
-            self.changed.clear();
-        }
-        Ok(())
-    }
-
-    /// What keeps the gateway from going on, if anything does: a part of it that does nothing any more.
-    fn fail_if_broken(&self) -> Result<(), RunError> {
-        match self.broken.take() {
-            Some(why) => {
-                let fix = "start it again, as a supervisor does, and report this";
-                Err(failed("the gateway cannot go on, and drains", why, fix))
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// Removes the files of the listeners, once.
-    fn remove_files(&self) {
-        self.files.take().iter().for_each(SocketFile::unlink);
-    }
-
-    fn plan(&self) -> Arc<Plan> {
-        Arc::clone(&self.plan.borrow())
-    }
 }

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::{Control, load};
+use super::access_log::{LOG_FIX, log_target};
+use super::load;
+use super::state::Control;
 use crate::base::problem::{Place, Placed, Problem};
 use crate::base::say::say;
 use crate::lane::inbox::Command;
@@ -36,12 +38,12 @@ impl Control {
         self.descriptors.borrow_mut().clamp(&mut plan).iter().for_each(say);
         let plan = Arc::new(plan);
         let generation = plan.generation;
-        self.log.borrow_mut().aim(super::log_target(&plan)).map_err(|error| {
+        self.log.borrow_mut().aim(log_target(&plan)).map_err(|error| {
             let place = Place::option("observe.access_log");
             vec![Placed { value: (), place }.problem(
                 "the access log cannot be written",
                 error.to_string(),
-                super::LOG_FIX,
+                LOG_FIX,
             )]
         })?;
         self.plan.replace(Arc::clone(&plan));

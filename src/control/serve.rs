@@ -1,15 +1,13 @@
-//! The admin API's connections: their places, their clocks, and manners towards those that are refused.
+//! The admin API's connections: their clocks, and manners towards those that are refused.
 
-use std::cell::{Cell, RefCell};
-use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::places::{Place, Places, WaitsFor};
 use super::permission::{Over, Refusal, judge};
-use super::{Control, entropy};
+use super::state::Control;
 use crate::base::address::Address;
+use crate::base::rng::entropy;
 use crate::base::limits::{
     ADMIN_HEAD_TIME, ADMIN_REQUEST_BYTES_MAX, ADMIN_TIMEOUT, LINGER_PAUSE, LINGER_TIME, TICK,
 };
@@ -23,8 +21,7 @@ use crate::codec::progress::Progress;
 use crate::codec::reply::{ErrorReply, LocalReply};
 use crate::codec::request::{RequestEvent, RequestReader};
 use crate::codec::version::{Reuse, Version};
-use crate::codec::write::Connection;
-use crate::lane::flag::Flag;
+use crate::codec::write::ConnectionField;
 use crate::net::listen::Listener;
 use crate::net::stream::{Socket, Stream, Whole};
 use crate::proxy::state::RequestId;
@@ -36,7 +33,7 @@ pub(super) async fn serve(listener: &Listener, control: &Rc<Control>) {
         Address::Unix(_) => Over::UnixSocket,
     };
     let max = control.descriptors.borrow().admin_connections();
-    let places = Rc::new(Places { max, taken: RefCell::default() });
+    let places = Places::new(max);
     loop {
         if !places.may_take_one() || listener.ready().await.is_err() {
             monoio::time::sleep(TICK).await;
@@ -57,96 +54,6 @@ pub(super) async fn serve(listener: &Listener, control: &Rc<Control>) {
                 monoio::time::sleep(TICK).await;
             }
         }
-    }
-}
-
-/// Who is connected, in the order in which they began to wait for a request.
-struct Places {
-    max: usize,
-    taken: RefCell<Vec<Rc<Seat>>>,
-}
-
-#[derive(Default)]
-struct Seat {
-    waits: Cell<WaitsFor>,
-    leave: Flag,
-}
-
-/// What a connection waits for. Whoever needs its place may have it, unless it waits for nothing but us.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum WaitsFor {
-    /// Us: it is being answered.
-    #[default]
-    Us,
-    /// A request.
-    Request,
-    /// The client, to send a body or to take an answer.
-    Rest,
-}
-
-impl Places {
-    /// Whether a place is free, or can be made free.
-    fn may_take_one(&self) -> bool {
-        let taken = self.taken.borrow();
-        taken.len() < self.max || taken.iter().any(|seat| seat.waits.get() != WaitsFor::Us)
-    }
-
-    fn take(self: &Rc<Self>) -> Place {
-        if self.taken.borrow().len() >= self.max {
-            self.clear_one();
-        }
-        let seat = Rc::new(Seat::default());
-        self.taken.borrow_mut().push(Rc::clone(&seat));
-        Place { seat, places: Rc::clone(self) }
-    }
-
-    /// Of those that wait, `seat` has waited shortest.
-    fn put_last(&self, seat: &Rc<Seat>) {
-        let mut taken = self.taken.borrow_mut();
-        if let Some(at) = taken.iter().position(|other| Rc::ptr_eq(other, seat)) {
-            let own = taken.remove(at);
-            taken.push(own);
-        }
-    }
-
-    /// Ends the connection that has waited longest for a request, else for its client: one that never says anything, or
-    /// never all of it, must not keep out a probe.
-    fn clear_one(&self) {
-        let mut taken = self.taken.borrow_mut();
-        let longest = |what: WaitsFor| taken.iter().position(|seat| seat.waits.get() == what);
-        if let Some(longest) = longest(WaitsFor::Request).or_else(|| longest(WaitsFor::Rest)) {
-            taken.remove(longest).leave.set();
-        }
-    }
-}
-
-/// A place that one connection has; given back when it is dropped.
-struct Place {
-    seat: Rc<Seat>,
-    places: Rc<Places>,
-}
-
-impl Place {
-    /// Does `work` that waits; none where the place is needed for another.
-    async fn unless_needed<T>(&self, waits: WaitsFor, work: impl Future<Output = T>) -> Option<T> {
-        if waits == WaitsFor::Request {
-            self.places.put_last(&self.seat);
-        }
-        self.seat.waits.set(waits);
-        let mut work = pin!(work);
-        let done = poll_fn(|cx| match self.seat.leave.poll_set(cx) {
-            Poll::Ready(()) => Poll::Ready(None),
-            Poll::Pending => work.as_mut().poll(cx).map(Some),
-        })
-        .await;
-        self.seat.waits.set(WaitsFor::Us);
-        done
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.places.taken.borrow_mut().retain(|seat| !Rc::ptr_eq(seat, &self.seat));
     }
 }
 
@@ -190,18 +97,18 @@ async fn serve_one(socket: Socket, over: Over, place: &Place, control: Rc<Contro
         };
         let connection = match &head {
             Some(head) if in_step && head.head().reuse() == Reuse::KeepAlive => match head.head().version() {
-                Version::Http10 => Connection::KeepAlive,
-                Version::Http11 => Connection::Implied,
+                Version::Http10 => ConnectionField::KeepAlive,
+                Version::Http11 => ConnectionField::Implied,
             },
-            Some(_) | None => Connection::Close,
+            Some(_) | None => ConnectionField::Close,
         };
         // What was no request asked by no method that we know.
         let method = head.as_ref().map_or(Method::Other, |head| head.method());
         let reply = reply.unwrap_or_else(written_out);
         let sent = send(&mut stream, &reply, method, connection);
         match (place.unless_needed(WaitsFor::Rest, sent).await, connection) {
-            (Some(Ok(())), Connection::Implied | Connection::KeepAlive) => {}
-            (Some(Ok(())), Connection::Close) => {
+            (Some(Ok(())), ConnectionField::Implied | ConnectionField::KeepAlive) => {}
+            (Some(Ok(())), ConnectionField::Close) => {
                 let _ = place.unless_needed(WaitsFor::Rest, linger(&mut stream)).await;
                 return Ok(());
             }
@@ -312,7 +219,7 @@ async fn send(
     stream: &mut Stream,
     reply: &LocalReply,
     method: Method,
-    connection: Connection,
+    connection: ConnectionField,
 ) -> std::io::Result<()> {
     let mut out = Vec::new();
     let date = httpdate::fmt_http_date(SystemTime::now());

@@ -4,7 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
-use super::Control;
+use super::state::Control;
 use crate::base::ids::Id;
 use crate::metrics::recorder::{EndpointCounts, Times};
 use crate::metrics::snapshot::RouteTotals;

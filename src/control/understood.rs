@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Control;
+use super::state::Control;
 
 impl Control {
     /// The document of `/config`.

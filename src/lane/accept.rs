@@ -6,8 +6,8 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use super::Lane;
 use super::inbox::Command;
+use super::running::Lane;
 use crate::base::ids::{Id, ListenerId};
 use crate::base::limits::{ACCEPT_BURST_MAX, TICK};
 use crate::net::listen::{Listener, Peer};

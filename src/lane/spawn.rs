@@ -3,8 +3,8 @@
 use std::io;
 use std::thread::{self, JoinHandle};
 
+use super::event_loop::{LaneSetup, run};
 use super::inbox::{Report, Reporter};
-use super::{LaneSetup, run};
 use crate::base::choice::IoDriver;
 use crate::base::ids::{Id, LaneId};
 use crate::net::driver::block_on;

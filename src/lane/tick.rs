@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
-use super::Lane;
+use super::running::Lane;
 use crate::base::limits::TICK;
 use crate::proxy::state::date_of;
 

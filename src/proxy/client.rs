@@ -18,7 +18,7 @@ use super::mouth::{self, Lost, Mouth};
 use super::notes::Arrival;
 use super::reply;
 use super::state::LaneState;
-use super::watchdog::{Phase, Watchdog};
+use super::watchdog::{Activity, Watchdog};
 use crate::base::fault::Sent;
 use crate::base::ids::ListenerId;
 use crate::base::limits::{DRAIN_IDLE_GRACE, LINGER_PAUSE, LINGER_TIME};
@@ -31,7 +31,7 @@ use crate::codec::progress::Progress;
 use crate::codec::proxy_protocol::{self, Claimed, NoHeader};
 use crate::codec::reply::ErrorReply;
 use crate::codec::request::{RequestEvent, RequestReader};
-use crate::codec::write::Connection;
+use crate::codec::write::ConnectionField;
 use crate::net::stream::Stream;
 use crate::plan::ListenerPlan;
 
@@ -161,10 +161,10 @@ impl Client {
     fn set_deadline(&self, lane: &LaneState, began: Option<Instant>, patience: Duration) {
         let clock = &self.ear.borrow().clock;
         match began {
-            Some(began) => clock.set(deadline(began, lane.plan().plan.limits.head_timeout), Phase::Busy),
+            Some(began) => clock.set(deadline(began, lane.plan().plan.limits.head_timeout), Activity::Busy),
             None => {
                 let grace = lane.draining.get().then(|| Instant::now() + DRAIN_IDLE_GRACE);
-                clock.set(earlier(Some(self.since + patience), grace), Phase::Idle);
+                clock.set(earlier(Some(self.since + patience), grace), Activity::Idle);
             }
         }
     }
@@ -181,7 +181,7 @@ impl Client {
             timing: plan.plan.observe.server_timing.then_some(timing),
         };
         let own =
-            OwnHead { connection: Connection::Close, date: &lane.date.get(), signature: Some(signature) };
+            OwnHead { connection: ConnectionField::Close, date: &lane.date.get(), signature: Some(signature) };
         let mouth = self.mouth.get_mut();
         mouth.be_patient(plan.plan.limits.write_timeout);
         write_reply(&mut mouth.out, &reply, Method::Other, own);

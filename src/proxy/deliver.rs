@@ -26,7 +26,7 @@ use crate::codec::method::Method;
 use crate::codec::reply::LocalReply;
 use crate::codec::version::Reuse;
 use crate::codec::version::Version;
-use crate::codec::write::Connection;
+use crate::codec::write::ConnectionField;
 use crate::plan::Action;
 
 /// What becomes of a client's connection after an exchange.
@@ -91,18 +91,18 @@ async fn own(
 }
 
 /// Whether the client's connection lives on behind the answer, and whether that must be said.
-fn connection(request: &Request, call: &Call<'_>, ends: bool, lane: &LaneState) -> Connection {
+fn connection(request: &Request, call: &Call<'_>, ends: bool, lane: &LaneState) -> ConnectionField {
     let head = request.head.head();
     let ends = ends || call.body.is_last() || lane.draining.get();
     match (ends, head.reuse(), head.version()) {
-        (true, _, _) | (false, Reuse::Close, _) => Connection::Close,
-        (false, Reuse::KeepAlive, Version::Http10) => Connection::KeepAlive,
-        (false, Reuse::KeepAlive, Version::Http11) => Connection::Implied,
+        (true, _, _) | (false, Reuse::Close, _) => ConnectionField::Close,
+        (false, Reuse::KeepAlive, Version::Http10) => ConnectionField::KeepAlive,
+        (false, Reuse::KeepAlive, Version::Http11) => ConnectionField::Implied,
     }
 }
 
 /// What becomes of a connection whose answer was delivered whole.
-fn end(connection: Connection, rest: Rest, request: &Request) -> End {
+fn end(connection: ConnectionField, rest: Rest, request: &Request) -> End {
     match (rest, connection.reuse(), request.head.head().reuse()) {
         (Rest::Read, Reuse::KeepAlive, _) => End::KeepAlive,
         // A client that meant to close sends nothing more.
@@ -161,7 +161,7 @@ impl<'d, 'c> Delivery<'d, 'c> {
     }
 
     /// Writes the head into the client's buffer.
-    fn head(&mut self, lane: &LaneState) -> Connection {
+    fn head(&mut self, lane: &LaneState) -> ConnectionField {
         let status = self.answer.head.status();
         // An endpoint that refuses a request before it has all of it will mostly not take the rest.
         let is_refusal = status >= 400 && !self.answer.upload.is_over();
@@ -349,7 +349,7 @@ impl<'d, 'c> Delivery<'d, 'c> {
         now
     }
 
-    fn finish(self, delivered: Result<(), Cut>, connection: Connection, lane: &LaneState) -> End {
+    fn finish(self, delivered: Result<(), Cut>, connection: ConnectionField, lane: &LaneState) -> End {
         let Self { answer, request, call, framing, .. } = self;
         let Relayed { mut upstream, head, ticket, endpoint, upload, .. } = answer;
         let status = head.status();

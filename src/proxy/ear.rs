@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use super::mouth::{Lost, Mouth};
-use super::watchdog::{Phase, Watchdog};
+use super::watchdog::{Activity, Watchdog};
 use crate::base::limits::RELAY_BYTES;
 use crate::codec::request::RequestReader;
 use crate::net::hangup::{Hangups, Sign};
@@ -42,7 +42,7 @@ enum Heard {
 impl Ear {
     /// Sets the deadline of the next wait for the client.
     pub(super) fn wait_until(&self, due: Option<Instant>) {
-        self.clock.set(due, Phase::Busy);
+        self.clock.set(due, Activity::Busy);
     }
 
     /// Whether nothing can come any more: it closed its side, and all it sent is understood.

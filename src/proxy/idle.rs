@@ -11,7 +11,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use super::state::LaneState;
-use super::watchdog::{Phase, Watchdog};
+use super::watchdog::{Activity, Watchdog};
 use crate::base::choice::ProxyProtocol;
 use crate::base::ids::ListenerId;
 use crate::base::limits::{DRAIN_IDLE_GRACE, RELAY_BYTES};
@@ -102,6 +102,6 @@ impl Idle {
             _ => limits.idle_timeout,
         };
         let grace = lane.draining.get().then(|| Instant::now() + DRAIN_IDLE_GRACE);
-        self.watchdog.set(earlier(deadline(self.since, silence), grace), Phase::Idle);
+        self.watchdog.set(earlier(deadline(self.since, silence), grace), Activity::Idle);
     }
 }

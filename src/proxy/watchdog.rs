@@ -19,7 +19,7 @@ const PARKED: usize = SLOTS;
 
 /// What the connection is doing, as far as a drain must know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+pub enum Activity {
     /// Between exchanges.
     Idle,
     /// Inside one.
@@ -32,7 +32,7 @@ struct Dog {
     fired: Cell<bool>,
     /// The drain is over: whatever it watches ends now.
     ended: Cell<bool>,
-    phase: Cell<Phase>,
+    activity: Cell<Activity>,
     waker: RefCell<Option<Waker>>,
     /// When it is looked at next, at the earliest; none while it is parked.
     visit: Cell<Option<Instant>>,
@@ -110,7 +110,7 @@ impl Watchdogs {
             due: Cell::new(None),
             fired: Cell::new(false),
             ended: Cell::new(false),
-            phase: Cell::new(Phase::Busy),
+            activity: Cell::new(Activity::Busy),
             waker: RefCell::new(None),
             visit: Cell::new(None),
             slot: Cell::new(PARKED),
@@ -144,7 +144,7 @@ impl Watchdogs {
 
     /// A drain began: idle connections have until `by`.
     pub fn hurry_idle(&self, by: Instant) {
-        for dog in self.all().iter().filter(|dog| dog.phase.get() == Phase::Idle) {
+        for dog in self.all().iter().filter(|dog| dog.activity.get() == Activity::Idle) {
             self.set(dog, Some(dog.due.get().map_or(by, |due| due.min(by))));
         }
     }
@@ -188,9 +188,9 @@ impl Dog {
 
 impl Watchdog {
     /// Sets the deadline of what is waited for next; none waits for ever.
-    pub fn set(&self, due: Option<Instant>, phase: Phase) {
+    pub fn set(&self, due: Option<Instant>, activity: Activity) {
         self.dog.fired.set(false);
-        self.dog.phase.set(phase);
+        self.dog.activity.set(activity);
         self.all.set(&self.dog, due);
     }
 
@@ -218,7 +218,7 @@ impl Watchdog {
             return Poll::Pending;
         }
         if self.dog.due.get() != due {
-            self.set(due, Phase::Busy);
+            self.set(due, Activity::Busy);
         }
         self.poll_fired(cx)
     }
@@ -264,11 +264,11 @@ mod tests {
         let now = Instant::now();
         let all = Rc::new(Watchdogs::new(now));
         let (a, b) = (all.watch(), all.watch());
-        a.set(Some(now), Phase::Busy);
-        b.set(Some(now + Duration::from_secs(1)), Phase::Busy);
+        a.set(Some(now), Activity::Busy);
+        b.set(Some(now + Duration::from_secs(1)), Activity::Busy);
         all.sweep(now);
         assert_eq!((fired(&a), fired(&b)), (true, false));
-        a.set(None, Phase::Busy);
+        a.set(None, Activity::Busy);
         all.sweep(now);
         assert!(!fired(&a));
     }
@@ -278,13 +278,13 @@ mod tests {
         let now = Instant::now();
         let all = Rc::new(Watchdogs::new(now));
         let (idle, busy) = (all.watch(), all.watch());
-        idle.set(None, Phase::Idle);
-        busy.set(None, Phase::Busy);
+        idle.set(None, Activity::Idle);
+        busy.set(None, Activity::Busy);
         all.hurry_idle(now);
         all.sweep(now);
         assert_eq!((fired(&idle), fired(&busy)), (true, false));
         all.end_all();
-        busy.set(None, Phase::Busy);
+        busy.set(None, Activity::Busy);
         assert!(fired(&busy) && busy.is_ended(), "no new deadline revives it");
     }
 
@@ -297,7 +297,7 @@ mod tests {
             some.remove(at);
         }
         assert_eq!(all.all().len(), 2);
-        some[1].set(Some(now), Phase::Busy);
+        some[1].set(Some(now), Activity::Busy);
         all.sweep(now);
         assert_eq!((fired(&some[0]), fired(&some[1])), (false, true));
     }
@@ -319,7 +319,7 @@ mod tests {
                 2 if !watched.is_empty() => {
                     let at = rng.below(watched.len() as u64) as usize;
                     let due = (rng.below(5) > 0).then(|| now + Duration::from_millis(rng.below(90_000)));
-                    watched[at].0.set(due, Phase::Busy);
+                    watched[at].0.set(due, Activity::Busy);
                     watched[at].1 = due;
                 }
                 // Mostly a tick passes, at times a long sleep.

@@ -19,7 +19,7 @@ use corelane::codec::response::{ResponseEvent, ResponseReader};
 use corelane::codec::split::{split_request, split_response};
 use corelane::codec::trace::TraceContext;
 use corelane::codec::version::Reuse;
-use corelane::codec::write::Connection;
+use corelane::codec::write::ConnectionField;
 
 /// What one call of a reader gave.
 #[derive(Debug)]
@@ -174,7 +174,7 @@ pub fn written_answer(head: &ResponseHead, framing: Framing) -> ResponseHead {
     let mut out = Vec::new();
     let said = DownstreamHead {
         framing,
-        connection: Connection::Implied,
+        connection: ConnectionField::Implied,
         date: None,
         signature: Some(Signature { request_id: b"id", timing: None }),
     };

@@ -1,0 +1,79 @@
+//! What the control thread carries.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::access_log::AccessLog;
+use super::collected::Collected;
+use super::descriptors::Descriptors;
+use super::failure::{RunError, failed};
+use super::load::Origin;
+use crate::base::choice::IoDriver;
+use crate::board::lanes::LaneLoads;
+use crate::lane::flag::Flag;
+use crate::lane::inbox::LaneHandle;
+use crate::net::listen::SocketFile;
+use crate::plan::Plan;
+
+/// What the control thread carries.
+pub(super) struct Control {
+    pub(super) origin: Origin,
+    pub(super) plan: RefCell<Arc<Plan>>,
+    pub(super) driver: IoDriver,
+    pub(super) lanes: Vec<LaneHandle>,
+    pub(super) loads: Arc<LaneLoads>,
+    pub(super) started: Instant,
+    pub(super) collected: Collected,
+    /// The generation that each lane was told of, and the one that it runs.
+    pub(super) told: RefCell<Vec<u64>>,
+    pub(super) adopted: RefCell<Vec<u64>>,
+    pub(super) adoption: Flag,
+    /// A reload is under way; raised when it ends.
+    pub(super) reloading: Cell<bool>,
+    pub(super) reloaded: Flag,
+    /// Lanes that accept.
+    pub(super) ready: Cell<usize>,
+    /// Lanes that run no more.
+    pub(super) gone: RefCell<Vec<bool>>,
+    /// A lane that cannot run, and why.
+    pub(super) broken: RefCell<Option<String>>,
+    pub(super) changed: Flag,
+    pub(super) log: RefCell<AccessLog>,
+    pub(super) descriptors: RefCell<Descriptors>,
+    pub(super) draining: Cell<bool>,
+    /// Signals to stop so far.
+    pub(super) stops: Cell<u32>,
+    /// Panics on this thread.
+    pub(super) panics: Cell<u64>,
+    /// Files of the listeners, removed when accepting stops.
+    pub(super) files: Cell<Vec<SocketFile>>,
+}
+
+impl Control {
+    /// Something without which the gateway cannot go on is gone.
+    pub(super) fn end_with(&self, why: String) {
+        self.broken.replace(Some(why));
+        self.changed.set();
+    }
+
+    /// What keeps the gateway from going on, if anything does: a part of it that does nothing any more.
+    pub(super) fn fail_if_broken(&self) -> Result<(), RunError> {
+        match self.broken.take() {
+            Some(why) => {
+                let fix = "start it again, as a supervisor does, and report this";
+                Err(failed("the gateway cannot go on, and drains", why, fix))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Removes the files of the listeners, once.
+    pub(super) fn remove_files(&self) {
+        self.files.take().iter().for_each(SocketFile::unlink);
+    }
+
+    pub(super) fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.plan.borrow())
+    }
+}

@@ -1,0 +1,118 @@
+//! A running lane: what it owns, and what it does at each command.
+
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::adopt;
+use super::caught::caught;
+use super::flag::Flag;
+use super::inbox::{Gauges, LaneHandle, Report, Reporter};
+use crate::base::ids::{EndpointId, Id, LaneId, ListenerId};
+use crate::base::limits::{DRAIN_IDLE_GRACE, STOP_PAUSE, STOP_TIME};
+use crate::board::lanes::LaneLoads;
+use crate::metrics::recorder::Recorder;
+use crate::net::listen::Peer;
+use crate::net::stream::{Socket, Whole};
+use crate::plan::Plan;
+use crate::proxy::downstream::serve;
+use crate::proxy::state::{LanePlan, LaneState};
+
+/// A running lane.
+pub(super) struct Lane {
+    pub(super) state: Rc<LaneState>,
+    pub(super) lanes: Vec<LaneHandle>,
+    pub(super) loads: Arc<LaneLoads>,
+    pub(super) reports: Reporter,
+    /// Accept no more.
+    pub(super) closing: Flag,
+    /// Plans that were replaced and that exchanges may still hold.
+    pub(super) retired: std::cell::RefCell<Vec<Rc<LanePlan>>>,
+}
+
+/// Counts a connection out when its task ends, however it ends.
+struct Counted {
+    loads: Arc<LaneLoads>,
+    lane: LaneId,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.loads.leave(self.lane);
+    }
+}
+
+impl Lane {
+    /// Starts serving a connection that is already counted on this lane.
+    pub(super) fn welcome(self: &Rc<Self>, socket: Socket, peer: Peer, id: ListenerId) {
+        let counted = Counted { loads: Arc::clone(&self.loads), lane: self.state.lane };
+        // A socket that cannot be adopted was reset in the meantime; dropping it is all there is to do.
+        let Ok(socket) = Whole::adopt(socket) else { return };
+        let state = Rc::clone(&self.state);
+        monoio::spawn(async move {
+            let _counted = counted;
+            // Pinned here: handed over by value, it would lie in this task twice.
+            if caught(pin!(serve(socket, peer, id, Rc::clone(&state)))).await.is_err() {
+                state.plan().recorder.borrow_mut().lane.panics += 1;
+            }
+        });
+    }
+
+    pub(super) fn adopt(&self, plan: Arc<Plan>) {
+        let generation = plan.generation;
+        let mut rng = self.state.rng.borrow().clone();
+        let next = adopt::adopt(&self.state.plan(), plan, self.state.lane, &mut rng);
+        self.state.rng.replace(rng);
+        let old = self.state.replace(next);
+        self.retired.borrow_mut().push(old);
+        self.reports.send(Report::Adopted(self.state.lane, generation));
+    }
+
+    /// Swaps the recorder for an empty one and reports the full one, and those of replaced plans.
+    pub(super) fn collect(&self, spare: Recorder) {
+        let plan = self.state.plan();
+        let fits = spare.routes.len() == plan.plan.routes.len()
+            && spare.endpoints.len() == plan.plan.endpoints.len();
+        let empty = if fits { spare } else { adopt::recorder(&plan.plan) };
+        let recorder = plan.recorder.replace(empty);
+        let gauges = (0..plan.plan.endpoints.len())
+            .map(|position| {
+                let pool = plan.endpoints[EndpointId::at(position)].pool.borrow();
+                Gauges { idle: pool.len(), keep_alive: pool.limit() }
+            })
+            .collect();
+        let lane = self.state.lane;
+        self.retired.borrow_mut().retain(|old| {
+            let recorder = old.recorder.replace(adopt::recorder(&old.plan));
+            self.reports.send(Report::Counts { lane, plan: Arc::clone(&old.plan), recorder, gauges: None });
+            // Nobody else holds it: its last exchange is over and reported.
+            Rc::strong_count(old) > 1
+        });
+        let plan = Arc::clone(&plan.plan);
+        self.reports.send(Report::Counts { lane, plan, recorder, gauges: Some(gauges) });
+    }
+
+    /// Ends every connection, each the way a cut one ends. The loop is left only then: what an operation in the kernel
+    /// still points at must not be freed under it.
+    pub(super) async fn stop(&self) -> std::io::Result<()> {
+        self.closing.set();
+        self.state.watchdogs.end_all();
+        let by = Instant::now() + STOP_TIME;
+        while self.loads.of(self.state.lane) > 0 && Instant::now() < by {
+            monoio::time::sleep(STOP_PAUSE).await;
+        }
+        Ok(())
+    }
+
+    /// Accepts no more, lets exchanges finish, closes what is idle.
+    pub(super) fn drain(&self) {
+        self.state.draining.set(true);
+        self.closing.set();
+        self.state.watchdogs.hurry_idle(Instant::now() + DRAIN_IDLE_GRACE);
+        for endpoint in self.state.plan().endpoints.iter() {
+            let idle = endpoint.pool.borrow_mut().drain();
+            drop(idle);
+        }
+    }
+}
