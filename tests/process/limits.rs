@@ -115,15 +115,19 @@ fn bodies_wait_their_turn_to_be_held_in_order() {
 #[test]
 fn who_holds_room_without_using_it_loses_it_to_those_who_wait() {
     let gateway = Gateway::start(&by_model(&Upstream::start().serve(OK)));
-    let post = |size: usize| format!("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: {size}\r\n\r\n");
+    let post = "POST / HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 900000\r\n\r\n";
     let (begun, ended) = body(900_000);
     // It keeps the rate that all bodies must keep, and would hold nearly all of the room for a quarter of an hour.
     let mut dripping = gateway.connect();
-    dripping.send(post(900_000) + &begun[..1000]);
+    dripping.send(post);
+    // It has the room before the other asks for it, whichever lanes they are on.
+    dripping.read_until("100 Continue\r\n\r\n");
+    dripping.send(&begun[..1000]);
     let mut waiting = gateway.connect();
-    waiting.send(post(900_000));
+    waiting.send(post);
     let answer = dripping.read_message();
     assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("x-should-retry: true\r\n"), "{answer}");
+    waiting.read_until("100 Continue\r\n\r\n");
     waiting.send(begun + &ended);
     assert!(waiting.read_message().starts_with("HTTP/1.1 200 "));
 }
