@@ -113,7 +113,7 @@ pub const FORM_PART_HEAD_BYTES_MAX: usize = 8 * KIB;
 /// thousands.
 pub const BODY_NESTING_MAX: usize = 512;
 
-/// Open client connections over all lanes unless the operator sets another; further ones wait in the backlog.
+/// Open client connections over all lanes unless the operator sets another; past it who has rested longest makes room.
 pub const CONNECTIONS_MAX: usize = 10_000;
 /// Descriptors of a process that serves nobody: standard streams, event loop, signals, reports, the log, some to spare.
 pub const DESCRIPTORS_OWN: usize = 32;
@@ -134,6 +134,10 @@ pub const RESOLVERS_MAX: usize = 32;
 pub const LISTEN_TRIES: u32 = 40;
 /// The pause between two tries.
 pub const LISTEN_PAUSE: Duration = Duration::from_millis(50);
+/// A client that rests for less keeps its place though others wait for one: its request may be on its way.
+pub const ROOM_REST_MIN: Duration = Duration::from_millis(500);
+/// The pause in which a client that was asked to gives up its place.
+pub const ROOM_PAUSE: Duration = Duration::from_millis(2);
 /// Connections accepted in one turn before other tasks run.
 pub const ACCEPT_BURST_MAX: usize = 64;
 /// Hang-ups that one call takes from the kernel; the room for them lies on the stack.

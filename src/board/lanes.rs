@@ -1,23 +1,35 @@
-//! Open client connections of each lane, and which lane takes the next one.
+//! Open client connections of each lane, which lane takes the next one, and where one has rested longest.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use super::Padded;
 use crate::base::ids::{Id, LaneId};
+
+/// Nobody rests.
+const NOBODY: u64 = u64::MAX;
 
 /// Connection counts of all lanes.
 #[derive(Debug)]
 pub struct LaneLoads {
     lanes: Box<[Padded<AtomicUsize>]>,
+    /// Since when, in microseconds after `origin`, the connection rests that has rested longest, by lane.
+    rests: Box<[Padded<AtomicU64>]>,
+    origin: Instant,
     /// Connections and reservations over all lanes. A sum of the lanes' counts would let two lanes take the last
     /// place together.
     total: Padded<AtomicUsize>,
 }
 
 impl LaneLoads {
-    /// No connections, on this many lanes.
-    pub fn new(lanes: usize) -> Self {
-        Self { lanes: (0..lanes).map(|_| Padded::default()).collect(), total: Padded::default() }
+    /// No connections, on this many lanes. Nobody rests since before `origin`.
+    pub fn new(lanes: usize, origin: Instant) -> Self {
+        Self {
+            lanes: (0..lanes).map(|_| Padded::default()).collect(),
+            rests: (0..lanes).map(|_| Padded(AtomicU64::new(NOBODY))).collect(),
+            origin,
+            total: Padded::default(),
+        }
     }
 
     /// Takes one of `max` places before a connection is accepted; false where there is none left.
@@ -67,6 +79,22 @@ impl LaneLoads {
         self.lanes[lane.position()].0.fetch_sub(1, Ordering::AcqRel);
     }
 
+    /// Says since when the connection of `lane` rests that has rested longest; none where none rests.
+    pub fn rests_since(&self, lane: LaneId, since: Option<Instant>) {
+        let micros = since.map_or(NOBODY, |since| {
+            let micros = since.saturating_duration_since(self.origin).as_micros();
+            u64::try_from(micros).unwrap_or(NOBODY)
+        });
+        self.rests[lane.position()].0.store(micros, Ordering::Release);
+    }
+
+    /// The lane whose connection has rested longest, and since when, as lanes said last.
+    pub fn longest_rest(&self) -> Option<(LaneId, Instant)> {
+        let all = self.rests.iter().map(|since| since.0.load(Ordering::Acquire)).enumerate();
+        let (lane, micros) = all.filter(|(_, micros)| *micros != NOBODY).min_by_key(|(_, micros)| *micros)?;
+        Some((LaneId::at(lane), self.origin + Duration::from_micros(micros)))
+    }
+
     /// Open connections of one lane.
     pub fn of(&self, lane: LaneId) -> usize {
         self.lanes[lane.position()].0.load(Ordering::Acquire)
@@ -85,7 +113,7 @@ mod tests {
     #[test]
     fn eight_connections_on_two_lanes_end_four_and_four_whoever_accepts() {
         for pattern in 0u32..256 {
-            let loads = LaneLoads::new(2);
+            let loads = LaneLoads::new(2, Instant::now());
             for turn in 0..8 {
                 loads.place(LaneId::at((pattern >> turn & 1) as usize));
             }
@@ -95,7 +123,7 @@ mod tests {
 
     #[test]
     fn lanes_that_accept_at_once_stay_even() {
-        let loads = LaneLoads::new(4);
+        let loads = LaneLoads::new(4, Instant::now());
         std::thread::scope(|scope| {
             for lane in 0..4 {
                 let loads = &loads;
@@ -109,11 +137,24 @@ mod tests {
 
     #[test]
     fn an_even_board_keeps_the_connection_where_it_came() {
-        let loads = LaneLoads::new(3);
+        let loads = LaneLoads::new(3, Instant::now());
         assert!(loads.reserve(2) && loads.reserve(2) && !loads.reserve(2));
         assert_eq!(loads.place(LaneId::at(2)), LaneId::at(2));
         assert_eq!(loads.place(LaneId::at(2)), LaneId::at(0));
         loads.leave(LaneId::at(2));
         assert_eq!(loads.total(), 1);
+    }
+
+    #[test]
+    fn the_longest_rest_is_found_on_whichever_lane_it_is() {
+        let origin = Instant::now();
+        let after = |seconds| origin + Duration::from_secs(seconds);
+        let loads = LaneLoads::new(3, origin);
+        assert_eq!(loads.longest_rest(), None);
+        loads.rests_since(LaneId::at(0), Some(after(3)));
+        loads.rests_since(LaneId::at(2), Some(after(2)));
+        assert_eq!(loads.longest_rest(), Some((LaneId::at(2), after(2))));
+        loads.rests_since(LaneId::at(2), None);
+        assert_eq!(loads.longest_rest(), Some((LaneId::at(0), after(3))));
     }
 }

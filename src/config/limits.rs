@@ -12,8 +12,8 @@ table! {
     /// `[limits]`.
     #[derive(Debug, Clone, PartialEq)]
     pub struct LimitsConfig {
-        /// Open client connections; further ones wait in the backlog; lowered to what the limit of open files bears, two
-        /// each and a reserve, which is told at start.
+        /// Open client connections; past it the one that has rested longest is closed to make room, and with none at
+        /// rest the newcomer waits; lowered to what the limit of open files bears, two each and a reserve, told at start.
         connections: usize = key("connections", Number(1, 1_000_000), Count(CONNECTIONS_MAX)),
         /// Longest request head; its target has at most 32 KiB, its fields are at most 256.
         head_bytes: usize = key("head", Size(KIB, MIB), Bytes(HEAD_BYTES_MAX)),

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use super::access_log::{AccessLog, LOG_FIX, log_target};
 use super::failure::{RunError, failed};
@@ -60,7 +61,7 @@ impl Opened {
         let (reporter, reports) = reports().map_err(wiring)?;
         let ends = (0..count).map(|_| inbox()).collect::<io::Result<Vec<_>>>().map_err(wiring)?;
         let (lanes, inboxes): (Vec<LaneHandle>, Vec<Inbox>) = ends.into_iter().unzip();
-        let loads = Arc::new(LaneLoads::new(count));
+        let loads = Arc::new(LaneLoads::new(count, Instant::now()));
         let (mut log, log_sender) = AccessLog::new();
         log.aim(log_target(&plan))
             .map_err(|error| failed("the access log cannot be written", error, LOG_FIX))?;

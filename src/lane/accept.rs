@@ -5,11 +5,12 @@ use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use super::inbox::Command;
 use super::running::Lane;
 use crate::base::ids::{Id, ListenerId};
-use crate::base::limits::{ACCEPT_BURST_MAX, TICK};
+use crate::base::limits::{ACCEPT_BURST_MAX, ROOM_PAUSE, TICK};
 use crate::net::listen::{Listener, Peer};
 use crate::net::stream::Socket;
 
@@ -17,18 +18,16 @@ use crate::net::stream::Socket;
 /// "connected" is reset.
 pub(super) async fn run(listener: Listener, id: ListenerId, lane: Rc<Lane>) {
     while !lane.closing.is_set() {
-        if lane.is_full() {
-            // Further clients wait in the backlog; a place freed on any lane is seen within a tick.
-            pause(&lane).await;
-            continue;
-        }
-        if ready(&listener, &lane).await.is_err() || accept_some(&listener, id, &lane).is_err() {
-            // Out of descriptors or memory: clients wait in the backlog until some are given back.
-            pause(&lane).await;
+        if ready(&listener, &lane).await.is_err() || accept_some(&listener, id, &lane).await.is_err() {
+            // Out of descriptors or memory: who rests may have some to give back.
+            rest(&lane).await;
         }
     }
-    // Who waited in the queue was told "connected" already: here no limit counts.
-    while let Ok(true) = accept_one(&listener, id, &lane, usize::MAX) {}
+    while let Ok(Some((socket, peer))) = next(&listener) {
+        let reserved = lane.loads.reserve(usize::MAX);
+        debug_assert!(reserved, "here no limit counts");
+        place(socket, peer, id, &lane);
+    }
 }
 
 /// Waits for a connection or for the end of accepting.
@@ -42,8 +41,39 @@ async fn ready(listener: &Listener, lane: &Lane) -> io::Result<()> {
     .await
 }
 
-async fn pause(lane: &Lane) {
-    let mut sleep = pin!(monoio::time::sleep(TICK));
+async fn accept_some(listener: &Listener, id: ListenerId, lane: &Rc<Lane>) -> io::Result<()> {
+    for _ in 0..ACCEPT_BURST_MAX {
+        let Some((socket, peer)) = next(listener)? else { break };
+        // Whoever finds no place waits here, and those behind it in the backlog.
+        while !lane.loads.reserve(most(lane)) {
+            rest(lane).await;
+        }
+        place(socket, peer, id, lane);
+    }
+    Ok(())
+}
+
+/// The next client that waits in the queue.
+fn next(listener: &Listener) -> io::Result<Option<(Socket, Peer)>> {
+    for _ in 0..ACCEPT_BURST_MAX {
+        match listener.accept() {
+            // It gave up while it waited; the next one has not.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            accepted => return accepted,
+        }
+    }
+    Ok(None)
+}
+
+/// How many places there are. Who was told "connected" before accepting ended has one whatever the limit.
+fn most(lane: &Lane) -> usize {
+    if lane.closing.is_set() { usize::MAX } else { lane.connections_max() }
+}
+
+/// Waits until there may be more room, or accepting ends.
+async fn rest(lane: &Lane) {
+    let pause: Duration = if lane.make_room(Instant::now()) { ROOM_PAUSE } else { TICK };
+    let mut sleep = pin!(monoio::time::sleep(pause));
     poll_fn(|cx| match lane.closing.poll_set(cx) {
         Poll::Ready(()) => Poll::Ready(()),
         Poll::Pending => sleep.as_mut().poll(cx),
@@ -51,38 +81,7 @@ async fn pause(lane: &Lane) {
     .await;
 }
 
-fn accept_some(listener: &Listener, id: ListenerId, lane: &Rc<Lane>) -> io::Result<()> {
-    let max = lane.connections_max();
-    for _ in 0..ACCEPT_BURST_MAX {
-        if !accept_one(listener, id, lane, max)? {
-            break;
-        }
-    }
-    Ok(())
-}
-
-/// Accepts one connection if there is one and a place for it.
-fn accept_one(listener: &Listener, id: ListenerId, lane: &Rc<Lane>, max: usize) -> io::Result<bool> {
-    if !lane.loads.reserve(max) {
-        return Ok(false);
-    }
-    match listener.accept() {
-        Ok(Some((socket, peer))) => {
-            place(socket, peer, id, lane);
-            Ok(true)
-        }
-        nothing => {
-            lane.loads.release();
-            match nothing {
-                // The client gave up while it waited; the next one has not.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => Ok(true),
-                Err(error) => Err(error),
-                Ok(_) => Ok(false),
-            }
-        }
-    }
-}
-
+/// Places a connection, for which a place is reserved.
 fn place(socket: Socket, peer: Peer, id: ListenerId, lane: &Rc<Lane>) {
     let own = lane.state.lane;
     let chosen = lane.loads.place(own);
@@ -96,18 +95,8 @@ fn place(socket: Socket, peer: Peer, id: ListenerId, lane: &Rc<Lane>) {
             lane.loads.shift(chosen, own);
             lane.welcome(socket, peer, id);
         }
-        Err(Command::Adopt(_) | Command::Collect(_) | Command::Drain | Command::Stop) => {
-            unreachable!("a full inbox gives back the command it was given")
-        }
-    }
-}
-
-impl Lane {
-    fn connections_max(&self) -> usize {
-        self.state.plan().plan.limits.connections
-    }
-
-    fn is_full(&self) -> bool {
-        self.loads.total() >= self.connections_max()
+        Err(
+            Command::MakeRoom | Command::Adopt(_) | Command::Collect(_) | Command::Drain | Command::Stop,
+        ) => unreachable!("a full inbox gives back the command it was given"),
     }
 }

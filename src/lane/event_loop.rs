@@ -77,6 +77,7 @@ pub async fn run(setup: LaneSetup) -> std::io::Result<()> {
         for command in commands.try_iter() {
             match command {
                 Command::Take(socket, peer, id) => running.welcome(socket, peer, id),
+                Command::MakeRoom => drop(running.give_room(Instant::now())),
                 Command::Adopt(plan) => running.adopt(plan),
                 Command::Collect(spare) => running.collect(*spare),
                 Command::Drain => running.drain(),

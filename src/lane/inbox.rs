@@ -18,6 +18,8 @@ use crate::plan::Plan;
 pub enum Command {
     /// A connection is handed over; it is counted on the lane already.
     Take(Socket, Peer, ListenerId),
+    /// A client waits elsewhere for the place of the one that has rested longest here.
+    MakeRoom,
     /// A new plan is in force.
     Adopt(Arc<Plan>),
     /// Report the recorder and go on with this empty one.

@@ -9,6 +9,7 @@ pub mod caught;
 pub mod event_loop;
 pub mod flag;
 pub mod inbox;
+mod room;
 mod running;
 pub mod spawn;
 mod tick;

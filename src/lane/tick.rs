@@ -13,6 +13,7 @@ pub(super) async fn run(lane: Rc<Lane>) {
         monoio::time::sleep(TICK).await;
         let now = Instant::now();
         lane.state.watchdogs.sweep(now);
+        lane.look_for_room();
         lane.state.date.set(date_of(SystemTime::now()));
         for endpoint in lane.state.plan().endpoints.iter() {
             let expired = endpoint.pool.borrow_mut().expire(now);

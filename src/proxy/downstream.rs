@@ -31,7 +31,8 @@ async fn attend(idle: Idle, first: BytesMut, lane: &Rc<LaneState>) -> Option<Idl
     let mut client = Client::awake(idle, first, lane).await?;
     let (mut patience, mut exchanges) = (REST_AFTER_ONE, 0u64);
     loop {
-        let end = match client.next_head(patience, lane).await {
+        let patience_now = if lane.crowded.get() { REST_AFTER_ONE } else { patience };
+        let end = match client.next_head(patience_now, lane).await {
             Next::Head(head, arrival) => {
                 // In a box: what an exchange needs is not kept between two of them.
                 let end = Box::pin(steps::run(&mut client, lane, head, arrival)).await;

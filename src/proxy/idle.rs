@@ -53,6 +53,7 @@ impl Idle {
     /// Waits for the next bytes; none if the connection is over.
     pub(super) async fn wake(&self, lane: &LaneState) -> Option<BytesMut> {
         self.set_deadline(lane);
+        let _rest = lane.resting.enter(self.since, self.watchdog.alarm());
         // Who connects mostly has something to say already; who fell silent does not.
         let mut look = matches!(self.caller, Caller::Connected(_));
         let mut surely = false;
@@ -73,7 +74,8 @@ impl Idle {
                 Poll::Pending => arrival.as_mut().poll(cx).map(|arrived| arrived.is_ok()),
             });
             if !arrived.await {
-                return None;
+                // What came in the same moment is served, unless nothing is any more.
+                return if self.watchdog.is_ended() { None } else { self.receive(lane).ok().flatten() };
             }
             // On epoll the first word of an arrival may be an old one: then the next must be a sure one.
             surely = look;

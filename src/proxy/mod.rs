@@ -39,6 +39,7 @@ mod notes;
 mod pace;
 mod reply;
 mod request;
+mod resting;
 mod slot;
 mod source;
 mod stall;

@@ -8,6 +8,7 @@ use std::time::{Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 
+use super::resting::Resting;
 use super::turns::Turns;
 use super::upstream::Upstream;
 use super::watchdog::Watchdogs;
@@ -54,6 +55,10 @@ pub struct LaneState {
     pub lane: LaneId,
     /// Deadlines of all client connections.
     pub watchdogs: Rc<Watchdogs>,
+    /// Clients that rest, for others may need their places.
+    pub resting: Resting,
+    /// Clients wait for a place: whoever ends an exchange rests at once.
+    pub crowded: Cell<bool>,
     /// The process is shutting down: answers carry `connection: close`.
     pub draining: Cell<bool>,
     /// Chance: ids of exchanges, shares of clusters.
@@ -87,6 +92,8 @@ impl LaneState {
         Self {
             lane,
             watchdogs: Rc::new(Watchdogs::new(Instant::now())),
+            resting: Resting::default(),
+            crowded: Cell::new(false),
             draining: Cell::new(false),
             rng: RefCell::new(rng),
             log,

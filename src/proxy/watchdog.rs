@@ -54,6 +54,10 @@ pub struct Watchdogs {
     wheel: RefCell<Wheel>,
 }
 
+/// Rings a watchdog before its time.
+#[derive(Debug)]
+pub(super) struct Alarm(Rc<Dog>);
+
 /// One watchdog; it leaves the wheel when dropped.
 #[derive(Debug)]
 pub struct Watchdog {
@@ -186,7 +190,19 @@ impl Dog {
     }
 }
 
+impl Alarm {
+    /// As if the deadline had come.
+    pub(super) fn ring(self) {
+        self.0.fire();
+    }
+}
+
 impl Watchdog {
+    /// What rings it before its time.
+    pub(super) fn alarm(&self) -> Alarm {
+        Alarm(Rc::clone(&self.dog))
+    }
+
     /// Sets the deadline of what is waited for next; none waits for ever.
     pub fn set(&self, due: Option<Instant>, activity: Activity) {
         self.dog.fired.set(false);

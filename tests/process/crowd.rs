@@ -170,26 +170,67 @@ fn corelane_sim(tokens: usize) -> SimProcess {
     SimProcess { process, url }
 }
 
+const ASK: &str = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+
+/// Each lane accepts from a queue of its own: who has been answered has a place for certain.
+fn answered(gateway: &Gateway) -> Peer {
+    let mut client = gateway.connect();
+    client.send(ASK);
+    assert!(client.read_message().starts_with("HTTP/1.1 200 "));
+    client
+}
+
 #[test]
-fn connections_past_the_limit_wait_for_a_place() {
-    let gateway = Gateway::start(&format!(
-        "[limits]\nconnections = 2\n{}",
-        one_cluster(&[&Upstream::start().serve(OK)])
-    ));
-    // Each lane accepts from a queue of its own: who has been answered has a place for certain.
-    let ask = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
-    let [first, second] = [(); 2].map(|()| {
+fn past_the_limit_who_has_rested_longest_makes_room() {
+    let upstream = Upstream::start().serve(OK);
+    for lanes in ["1", "2"] {
+        let config = format!("[limits]\nconnections = 2\n{}", one_cluster(&[&upstream]));
+        let gateway = Gateway::start_with(&config, &["--listen", "127.0.0.1:0", "--lanes", lanes]);
+        let mut first = answered(&gateway);
+        // Rests are told apart to within two ticks.
+        std::thread::sleep(Duration::from_millis(300));
+        let mut second = answered(&gateway);
+        let mut third = answered(&gateway);
+        assert!(first.read_to_end().is_empty(), "it is closed, and nothing is said");
+        second.send(ASK);
+        assert!(second.read_message().starts_with("HTTP/1.1 200 "), "one newcomer costs one place");
+        // Who never said anything rests too.
+        drop((second, third));
+        let silent = [gateway.connect(), gateway.connect()];
+        third = answered(&gateway);
+        drop(silent);
+        third.send(ASK);
+        assert!(third.read_message().starts_with("HTTP/1.1 200 "));
+    }
+}
+
+#[test]
+fn past_the_limit_newcomers_wait_while_all_are_busy() {
+    let upstream = Upstream::start();
+    let config = format!("[limits]\nconnections = 2\n{}", one_cluster(&[&upstream.url()]));
+    let gateway = Gateway::start_with(&config, &["--listen", "127.0.0.1:0", "--lanes", "1"]);
+    let mut busy = [(); 2].map(|()| {
         let mut client = gateway.connect();
-        client.send(ask);
-        client.read_message();
-        client
+        client.send(ASK);
+        let mut server = upstream.accept();
+        server.read_until("\r\n\r\n");
+        (client, server)
     });
     let mut third = gateway.connect();
-    third.send(ask);
+    third.send(ASK);
+    std::thread::sleep(Duration::from_secs(1));
     assert!(third.is_silent());
-    drop(second);
+    // Its exchange is over: soon it counts as one that rests.
+    let (client, server) = &mut busy[0];
+    server.send(OK);
+    assert!(client.read_message().starts_with("HTTP/1.1 200 "));
+    server.read_until("\r\n\r\n");
+    server.send(OK);
     assert!(third.read_message().starts_with("HTTP/1.1 200 "));
-    drop(first);
+    assert!(client.read_to_end().is_empty());
+    let (client, server) = &mut busy[1];
+    server.send(OK);
+    assert!(client.read_message().starts_with("HTTP/1.1 200 "), "it was busy all the while");
 }
 
 #[test]
