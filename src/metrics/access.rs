@@ -16,6 +16,8 @@ pub struct Line<'a> {
     pub time: Option<SystemTime>,
     /// Its id.
     pub request_id: &'a str,
+    /// The id that the endpoint gave the answer, which the client has got instead; its first 2 KiB are written.
+    pub upstream_request_id: &'a [u8],
     /// The trace it belongs to.
     pub trace_id: &'a str,
     /// The client's address.
@@ -97,7 +99,7 @@ fn some(bytes: &[u8]) -> Value<'_> {
     Value::Text((!bytes.is_empty()).then_some(bytes))
 }
 
-/// A text of the client's own.
+/// A text of a peer's own.
 fn cut(bytes: &[u8]) -> Value<'_> {
     some(&bytes[..bytes.len().min(LOG_TEXT_BYTES_MAX)])
 }
@@ -113,6 +115,7 @@ fn number(number: u64) -> Value<'static> {
 fields! {
     time |line| Value::Time(line.time);
     request_id |line| some(line.request_id.as_bytes());
+    upstream_request_id |line| cut(line.upstream_request_id);
     trace_id |line| some(line.trace_id.as_bytes());
     client |line| Value::Address(line.client);
     method |line| cut(line.method);

@@ -21,6 +21,7 @@ use crate::base::time::earlier;
 use crate::cluster::Outcome;
 use crate::codec::chunked::{write_chunk, write_last_chunk};
 use crate::codec::encode::{DownstreamHead, OwnHead, Said, Signature, write_answer, write_reply};
+use crate::codec::field::FieldName;
 use crate::codec::framing::Framing;
 use crate::codec::method::Method;
 use crate::codec::reply::LocalReply;
@@ -181,6 +182,9 @@ impl<'d, 'c> Delivery<'d, 'c> {
         notes.status = status;
         notes.stage = Stage::Relay;
         notes.looks_whole = self.framing == Framing::UntilClose;
+        if self.request.plan.plan.observe.access_log.is_some() {
+            notes.upstream_id = self.answer.head.head().value(FieldName::XRequestId).map(Into::into);
+        }
         connection
     }
 

@@ -25,6 +25,7 @@ pub(super) fn exchange(request: &Request, notes: &Notes, lane: &LaneState, summa
     let line = Line {
         time: Some(SystemTime::now()),
         request_id: request.id.as_str(),
+        upstream_request_id: notes.upstream_id.as_deref().unwrap_or_default(),
         trace_id: request.trace.id(),
         client: request.sender.client(head.head(), &listener.trusted),
         method: head.method_bytes(),

@@ -23,6 +23,8 @@ pub(super) struct Notes {
     /// When the request head was read.
     pub(super) arrival: Arrival,
     pub(super) endpoint: Option<EndpointId>,
+    /// The id that the endpoint gave the answer, where a line of the log tells it.
+    pub(super) upstream_id: Option<Box<[u8]>>,
     /// Status sent downstream; zero while none was.
     pub(super) status: u16,
     pub(super) bytes_out: u64,
@@ -63,6 +65,7 @@ impl Notes {
         Self {
             arrival,
             endpoint: None,
+            upstream_id: None,
             status: 0,
             bytes_out: 0,
             tokens: 0,

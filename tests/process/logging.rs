@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::support::{Gateway, OK, PATIENCE, Upstream, fresh_path};
+use crate::support::{Gateway, OK, PATIENCE, Upstream, fresh_path, one_cluster};
 
 fn gateway(log: &str, endpoints: &[&str]) -> Gateway {
     Gateway::start(&format!(
@@ -81,6 +81,7 @@ fn each_exchange_is_one_json_line() {
         assert_eq!(chat[name], value, "{name} in {chat}");
     }
     assert!(answer.contains(&format!("x-request-id: {}\r\n", chat["request_id"].as_str().unwrap())));
+    assert_eq!(chat["upstream_request_id"], Value::Null, "the endpoint gave none");
     assert_eq!(chat["trace_id"].as_str().unwrap().len(), 32);
     let phases = ["head_us", "hold_us", "connect_us", "send_us", "wait_us", "relay_us"];
     let sum: u64 = phases.iter().map(|phase| chat[phase].as_u64().unwrap()).sum();
@@ -101,6 +102,24 @@ fn each_exchange_is_one_json_line() {
     assert_eq!((&bad["status"], &bad["method"]), (&400.into(), &Value::Null));
     assert!(bad["bytes_out"].as_u64() > Some(100) && bad["T_us"].as_u64() > Some(0), "{bad}");
     assert_eq!((&left["status"], &left["ended"]), (&499.into(), &"client_left".into()));
+    let _ = std::fs::remove_file(file);
+}
+
+#[test]
+fn an_id_that_the_endpoint_gave_stands_beside_ours() {
+    let file = fresh_path("access.log");
+    let named = "HTTP/1.1 200 OK\r\nx-request-id: cmpl-17\r\ncontent-length: 2\r\n\r\nok";
+    let config = one_cluster(&[&Upstream::start().serve(named)]);
+    let log = format!("[observe]\naccess_log = {{ to = {:?} }}\n", file.display().to_string());
+    let gateway = Gateway::start(&(log + &config));
+    let answer = gateway.exchange("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    assert!(
+        answer.contains("x-request-id: cmpl-17\r\n") && answer.matches("x-request-id").count() == 1,
+        "{answer}"
+    );
+    let line: Value = serde_json::from_str(&lines(&file, 1)[0]).unwrap();
+    assert_eq!(line["upstream_request_id"], "cmpl-17", "{line}");
+    assert_eq!(line["request_id"].as_str().map(str::len), Some(32), "{line}");
     let _ = std::fs::remove_file(file);
 }
 

@@ -23,7 +23,8 @@ fn a_gateway_whose_words_nobody_hears_goes_on_and_drains() {
     }
     std::fs::write(&gateway.config, one_cluster(&[&upstream.url()])).unwrap();
     gateway.signal("HUP");
-    gateway.until("it is reloaded", |stats| stats["plan"]["generation"] == 2);
+    // The signals before may have been heard so late that they found the good file too.
+    gateway.until("it is reloaded", |stats| stats["plan"]["generation"].as_u64() >= Some(2));
     while gateway.admin("GET", "/metrics").1.contains("\ncorelane_messages_lost_total 0\n") {}
     gateway.signal("TERM");
     while gateway.admin("GET", "/readyz").0 != 503 {}
