@@ -26,7 +26,7 @@ impl Check {
         for file in self.files {
             match load(&Origin::new(Source::File(file.clone())), None) {
                 Ok(plan) => {
-                    if let Some(warning) = open_admin(&plan) {
+                    for warning in open_admin(&plan).into_iter().chain(circles(&plan)) {
                         complain(format_args!("warning: {}: {warning}", file.display()));
                     }
                     code = code.max(print(format_args!("{}: {}\n", file.display(), summary(&plan))));
@@ -49,6 +49,28 @@ fn open_admin(plan: &Plan) -> Option<String> {
         )),
         _ => None,
     }
+}
+
+/// Endpoints that are listeners of this same gateway: what it sends there comes back until it is ended with 508.
+fn circles(plan: &Plan) -> impl Iterator<Item = String> {
+    plan.endpoints.iter().filter_map(|endpoint| {
+        let own = plan.listeners.iter().map(|listener| &listener.address.value);
+        let listener = own.into_iter().find(|own| endpoint.addresses.iter().any(|address| meets(own, address)))?;
+        Some(format!(
+            "the endpoint {} is the gateway itself, which listens on {listener}\n  why: a request that is sent there comes back, and is ended with 508\n  fix: name the address of the inference server",
+            endpoint.url
+        ))
+    })
+}
+
+/// Whether who connects to `address` from this machine meets the listener on `own`. A wildcard takes addresses of other
+/// machines for its own here, so only those that surely are this one count.
+fn meets(own: &Address, address: &Address) -> bool {
+    let is_here = match address {
+        Address::Tcp(address) => address.ip().is_loopback() || address.ip().is_unspecified(),
+        Address::Unix(_) => false,
+    };
+    own == address || is_here && own.overlaps(address)
 }
 
 /// Resident memory of a process that does nothing yet, measured: code, thread stacks, rings.
@@ -86,4 +108,30 @@ fn summary(plan: &Plan) -> String {
         size(ceiling),
         series(plan.routes.len(), plan.endpoints.len(), plan.lanes),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_a_listener_where_it_would_be_met() {
+        for (own, endpoint, meeting) in [
+            ("127.0.0.1:8080", "127.0.0.1:8080", true),
+            ("0.0.0.0:8080", "127.0.0.1:8080", true),
+            ("[::]:8080", "127.0.0.1:8080", true),
+            ("[::]:8080", "[::1]:8080", true),
+            ("0.0.0.0:8080", "127.0.0.1:8081", false),
+            ("127.0.0.1:8080", "127.0.0.2:8080", false),
+            ("0.0.0.0:8080", "10.0.0.7:8080", false),
+            ("unix:/run/a", "unix:/run/a", true),
+            ("unix:/run/a", "unix:/run/b", false),
+        ] {
+            let [from, to] = [own, endpoint].map(|address| match address.strip_prefix("unix:") {
+                Some(path) => Address::Unix(path.into()),
+                None => Address::Tcp(address.parse().unwrap()),
+            });
+            assert_eq!(meets(&from, &to), meeting, "{own} {endpoint}");
+        }
+    }
 }
