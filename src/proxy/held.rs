@@ -45,7 +45,7 @@ impl Held {
 
     /// Copies into pieces of our own: what arrived may be a few bytes of a large read buffer each. False where there is
     /// no room.
-    pub(super) fn push(&mut self, mut data: &[u8]) -> bool {
+    pub(super) fn push(&mut self, data: &[u8]) -> bool {
         let length = self.length + data.len() as u64;
         if let Some(room) = &mut self.room
             && length > room.bytes()
@@ -53,7 +53,13 @@ impl Held {
         {
             return false;
         }
-        self.length = length;
+        self.push_past(data);
+        true
+    }
+
+    /// The same, whether there is room or not.
+    pub(super) fn push_past(&mut self, mut data: &[u8]) {
+        self.length += data.len() as u64;
         while !data.is_empty() {
             if self.open.capacity() == 0 {
                 self.open.reserve(data.len().clamp(1024, HELD_PIECE_BYTES));
@@ -65,7 +71,6 @@ impl Held {
                 self.close_piece();
             }
         }
-        true
     }
 
     /// Nothing more comes: room that is left over is given back.

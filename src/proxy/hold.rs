@@ -30,7 +30,7 @@ pub(super) async fn ask(
 ) -> Result<RouteId, ErrorReply> {
     call.body.max = inquiry.body_max();
     let need = match framing {
-        Framing::Length(length) => length,
+        Framing::Length(length) => inquiry.needs().map_or(length, |needed| length.min(needed)),
         Framing::Chunked | Framing::Empty | Framing::UntilClose => BUFFERED_STEP_BYTES.min(budget.max()),
     };
     let room = reserve(budget, need, call, lane).await?;
@@ -44,18 +44,17 @@ pub(super) async fn ask(
     let since = Instant::now();
     let asked = loop {
         let piece = next(call, budget, since).await.map_err(|fault| of_body(fault, Sent::Nothing))?;
-        let Some(piece) = piece else {
-            call.body.close_held();
-            break inquiry.end();
-        };
+        let Some(piece) = piece else { break inquiry.end() };
         let asked = inquiry.feed(&piece);
+        if !matches!(asked, Asked::NeedsMore) {
+            call.body.keep_last(&piece);
+            break asked;
+        }
         if !call.body.keep(&piece) {
             return Err(reply::buffers_full());
         }
-        if !matches!(asked, Asked::NeedsMore) {
-            break asked;
-        }
     };
+    call.body.close_held();
     match asked {
         Asked::Decided(route) => Ok(route),
         Asked::Refused(refusal) => Err(refusal),

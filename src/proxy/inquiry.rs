@@ -1,4 +1,5 @@
-//! What head and body of a request decide, as they arrive: pure, and the same for the data path and `corelane explain`.
+//! What head and body of a request decide, at the earliest byte behind which nothing can change it: pure, and the same
+//! for the data path and `corelane explain`.
 
 use super::decide::{self, Found};
 use super::reply;
@@ -62,18 +63,36 @@ impl<'p> Inquiry<'p> {
         self.max
     }
 
+    /// Bytes of the body that may be needed for a decision; none where all of them may.
+    pub(super) fn needs(&self) -> Option<u64> {
+        match &self.state {
+            State::Asking(_, scanner) => scanner.needs(),
+            State::Decided(_) | State::Over => None,
+        }
+    }
+
     /// Asks the next bytes of the body.
     pub(super) fn feed(&mut self, data: &[u8]) -> Asked {
         self.seen += data.len() as u64;
         if self.seen > self.max {
             return self.refuse(reply::body_too_large());
         }
-        match &mut self.state {
-            State::Asking(_, scanner) => match scanner.feed(data) {
-                Ok(()) => Asked::NeedsMore,
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Asking(rules, mut scanner) => match scanner.feed(data) {
+                Ok(()) => match scanner.settled() {
+                    Some(Ok(seen)) => self.conclude(rules, seen),
+                    Some(Err(fault)) => self.refuse(reply::of_json(fault, self.plan.table.wanted())),
+                    None => {
+                        self.state = State::Asking(rules, scanner);
+                        Asked::NeedsMore
+                    }
+                },
                 Err(fault) => self.refuse(reply::of_json(fault, self.plan.table.wanted())),
             },
-            State::Decided(route) => Asked::Decided(*route),
+            State::Decided(route) => {
+                self.state = State::Decided(route);
+                Asked::Decided(route)
+            }
             State::Over => Asked::NeedsMore,
         }
     }

@@ -200,12 +200,19 @@ impl<'c> Intake<'c> {
         self.held.as_mut().is_none_or(|held| held.push(piece))
     }
 
+    /// Holds the piece that decided, past the room too: it is no more than a relay has at hand.
+    pub(super) fn keep_last(&mut self, piece: &[u8]) {
+        if let Some(held) = &mut self.held {
+            held.push_past(piece);
+        }
+    }
+
     /// Room reserved and used by what is held, in bytes.
     pub(super) fn room(&self) -> (u64, u64) {
         self.held.as_ref().map_or((0, 0), Held::room)
     }
 
-    /// All of it is held: room that is left over is given back.
+    /// No more of it is held: room that is left over is given back.
     pub(super) fn close_held(&mut self) {
         if let Some(held) = &mut self.held {
             held.close();

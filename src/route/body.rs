@@ -167,6 +167,22 @@ impl BodyScanner {
         self.looked()
     }
 
+    /// The decision, if no further byte can change it; once.
+    ///
+    /// A member that comes twice is a fault, so a document decides at its end only; what follows it, where its length is
+    /// told, are tensors that no reader takes for JSON.
+    pub fn settled(&mut self) -> Option<Result<BodySeen<'_>, JsonFault>> {
+        match (self.read_as, &self.json, &self.form) {
+            (ReadAs::Json, Some(Json { left: Some(0), .. }), None) => Some(self.finish()),
+            _ => None,
+        }
+    }
+
+    /// Bytes of the body that may be needed for a decision; none where all of them may.
+    pub fn needs(&self) -> Option<u64> {
+        self.declared.json_bytes
+    }
+
     /// The body ended.
     pub fn finish(&mut self) -> Result<BodySeen<'_>, JsonFault> {
         if self.is_empty {
@@ -285,11 +301,20 @@ mod tests {
         wanted.add("model").unwrap();
         wanted.add("metadata.tier").unwrap();
         let mut scanner = BodyScanner::new(&head, &Arc::new(wanted));
-        pieces.iter().try_for_each(|piece| scanner.feed(piece))?;
-        Ok(match scanner.finish()? {
+        let told = |seen: BodySeen<'_>| match seen {
             BodySeen::Members(members) => Some(members.to_vec()),
             BodySeen::Nothing => None,
-        })
+        };
+        let mut settled = None;
+        for piece in pieces {
+            scanner.feed(piece)?;
+            if settled.is_none() {
+                settled = scanner.settled().map(|seen| seen.map(told));
+            }
+        }
+        let seen = scanner.finish().map(told);
+        assert!(settled.is_none_or(|settled| settled == seen), "what came later changed it: {pieces:?}");
+        seen
     }
 
     /// What a body is seen as does not depend on the pieces in which it comes.

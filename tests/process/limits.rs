@@ -133,6 +133,35 @@ fn who_holds_room_without_using_it_loses_it_to_those_who_wait() {
 }
 
 #[test]
+fn tensors_behind_the_document_that_decides_are_not_held() {
+    let upstream = Upstream::start();
+    let gateway = Gateway::start(&by_model(&upstream.url()));
+    // Nearly all of the room is taken.
+    let mut other = gateway.connect();
+    other.send("POST / HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 900000\r\n\r\n");
+    other.read_until("100 Continue\r\n\r\n");
+    let document = r#"{"model":"m"}"#;
+    let tensors = vec![0; 900_000];
+    let mut client = gateway.connect();
+    client.send(format!(
+        "POST / HTTP/1.1\r\nhost: x\r\ninference-header-content-length: {}\r\ncontent-length: {}\r\n\r\n{document}",
+        document.len(),
+        document.len() + tensors.len()
+    ));
+    let mut server = upstream.accept();
+    server.read_until("\r\n\r\n");
+    assert_eq!(server.read_exactly(document.len()), document.as_bytes(), "before the first tensor came");
+    assert!(other.is_silent(), "who waited for room would have taken it from the other one");
+    let half = tensors.len() / 2;
+    client.send(&tensors[..half]);
+    server.read_exactly(half);
+    client.send(&tensors[half..]);
+    server.read_exactly(tensors.len() - half);
+    server.send(OK);
+    assert!(client.read_message().starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
 fn a_turn_that_never_comes_ends_with_503() {
     let upstream = Upstream::start();
     let lanes = ["--listen", "127.0.0.1:0", "--lanes", "1"];
