@@ -1,5 +1,6 @@
 //! A client connection on which something is going on: its ear, its mouth, its next head, and how it ends.
 
+use std::pin::pin;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -187,7 +188,7 @@ impl Client {
         write_reply(&mut mouth.out, &reply, Method::Other, own);
         plan.recorder.borrow_mut().lane.unrouted += 1;
         self.ear.get_mut().wait_until(None);
-        let sent = attend(&self.ear, &self.mouth, mouth::flush(&self.mouth)).await;
+        let sent = attend(&self.ear, &self.mouth, pin!(mouth::flush(&self.mouth))).await;
         log::refused(&self.sender, lane, id.as_str(), (&reply, code), began);
         if sent.is_ok() { End::Linger } else { End::Close }
     }
@@ -201,7 +202,7 @@ impl Client {
     /// Waits until all that was handed over is written.
     async fn written(&mut self) -> Result<(), Lost> {
         self.ear.get_mut().wait_until(None);
-        attend(&self.ear, &self.mouth, mouth::flush(&self.mouth)).await
+        attend(&self.ear, &self.mouth, pin!(mouth::flush(&self.mouth))).await
     }
 
     /// Ends the connection.

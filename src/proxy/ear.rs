@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -91,13 +91,13 @@ impl Ear {
 }
 
 /// Does `work` for a client unless that is lost first. `work` is dropped then with all it holds: an upstream connection
-/// is closed, a place in a queue is left, a reservation is returned.
+/// is closed, a place in a queue is left, a reservation is returned: so it ends with the caller, which pins it, for handed
+/// over by value it would be copied, and lie in this future twice.
 pub(super) async fn attend<T>(
     ear: &RefCell<Ear>,
     mouth: &RefCell<Mouth>,
-    work: impl Future<Output = T>,
+    mut work: Pin<&mut impl Future<Output = T>>,
 ) -> Result<T, Lost> {
-    let mut work = pin!(work);
     poll_fn(|cx| {
         loop {
             // A client that was lost before does not come back.

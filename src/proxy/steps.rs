@@ -1,5 +1,6 @@
 //! One exchange of a client: attend, answer, deliver, record.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -55,11 +56,14 @@ pub(super) async fn run(
         plan,
         route: None,
     };
-    let served = attend(ear, mouth, async {
-        let answer = answer::of(&mut request, &mut call, lane).await;
-        deliver::run(answer, &request, &mut call, mouth, lane).await
-    });
-    let end = match served.await {
+    let served = {
+        let work = pin!(async {
+            let answer = answer::of(&mut request, &mut call, lane).await;
+            deliver::run(answer, &request, &mut call, mouth, lane).await
+        });
+        attend(ear, mouth, work).await
+    };
+    let end = match served {
         Ok(end) => end,
         Err(lost) => lose(lost, &mut call.notes),
     };
