@@ -12,7 +12,7 @@ use super::trace::TraceContext;
 use super::twin::is_twin;
 use super::version::Version;
 use super::write::{
-    ConnectionField, write_connection, write_decimal, write_field, write_length, write_status_line,
+    ConnectionField, write_connection, write_decimal, write_field, write_length, write_relayed_field, write_status_line,
 };
 
 /// What the gateway itself says in a request it sends upstream.
@@ -65,7 +65,7 @@ pub fn write_request(out: &mut Vec<u8>, request: &RequestHead, upstream: &Upstre
             // Ignored in HTTP/1.0 (RFC 9110 §10.1.1), and what goes out is HTTP/1.1, where it would count.
             FieldName::Expect if head.version() == Version::Http10 => {}
             FieldName::Other if is_twin(field.raw, upstream.judged) => {}
-            _ if head.passes(&field) => write_field(out, field.raw, field.value),
+            _ if head.passes(&field) => write_relayed_field(out, &field),
             _ => {}
         }
     }
@@ -222,10 +222,10 @@ fn write_relayed(out: &mut Vec<u8>, response: &ResponseHead, framing: Framing) {
     for field in head.fields() {
         match field.name {
             FieldName::ContentLength if framing == Framing::Empty && response.status() != 204 => {
-                write_field(out, field.raw, field.value);
+                write_relayed_field(out, &field);
             }
             FieldName::ContentLength => {}
-            _ if head.passes(&field) => write_field(out, field.raw, field.value),
+            _ if head.passes(&field) => write_relayed_field(out, &field),
             _ => {}
         }
     }
@@ -258,7 +258,7 @@ pub fn write_interim(out: &mut Vec<u8>, response: &ResponseHead) {
     for field in head.fields().filter(|field| head.passes(field)) {
         match field.name {
             FieldName::ContentLength | FieldName::XRequestId => {}
-            _ => write_field(out, field.raw, field.value),
+            _ => write_relayed_field(out, &field),
         }
     }
     out.extend_from_slice(b"\r\n");

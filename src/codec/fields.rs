@@ -31,6 +31,13 @@ pub(super) struct FieldSpan {
     pub(super) is_nominated: bool,
 }
 
+impl FieldSpan {
+    /// From the name to two bytes behind the value, which are there: a line end follows.
+    fn line(&self) -> Span {
+        Span { start: self.raw.start, end: self.value.end + 2 }
+    }
+}
+
 /// The fields of a head, in order, each as offsets into the head's bytes.
 #[derive(Debug, Clone, Default)]
 pub struct FieldTable {
@@ -48,6 +55,8 @@ pub struct Field<'h> {
     pub raw: &'h [u8],
     /// The value, trimmed.
     pub value: &'h [u8],
+    /// From the name on, as sent, to two bytes behind the value: its line, where nothing is trimmed.
+    pub(super) line: &'h [u8],
     /// Whether a Connection field names it: then it stays behind (RFC 9110 §7.6.1).
     pub is_nominated: bool,
 }
@@ -74,6 +83,7 @@ impl Head {
             name: span.name,
             raw: span.raw.of(bytes),
             value: span.value.of(bytes),
+            line: span.line().of(bytes),
             is_nominated: span.is_nominated,
         })
     }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::field::{FieldName, list};
 use super::fields::Head;
 use super::head::RequestHead;
-use super::write::write_field;
+use super::write::{write_field, write_relayed_field};
 use crate::base::network::Network;
 
 /// The sender of a connection's requests.
@@ -104,8 +104,10 @@ pub fn write_forwarding(out: &mut Vec<u8>, request: &RequestHead, sender: &Sende
     } else {
         out.extend_from_slice(b"\r\n");
     }
-    let proto = said(FieldName::XForwardedProto).unwrap_or(b"http");
-    write_field(out, b"x-forwarded-proto", proto);
+    match said(FieldName::XForwardedProto) {
+        Some(proto) => write_field(out, b"x-forwarded-proto", proto),
+        None => out.extend_from_slice(b"x-forwarded-proto: http\r\n"),
+    }
     let host = said(FieldName::XForwardedHost).unwrap_or(request.authority());
     if !host.is_empty() {
         write_field(out, b"x-forwarded-host", host);
@@ -114,7 +116,7 @@ pub fn write_forwarding(out: &mut Vec<u8>, request: &RequestHead, sender: &Sende
         for field in head.fields() {
             let passes = matches!(field.name, FieldName::Forwarded | FieldName::XForwardedOther);
             if passes && head.passes(&field) {
-                write_field(out, field.raw, field.value);
+                write_relayed_field(out, &field);
             }
         }
     }

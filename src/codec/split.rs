@@ -140,7 +140,9 @@ fn fields_of(
     let mut at = start;
     for field in parsed {
         let name_end = at + field.name.len();
-        if bytes.get(at..name_end) != Some(field.name.as_bytes()) || bytes.get(name_end) != Some(&b':') {
+        // The name is a part of these bytes: that it is this one its place tells.
+        let is_here = bytes.get(at..).is_some_and(|rest| std::ptr::eq(rest.as_ptr(), field.name.as_ptr()));
+        if !is_here || bytes.get(name_end) != Some(&b':') {
             return Err(CodecError::at(Rule::FieldLine, at));
         }
         let value_start = skip_blank(bytes, name_end + 1);

@@ -1,5 +1,6 @@
 //! Lines of a head to bytes: what requests, answers and our own replies are all written with.
 
+use super::fields::Field;
 use super::version::Reuse;
 
 /// The Connection field of a response.
@@ -43,6 +44,17 @@ pub fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
+}
+
+/// Appends a field that is relayed: most come as they would be written, and are copied as one line.
+pub(super) fn write_relayed_field(out: &mut Vec<u8>, field: &Field<'_>) {
+    let (name, line) = (field.raw.len(), field.line);
+    let is_written_so =
+        line.len() == name + field.value.len() + 4 && line[name + 1] == b' ' && line.ends_with(b"\r\n");
+    match is_written_so {
+        true => out.extend_from_slice(line),
+        false => write_field(out, field.raw, field.value),
+    }
 }
 
 /// Appends the Connection field, if one is needed.

@@ -173,14 +173,15 @@ async fn converse(
     let upload = talk.upload;
     let now = Instant::now();
     let sent = upload.sent.unwrap_or(now);
+    let (sending, waiting) = (sent - connected, now - sent);
     let notes = &mut call.notes;
-    notes.phases.send += sent - connected;
-    let writing = (sent - connected).saturating_sub(call.body.waited - kept_waiting);
+    notes.phases.send += sending;
+    let writing = sending.saturating_sub(call.body.waited - kept_waiting);
     if writing > WRITE_STALL {
         notes.waited += writing;
     }
-    notes.waited += now - sent;
-    notes.phases.wait += now - sent;
+    notes.waited += waiting;
+    notes.phases.wait += waiting;
     let (head, framing) = outcome?;
     notes.answered = Some(now);
     Ok(Answered { head, framing, upload })

@@ -44,28 +44,38 @@ pub(super) enum End {
     Reset,
 }
 
-/// Delivers `answer` to its end.
+/// Delivers `answer` to its end. It stays where it is until then: moving it costs more than most steps of an exchange.
 pub(super) async fn run(
-    answer: Answer,
+    answer: &mut Answer,
     request: &Request,
     call: &mut Call<'_>,
     mouth: &RefCell<Mouth>,
     lane: &LaneState,
 ) -> End {
     match answer {
-        Answer::Own(reply) => own(&reply, request, call, mouth, lane).await,
+        Answer::Own(reply) => own(reply, request, call, mouth, lane).await,
         Answer::OfRoute => match &request.route().1.action {
             Action::Respond(reply) => own(reply, request, call, mouth, lane).await,
             Action::Forward(_) => unreachable!("a route that forwards says nothing itself"),
         },
-        Answer::Relayed(answer) => {
-            if !answer.upload.is_over() {
+        Answer::Relayed(relayed) => {
+            if !relayed.upload.is_over() {
                 call.body.be_answered(request.plan.plan.limits.idle_timeout);
             }
-            let mut delivery = Delivery::new(answer, request, call, mouth);
+            let mut delivery = Delivery::new(relayed, request, call, mouth);
             let connection = delivery.head(lane);
             let delivered = delivery.body().await;
-            delivery.finish(delivered, connection, lane)
+            let framing = delivery.framing;
+            let Answer::Relayed(relayed) = std::mem::replace(answer, Answer::OfRoute) else {
+                unreachable!("what was relayed so far is so still")
+            };
+            finish(relayed, delivered, request, call, lane);
+            match delivered {
+                Ok(()) => end(connection, call.body.skip(), request),
+                // Without a length or a last chunk only a reset tells a cut answer from a whole one.
+                Err(_) if framing == Framing::UntilClose => End::Reset,
+                Err(_) => End::Close,
+            }
         }
     }
 }
@@ -122,7 +132,7 @@ fn signature<'r>(request: &'r Request, call: &Call<'_>) -> Signature<'r> {
 }
 
 struct Delivery<'d, 'c> {
-    answer: Relayed,
+    answer: &'d mut Relayed,
     request: &'d Request,
     call: &'d mut Call<'c>,
     mouth: &'d RefCell<Mouth>,
@@ -148,7 +158,7 @@ enum Gathered {
 }
 
 impl<'d, 'c> Delivery<'d, 'c> {
-    fn new(answer: Relayed, request: &'d Request, call: &'d mut Call<'c>, mouth: &'d RefCell<Mouth>) -> Self {
+    fn new(answer: &'d mut Relayed, request: &'d Request, call: &'d mut Call<'c>, mouth: &'d RefCell<Mouth>) -> Self {
         let http10 = request.head.head().version() == Version::Http10;
         let framing = match answer.framing {
             Framing::Empty => Framing::Empty,
@@ -352,48 +362,48 @@ impl<'d, 'c> Delivery<'d, 'c> {
         }
         now
     }
+}
 
-    fn finish(self, delivered: Result<(), Cut>, connection: ConnectionField, lane: &LaneState) -> End {
-        let Self { answer, request, call, framing, .. } = self;
-        let Relayed { mut upstream, head, ticket, endpoint, upload, .. } = answer;
-        let status = head.status();
-        let notes = &mut call.notes;
-        let now = Instant::now();
-        notes.over = Some(now);
-        let (outcome, ended) = match delivered {
-            Ok(()) => (Outcome::Served(status), if status < 500 { Ended::Well } else { Ended::Badly }),
-            Err(Cut::Upstream(kind)) => {
-                let fault = Fault::upstream(Stage::Relay, kind, Sent::Wholly);
-                notes.fault = Some(fault);
-                (Outcome::Failed(fault), Ended::Badly)
-            }
-            Err(Cut::Body(_)) => {
-                let kind = FaultKind::BadMessage;
-                let fault = Fault { side: Side::Downstream, stage: Stage::Relay, kind, sent: Sent::Partly };
-                notes.fault = Some(fault);
-                (Outcome::Cancelled, Ended::ClientLeft)
-            }
-        };
-        notes.ended = ended;
-        if ended == Ended::Badly
-            && let Some(id) = notes.endpoint
-        {
-            request.plan.recorder.borrow_mut().endpoints[id].faults += 1;
+/// Books what became of a relayed answer, and keeps a connection that is whole.
+fn finish(
+    relayed: Relayed,
+    delivered: Result<(), Cut>,
+    request: &Request,
+    call: &mut Call<'_>,
+    lane: &LaneState,
+) {
+    let Relayed { mut upstream, head, ticket, endpoint, upload, .. } = relayed;
+    let status = head.status();
+    let notes = &mut call.notes;
+    let now = Instant::now();
+    notes.over = Some(now);
+    let (outcome, ended) = match delivered {
+        Ok(()) => (Outcome::Served(status), if status < 500 { Ended::Well } else { Ended::Badly }),
+        Err(Cut::Upstream(kind)) => {
+            let fault = Fault::upstream(Stage::Relay, kind, Sent::Wholly);
+            notes.fault = Some(fault);
+            (Outcome::Failed(fault), Ended::Badly)
         }
-        ticket.settle(outcome, now);
-        if delivered.is_ok()
-            && upload.rest() == Rest::Read
-            && upstream.responses.reuse() == Reuse::KeepAlive
-            && upstream.reader.unread().is_empty()
-        {
-            upstream.responses.recycle(head);
-            lane.give_back(&endpoint, upstream, now);
+        Err(Cut::Body(_)) => {
+            let kind = FaultKind::BadMessage;
+            let fault = Fault { side: Side::Downstream, stage: Stage::Relay, kind, sent: Sent::Partly };
+            notes.fault = Some(fault);
+            (Outcome::Cancelled, Ended::ClientLeft)
         }
-        match delivered {
-            Ok(()) => end(connection, call.body.skip(), request),
-            // Without a length or a last chunk only a reset tells a cut answer from a whole one.
-            Err(_) if framing == Framing::UntilClose => End::Reset,
-            Err(_) => End::Close,
-        }
+    };
+    notes.ended = ended;
+    if ended == Ended::Badly
+        && let Some(id) = notes.endpoint
+    {
+        request.plan.recorder.borrow_mut().endpoints[id].faults += 1;
+    }
+    ticket.settle(outcome, now);
+    if delivered.is_ok()
+        && upload.rest() == Rest::Read
+        && upstream.responses.reuse() == Reuse::KeepAlive
+        && upstream.reader.unread().is_empty()
+    {
+        upstream.responses.recycle(head);
+        lane.give_back(&endpoint, upstream, now);
     }
 }

@@ -58,8 +58,8 @@ pub(super) async fn run(
     };
     let served = {
         let work = pin!(async {
-            let answer = answer::of(&mut request, &mut call, lane).await;
-            deliver::run(answer, &request, &mut call, mouth, lane).await
+            let mut answer = answer::of(&mut request, &mut call, lane).await;
+            deliver::run(&mut answer, &request, &mut call, mouth, lane).await
         });
         attend(ear, mouth, work).await
     };
