@@ -119,4 +119,8 @@ def others(bench):
             lambda: api.get("/nothing", cast_to=object, options=expects),
             openai.APIStatusError, 417, "expectation_failed",
         )
-        refused(lambda: api.get("/a%2fb", cast_to=object), openai.BadRequestError, 400, "bad_request")
+        refused(lambda: api.get("/a%2f..%2fb", cast_to=object), openai.BadRequestError, 400, "bad_request")
+        refused(
+            lambda: api.post("/chat%2fcompletions", body={"model": "ok"}, cast_to=object),
+            openai.BadRequestError, 400, "bad_request",
+        )
