@@ -156,6 +156,11 @@ impl Writer {
         debug_assert!(polled.is_pending(), "it was not told to stop");
     }
 
+    /// Whether no write was started since the last outcome was told.
+    pub fn is_idle(&self) -> bool {
+        !self.untold
+    }
+
     /// Whether a write was under way when its pump was last polled.
     pub fn is_under_way(&self) -> bool {
         self.untold && !self.slot.ended.get()

@@ -15,7 +15,7 @@ use super::source::{Answer, Cut, Relayed};
 use super::state::LaneState;
 use super::watch::Watch;
 use crate::base::fault::{Fault, FaultKind, Sent, Side, Stage};
-use crate::base::limits::{RELAY_BYTES, RELAY_BYTES_LARGE, WRITE_STALL};
+use crate::base::limits::{RELAY_BYTES, WRITE_STALL};
 use crate::base::summary::Ended;
 use crate::base::time::earlier;
 use crate::cluster::Outcome;
@@ -24,6 +24,7 @@ use crate::codec::encode::{DownstreamHead, OwnHead, Said, Signature, write_answe
 use crate::codec::field::FieldName;
 use crate::codec::framing::Framing;
 use crate::codec::method::Method;
+use crate::codec::progress::Progress;
 use crate::codec::reply::LocalReply;
 use crate::codec::version::Reuse;
 use crate::codec::version::Version;
@@ -139,16 +140,14 @@ struct Delivery<'d, 'c> {
     /// How the body is delimited towards the client.
     framing: Framing,
     watch: Watch,
-    /// A piece that was waited for.
-    next: Option<Bytes>,
     /// When the bytes at hand arrived.
     turn: Instant,
 }
 
-/// What one look at the endpoint's bytes gave.
+/// What one read of the endpoint's bytes gave.
 enum Gathered {
-    /// All that has arrived is in the client's buffer, or one step of it.
-    Some,
+    /// All of it is in the client's buffer.
+    All,
     /// A large piece that is written as it is, behind the client's buffer.
     Piece(Bytes),
     /// The body is complete.
@@ -168,7 +167,7 @@ impl<'d, 'c> Delivery<'d, 'c> {
         };
         let watch = Watch::new(&answer.head, answer.framing);
         let turn = call.notes.answered.unwrap_or_else(Instant::now);
-        Self { answer, request, call, mouth, framing, watch, next: None, turn }
+        Self { answer, request, call, mouth, framing, watch, turn }
     }
 
     /// Writes the head into the client's buffer.
@@ -202,14 +201,13 @@ impl<'d, 'c> Delivery<'d, 'c> {
         loop {
             // A client that has not taken the last piece holds up the next: so it holds up the endpoint too.
             self.mouthful(Mouth::poll_written).await?;
-            let gathered = poll_fn(|cx| Poll::Ready(self.gather(cx))).await;
+            let gathered = self.gather();
             // One write for whatever one read brought: the head too, if it was not sent yet.
             self.mouthful(Mouth::poll_send).await?;
             match gathered {
-                Gathered::Some => {
+                Gathered::All => {
                     let handed_over = self.handed_over();
-                    self.next = self.wait(handed_over).await?;
-                    if self.next.is_none() {
+                    if !self.wait(handed_over).await? {
                         self.write_end();
                         self.mouthful(Mouth::poll_send).await?;
                         break;
@@ -239,24 +237,20 @@ impl<'d, 'c> Delivery<'d, 'c> {
         Ok(())
     }
 
-    /// Moves what has arrived into the client's buffer, framed for the client.
-    fn gather(&mut self, cx: &mut Context<'_>) -> Gathered {
+    /// Moves what was read into the client's buffer, framed for the client.
+    fn gather(&mut self) -> Gathered {
         let out = &mut self.mouth.borrow_mut().out;
         loop {
-            let piece = match self.next.take() {
-                Some(piece) => piece,
-                None if out.len() >= RELAY_BYTES_LARGE => return Gathered::Some,
-                None => match self.answer.poll_piece(&mut self.call.body, cx) {
-                    Poll::Pending => return Gathered::Some,
-                    Poll::Ready(Err(cut)) => return Gathered::Cut(cut),
-                    Poll::Ready(Ok(Some(piece))) => piece,
-                    Poll::Ready(Ok(None)) => {
-                        if self.framing == Framing::Chunked {
-                            write_last_chunk(out);
-                        }
-                        return Gathered::End;
+            let piece = match self.answer.next_piece() {
+                Err(cut) => return Gathered::Cut(cut),
+                Ok(Progress::NeedMore) => return Gathered::All,
+                Ok(Progress::Ready(Some(piece))) => piece,
+                Ok(Progress::Ready(None)) => {
+                    if self.framing == Framing::Chunked {
+                        write_last_chunk(out);
                     }
-                },
+                    return Gathered::End;
+                }
             };
             self.call.notes.bytes_out += piece.len() as u64;
             self.watch.feed(&piece);
@@ -296,13 +290,13 @@ impl<'d, 'c> Delivery<'d, 'c> {
         }
     }
 
-    /// Waits for the endpoint's next piece, none at the end, beside the clocks.
-    async fn wait(&mut self, since: Instant) -> Result<Option<Bytes>, Cut> {
+    /// Waits for more of the endpoint's answer, beside the clocks; false at its end.
+    async fn wait(&mut self, since: Instant) -> Result<bool, Cut> {
         let Self { answer, call, .. } = self;
         let came = poll_fn(|cx| {
             loop {
-                if let Poll::Ready(piece) = answer.poll_piece(&mut call.body, cx) {
-                    return Poll::Ready(piece);
+                if let Poll::Ready(more) = answer.poll_more(&mut call.body, cx) {
+                    return Poll::Ready(more);
                 }
                 let due = earlier(answer.due(since), call.deadline);
                 ready!(call.clock.poll_due(due, cx));

@@ -60,6 +60,9 @@ impl Mouth {
 
     /// Ready when no write is under way; its buffer is taken back.
     pub(super) fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.writer.is_idle() {
+            return Poll::Ready(());
+        }
         // Mostly it ended long ago: then nobody is woken for it.
         if self.writer.go_on(Wake::IfNeeded, cx) && self.writer.go_on(Wake::Surely, cx) {
             self.is_awaited = true;

@@ -1,7 +1,7 @@
 //! An answer: its head, and where its body comes from.
 
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -55,33 +55,34 @@ pub(super) enum Cut {
 }
 
 impl Relayed {
-    /// The next piece of the body, none at its end; the request goes on beside.
-    pub(super) fn poll_piece(
+    /// The next piece of the body in what was read, none at its end.
+    pub(super) fn next_piece(&mut self) -> Result<Progress<Option<Bytes>>, Cut> {
+        let Upstream { reader, responses, .. } = &mut *self.upstream;
+        match responses.next(reader.unread()) {
+            Ok(Progress::Ready(ResponseEvent::Data(data))) => Ok(Progress::Ready(Some(data))),
+            Ok(Progress::Ready(ResponseEvent::End)) => Ok(Progress::Ready(None)),
+            Ok(Progress::Ready(ResponseEvent::Head(..) | ResponseEvent::Interim(_))) | Err(_) => {
+                Err(Cut::Upstream(FaultKind::Invalid))
+            }
+            Ok(Progress::NeedMore) => Ok(Progress::NeedMore),
+        }
+    }
+
+    /// Reads on, once there is no further piece in what was read; false where the endpoint's close ends the body. The
+    /// request goes on beside.
+    pub(super) fn poll_more(
         &mut self,
         body: &mut Intake<'_>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Bytes>, Cut>> {
+    ) -> Poll<Result<bool, Cut>> {
         self.poll_upload(body, cx)?;
         let Upstream { reader, responses, .. } = &mut *self.upstream;
-        loop {
-            match responses.next(reader.unread()) {
-                Ok(Progress::Ready(ResponseEvent::Data(data))) => return Poll::Ready(Ok(Some(data))),
-                Ok(Progress::Ready(ResponseEvent::End)) => return Poll::Ready(Ok(None)),
-                Ok(Progress::Ready(ResponseEvent::Head(..) | ResponseEvent::Interim(_))) | Err(_) => {
-                    return Poll::Ready(Err(Cut::Upstream(FaultKind::Invalid)));
-                }
-                Ok(Progress::NeedMore) => {}
-            }
-            match reader.poll_fill(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(1..)) => {}
-                // Its close ends a body that runs until close, and breaks any other.
-                Poll::Ready(Ok(0)) if responses.finish().is_ok() => return Poll::Ready(Ok(None)),
-                Poll::Ready(Ok(0) | Err(_)) => {
-                    return Poll::Ready(Err(Cut::Upstream(FaultKind::Truncated)));
-                }
-            }
-        }
+        Poll::Ready(match ready!(reader.poll_fill(cx)) {
+            Ok(1..) => Ok(true),
+            // It ends a body that runs until close, and breaks any other.
+            Ok(0) if responses.finish().is_ok() => Ok(false),
+            Ok(0) | Err(_) => Err(Cut::Upstream(FaultKind::Truncated)),
+        })
     }
 
     /// Sends the request on, if any of it is left.

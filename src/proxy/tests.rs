@@ -22,6 +22,7 @@ use crate::base::limits::LOG_BYTES_MAX;
 use crate::base::rng::Rng;
 use crate::board::buffered::Granted;
 use crate::board::lines::lines;
+use crate::codec::progress::Progress;
 use crate::codec::fields::FieldTable;
 use crate::codec::forwarded::Sender;
 use crate::codec::split::split_request;
@@ -105,8 +106,14 @@ fn a_call_is_made_from_bytes_in_memory_with_no_client_anywhere() {
             let load = &lane.plan().endpoints[EndpointId::at(0)].load;
             assert_eq!(load.in_flight(), 1);
             let mut body = Vec::new();
-            while let Some(piece) = poll_fn(|cx| relayed.poll_piece(&mut call.body, cx)).await.unwrap() {
-                body.extend_from_slice(&piece);
+            loop {
+                match relayed.next_piece().unwrap() {
+                    Progress::Ready(Some(piece)) => body.extend_from_slice(&piece),
+                    Progress::Ready(None) => break,
+                    Progress::NeedMore => {
+                        assert!(poll_fn(|cx| relayed.poll_more(&mut call.body, cx)).await.unwrap());
+                    }
+                }
             }
             drop(relayed);
             assert_eq!(load.in_flight(), 0, "a ticket that is dropped is settled");
