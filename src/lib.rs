@@ -45,7 +45,8 @@
 //!   one: nobody is woken for it, and a client that takes nothing still holds up its upstream. One that has not ended by
 //!   the next tick is waited for (`proxy/mouth.rs`).
 //! - An answer is its head and a source of pieces, and the request may still be on its way beside it (`proxy/source.rs`).
-//! - Where a body decides, it is held whole before the decision; the scanner itself asks for no more than it has seen.
+//! - Where a body decides, it is held until the byte behind which nothing can change the decision (`proxy/inquiry.rs`): for a
+//!   JSON object that is its end, as a member may stand twice.
 //! - Access log lines are formatted on the lane and written by a thread of their own that looks for them: a line costs no
 //!   wake-up.
 //! - Configuration is read by a small reader over the spanned tree instead of derived deserialisation, which stops at

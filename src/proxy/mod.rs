@@ -14,6 +14,9 @@
 //! `deliver` the only way out. A client connection is `downstream` (its loop), `idle` (a socket and a deadline) and
 //! `client` (what an active one needs: its `ear` and its `mouth`).
 //!
+//! What is to come has its place: a filter in `answer`, between the route and what it does; a queue in `call`, before the
+//! pick; a mirror in `answer` too, beside the call: a call of its own, made from bytes and read to its end.
+//!
 //! Rules: borrow, decide, release, then await. Cancel is drop, once, at the top: `ear::attend` does the work unless
 //! the client is lost, and then the work is dropped with all it holds; below it are plain awaits and clocks
 //! (`watchdog`), and guards whose drop leaves. Clocks know whose they are: the client's (head, body, what it takes)
