@@ -111,7 +111,7 @@ pub struct EndpointCounts {
     pub requests: u64,
     /// Attempts that it is to blame for.
     pub faults: u64,
-    /// Connections opened to it.
+    /// Connections begun, those that it refused included.
     pub connects: u64,
     /// Attempts on a pooled connection.
     pub reused: u64,

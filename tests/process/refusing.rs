@@ -173,6 +173,29 @@ fn a_refused_endpoint_is_passed_over_for_one_that_accepts() {
 }
 
 #[test]
+fn an_endpoint_that_refuses_connections_shows_in_its_figures_though_every_request_was_saved() {
+    let dead = Upstream::start().url();
+    let alive = Upstream::start().serve(OK);
+    let config = one_cluster(&[&dead, &alive]).replace("[[route]]", "balance = \"round-robin\"\n[[route]]");
+    let gateway = Gateway::start_with(&config, &["--listen", "127.0.0.1:0", "--lanes", "1"]);
+    let mut client = gateway.connect();
+    for _ in 0..20 {
+        client.send("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n");
+        assert!(client.read_message().starts_with("HTTP/1.1 200 "));
+    }
+    let figures = |url: &str| {
+        let endpoint = gateway.endpoint(url);
+        ["requests", "faults", "connects", "reused"].map(|name| endpoint[name].as_u64().unwrap())
+    };
+    // Each attempt that failed is a fault and a connect of its own; the exchange is the one's that answered.
+    assert_eq!(figures(&dead), [0, 10, 10, 0]);
+    assert_eq!(figures(&alive), [20, 0, 1, 19]);
+    let stats = gateway.stats();
+    let route = stats["routes"].as_object().unwrap().values().next().unwrap();
+    assert_eq!((&route["requests"], &route["S"]), (&20.into(), &1.0.into()));
+}
+
+#[test]
 fn slow_heads_end_with_408_and_idle_connections_without_a_word() {
     let gateway = Gateway::start(
         "[limits]\nhead_timeout = \"300ms\"\nidle_timeout = \"300ms\"\n[[route]]\nrespond = { status = 200 }\n",

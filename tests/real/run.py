@@ -24,6 +24,7 @@ PARTS = {
     "aiohttp": "checks.aiohttp_client",
     "tritonclient": "checks.triton",
     "readers": "checks.readers",
+    "unwanted": "checks.unwanted",
     "gateway": "checks.closing",
 }
 BUDGET = 240  # seconds for everything; a usual run takes a tenth of it

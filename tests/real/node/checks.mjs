@@ -164,6 +164,16 @@ Object.assign(checks, {
   },
 });
 
+// `fetch` sends all of a body before it reads the answer.
+for (const [path, status] of [["/chat/completions", 413], ["/nothing", 404], ["/a%2f..%2fb", 400]]) {
+  checks[`fetch reads ${status} behind a body of 20 MB that nobody wants`] = async () => {
+    const request = { method: "POST", body: new Uint8Array(20_000_000), headers: { connection: "close" } };
+    const answer = await fetch(`${rules}/v1${path}`, request);
+    assert.equal(answer.status, status);
+    assert.ok((await answer.json()).error.request_id);
+  };
+}
+
 for (const [name, check] of Object.entries(checks)) {
   const begun = performance.now();
   const fault = await check().then(
