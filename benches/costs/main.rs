@@ -1,8 +1,10 @@
-//! What one exchange and one token cost in figures that a busy machine does not change: system calls, instructions and
-//! allocations of the lane, each beside its bound.
+//! What one exchange, one token and one idle connection cost in figures that a busy machine does not change: system calls,
+//! instructions and allocations of the lane, memory that stays resident, each beside its bound.
 //!
-//! `cargo bench --bench costs` fails where a bound is passed. It needs strace and valgrind, and takes half a minute.
+//! `cargo bench --bench costs` fails where a bound is passed. It needs strace and valgrind, and takes a minute.
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "a bench ends where nobody reads it")]
+
+mod idle;
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read};
@@ -11,7 +13,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use corelane::base::address::Address;
-use corelane::base::choice::IoDriver;
+use corelane::base::choice::{IoDriver, Words};
 use corelane::load::job::{Job, JobOptions, Kind};
 use corelane::load::options::{Options, Pace, Target};
 use corelane::load::run;
@@ -46,6 +48,26 @@ const TOKEN: [Bound; 4] = [
     bound("system calls, epoll", 4.1, "a read, a read that finds nothing, a write, and a wait"),
     bound("instructions", 5_200.0, "10 % above what was measured last"),
     bound("allocations", 0.15, "its own part of those of its stream, here a hundredth"),
+];
+
+/// Thousands of connections that made one exchange each.
+const IDLE: [[Bound; 2]; 2] = [
+    [
+        bound("KiB resident, io_uring", 2.0, "a socket, a deadline, and a read that the kernel holds"),
+        bound(
+            "% of a core for 4,000, io_uring",
+            1.0,
+            "a tick looks at those whose time has come, and at no other",
+        ),
+    ],
+    [
+        bound("KiB resident, epoll", 2.0, "a socket, a deadline, and a registration"),
+        bound(
+            "% of a core for 4,000, epoll",
+            1.0,
+            "a tick looks at those whose time has come, and at no other",
+        ),
+    ],
 ];
 
 fn main() -> ExitCode {
@@ -85,13 +107,25 @@ fn all(folder: &Path) -> io::Result<usize> {
         }
         counts.push(least([epoll], || Ok([system_calls("epoll", stream, folder)?]))?[0]);
         counts.extend(least([instructions, allocations], || instructions_and_allocations(stream, folder))?);
-        for (bound, counted) in counts {
-            let verdict = if counted > bound.most { "PASSED: " } else { "" };
-            passed += usize::from(counted > bound.most);
-            println!("| {unit} | {} | {counted:.2} | {} | {verdict}{} |", bound.what, bound.most, bound.why);
+        passed += show(unit, counts);
+    }
+    for (driver, [memory, busy]) in [(IoDriver::IoUring, &IDLE[0]), (IoDriver::Epoll, &IDLE[1])] {
+        if driver::probe(driver).is_ok() {
+            passed += show("idle connection", least([memory, busy], || idle::measure(driver.word()))?);
         }
     }
     Ok(passed)
+}
+
+/// Prints what was counted; returns how many bounds it passed.
+fn show(unit: &str, counts: impl IntoIterator<Item = (&'static Bound, f64)>) -> usize {
+    let mut passed = 0;
+    for (bound, counted) in counts {
+        let verdict = if counted > bound.most { "PASSED: " } else { "" };
+        passed += usize::from(counted > bound.most);
+        println!("| {unit} | {} | {counted:.2} | {} | {verdict}{} |", bound.what, bound.most, bound.why);
+    }
+    passed
 }
 
 /// The least of what is counted, each beside its bound, counted anew while one is passed.
