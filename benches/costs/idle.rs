@@ -8,8 +8,6 @@ use super::{Running, gateway, sim};
 
 /// As many as a lane may well hold; each takes a descriptor here and one in the gateway.
 const CONNECTIONS: usize = 4_000;
-/// Between two of them: opened all at once they would show what as many exchanges at once need, which the allocator keeps.
-const PAUSE: Duration = Duration::from_millis(1);
 /// Until what an exchange needed is given back, and the clocks of the last ones are in their places.
 const SETTLE: Duration = Duration::from_secs(3);
 /// How long processor time is counted, in ticks of a hundredth of a second.
@@ -24,11 +22,7 @@ pub fn measure(driver: &str) -> io::Result<[f64; 2]> {
     drop((0..50).map(|_| open()).collect::<io::Result<Vec<_>>>()?);
     std::thread::sleep(SETTLE);
     let before = resident_kib(&gateway)?;
-    let one = |_| {
-        std::thread::sleep(PAUSE);
-        open()
-    };
-    let held = (0..CONNECTIONS).map(one).collect::<io::Result<Vec<_>>>().map_err(|error| {
+    let held = (0..CONNECTIONS).map(|_| open()).collect::<io::Result<Vec<_>>>().map_err(|error| {
         io::Error::other(format!(
             "{CONNECTIONS} connections: {error}; raise the limit of open files (ulimit -n)"
         ))

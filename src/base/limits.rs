@@ -218,6 +218,9 @@ pub const TICK: Duration = Duration::from_millis(100);
 pub const REST_AFTER: Duration = Duration::from_secs(2);
 /// The same after one request, to the next tick: many a client sends just that one, and many of them must not add up.
 pub const REST_AFTER_ONE: Duration = Duration::ZERO;
+/// How many such clients a lane keeps awake until the next tick; past it they rest at once. Each holds some 9 KiB, which
+/// the allocator keeps: a burst of thousands of new connections would leave that much behind for each.
+pub const UNTRIED_MAX: usize = 128;
 
 /// Bytes of one event that are looked at to judge whether it carries a token.
 pub const EVENT_WINDOW_BYTES: usize = 2 * KIB;

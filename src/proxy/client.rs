@@ -90,6 +90,11 @@ impl Client {
         Some(Self { ear: RefCell::new(ear), mouth, clock, sender, listener, since })
     }
 
+    /// Whether none of a next request came with the last.
+    pub(super) fn has_nothing_unread(&mut self) -> bool {
+        self.ear.get_mut().reader.unread().is_empty()
+    }
+
     /// Nothing came for a while: ends what is under way, so that the connection can be let go but for its socket.
     /// False if something came in the meantime.
     pub(super) async fn rest(&mut self) -> Result<bool, Lost> {

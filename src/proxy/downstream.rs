@@ -10,7 +10,7 @@ use super::idle::Idle;
 use super::state::LaneState;
 use super::steps;
 use crate::base::ids::ListenerId;
-use crate::base::limits::{REST_AFTER, REST_AFTER_ONE};
+use crate::base::limits::{REST_AFTER, REST_AFTER_ONE, UNTRIED_MAX};
 use crate::net::listen::Peer;
 use crate::net::stream::Whole;
 
@@ -32,7 +32,13 @@ async fn attend(idle: Idle, first: BytesMut, lane: &Rc<LaneState>) -> Option<Idl
     let (mut patience, mut exchanges) = (REST_AFTER_ONE, 0u64);
     loop {
         let patience_now = if lane.crowded.get() { REST_AFTER_ONE } else { patience };
-        let end = match client.next_head(patience_now, lane).await {
+        let untried = (exchanges == 1).then(|| Untried::new(lane));
+        let next = match untried {
+            Some(_) if lane.untried.get() > UNTRIED_MAX && client.has_nothing_unread() => Next::Silence,
+            _ => client.next_head(patience_now, lane).await,
+        };
+        drop(untried);
+        let end = match next {
             Next::Head(head, arrival) => {
                 // In a box: what an exchange needs is not kept between two of them.
                 let end = Box::pin(steps::run(&mut client, lane, head, arrival)).await;
@@ -56,5 +62,21 @@ async fn attend(idle: Idle, first: BytesMut, lane: &Rc<LaneState>) -> Option<Idl
                 return None;
             }
         }
+    }
+}
+
+/// A client that made one request, and may make another before the next tick.
+struct Untried<'l>(&'l LaneState);
+
+impl<'l> Untried<'l> {
+    fn new(lane: &'l LaneState) -> Self {
+        lane.untried.set(lane.untried.get() + 1);
+        Self(lane)
+    }
+}
+
+impl Drop for Untried<'_> {
+    fn drop(&mut self) {
+        self.0.untried.set(self.0.untried.get() - 1);
     }
 }

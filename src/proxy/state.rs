@@ -59,6 +59,8 @@ pub struct LaneState {
     pub resting: Resting,
     /// Clients wait for a place: whoever ends an exchange rests at once.
     pub crowded: Cell<bool>,
+    /// Clients that made one request, and are not at rest yet.
+    pub untried: Cell<usize>,
     /// The process is shutting down: answers carry `connection: close`.
     pub draining: Cell<bool>,
     /// Chance: ids of exchanges, shares of clusters.
@@ -94,6 +96,7 @@ impl LaneState {
             watchdogs: Rc::new(Watchdogs::new(Instant::now())),
             resting: Resting::default(),
             crowded: Cell::new(false),
+            untried: Cell::new(0),
             draining: Cell::new(false),
             rng: RefCell::new(rng),
             log,
