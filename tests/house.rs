@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Floor of each room. A room may import from the floors below it, never from a neighbour, never from above.
-const FLOORS: [(&str, u8); 20] = [
+const FLOORS: [(&str, u8); 21] = [
     ("base", 0),
     ("codec", 1),
     ("net", 1),
@@ -13,6 +13,7 @@ const FLOORS: [(&str, u8); 20] = [
     ("discovery", 1),
     ("route", 2),
     ("balance", 2),
+    ("retry", 2),
     ("pool", 2),
     ("metrics", 2),
     ("cluster", 3),
@@ -29,9 +30,10 @@ const FLOORS: [(&str, u8); 20] = [
 ];
 
 /// Rooms that may not import some room although it lies below them, and why.
-const CLOSED: [(&str, &[&str], &str); 8] = [
+const CLOSED: [(&str, &[&str], &str); 9] = [
     ("route", &["net", "discovery"], "deciders know no socket"),
     ("balance", &["net", "discovery", "codec"], "deciders know no socket"),
+    ("retry", &["net", "discovery", "codec"], "deciders know no socket"),
     ("pool", &["net", "discovery", "codec"], "the pool is generic over the connection"),
     ("metrics", &["net", "discovery"], "deciders know no socket"),
     ("cluster", &["net", "codec", "discovery"], "a cluster knows no socket and no body"),

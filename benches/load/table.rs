@@ -15,8 +15,8 @@ pub struct Group {
     pub memory_before: Vec<(Program, u64)>,
 }
 
-pub const HEADER: &str = "| scenario | through | CPU µs (quartiles) | beside the better | a second | T p50 µs | \
-added | token delay p50 | memory MiB | failed | disturbed |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n";
+pub const HEADER: &str = "| scenario | through | CPU µs (quartiles) | beside the better | a second | T p50, p99 µs | \
+added | token delay p50, p99 | memory MiB | failed | disturbed |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n";
 
 impl Group {
     fn spread(&self, program: Program, figure: impl Fn(&Visit) -> f64) -> Option<Spread> {
@@ -52,8 +52,12 @@ impl Group {
         of(program).into_iter().flatten().zip(of(peer).into_iter().flatten()).collect()
     }
 
-    fn t_p50(&self, program: Program) -> f64 {
-        self.spread(program, |visit| visit.tally.total.quantile_us(0.5) as f64).map_or(0.0, |t| t.median)
+    /// Median over the rounds of T's p50 and p99.
+    fn t(&self, program: Program) -> [f64; 2] {
+        [0.5, 0.99].map(|quantile| {
+            self.spread(program, |visit| visit.tally.total.quantile_us(quantile) as f64)
+                .map_or(0.0, |t| t.median)
+        })
     }
 
     /// Memory for each connection over what the program took before, KiB.
@@ -71,7 +75,7 @@ impl Group {
 
     /// The rows of this scenario.
     pub fn rows(&self) -> String {
-        let direct = self.t_p50(Program::Direct);
+        let direct = self.t(Program::Direct);
         let row = |(program, visits): &(Program, Vec<Visit>)| {
             let cpu = match self.cpu(*program) {
                 Some(cpu) if *program != Program::Direct && self.scenario.unit != Unit::Connection => {
@@ -97,15 +101,19 @@ impl Group {
                 Unit::Connection => String::new(),
                 _ => rate.map_or(String::new(), |rate| format!("{:.0}", rate.median)),
             };
-            let t = self.t_p50(*program);
+            let both = |[p50, p99]: [f64; 2]| format!("{p50:.0}, {p99:.0}");
+            let t = self.t(*program);
             let (t, added) = match self.scenario.unit {
-                Unit::Request if *program == Program::Direct => (format!("{t:.0}"), String::new()),
-                Unit::Request => (format!("{t:.0}"), format!("{:.0}", t - direct)),
+                Unit::Request if *program == Program::Direct => (both(t), String::new()),
+                Unit::Request => (both(t), both([t[0] - direct[0], t[1] - direct[1]])),
                 Unit::Token | Unit::Connection => (String::new(), String::new()),
             };
-            let delay = self.spread(*program, |visit| visit.tally.delay.quantile_us(0.5) as f64);
+            let delay = [0.5, 0.99].map(|quantile| {
+                self.spread(*program, |visit| visit.tally.delay.quantile_us(quantile) as f64)
+                    .map_or(0.0, |delay| delay.median)
+            });
             let delay = match self.scenario.unit {
-                Unit::Token => delay.map_or(String::new(), |delay| format!("{:.0}", delay.median)),
+                Unit::Token => both(delay),
                 Unit::Request | Unit::Connection => String::new(),
             };
             let memory = match (self.scenario.unit, *program) {
@@ -138,7 +146,8 @@ impl Group {
             let object = json!({
                 "cpu_us": spread(self.cpu(*program)),
                 "cpu_us_rounds": visits.iter().map(|v| v.cpu_us(self.scenario.unit)).collect::<Vec<_>>(),
-                "T_p50_us": self.t_p50(*program),
+                "T_p50_us": self.t(*program)[0],
+                "T_p99_us": self.t(*program)[1],
                 "delay_p50_us": spread(self.spread(*program, |v| v.tally.delay.quantile_us(0.5) as f64)),
                 "tokens_per_s": spread(self.spread(*program, |v| v.tally.per_second(v.tally.tokens))),
                 "requests_per_s": spread(self.spread(*program, |v| v.tally.per_second(v.tally.success))),

@@ -185,8 +185,12 @@ pub const LANES_AUTO_MAX: usize = 4;
 pub const IDLE_PER_ENDPOINT_MAX: usize = 128;
 /// Where a learned idle limit starts: below uvicorn's 5 s, which vLLM and SGLang use.
 pub const IDLE_UPSTREAM_START: Duration = Duration::from_secs(3);
+/// Longest wait for the reset by which an endpoint that was gone refuses a request: a round trip and some.
+pub const STALE_PROOF_WAIT: Duration = Duration::from_millis(100);
 /// Attempts of one exchange, all endpoints counted.
 pub const ATTEMPTS_MAX: u32 = 2;
+/// Longest body kept for another attempt: longer prompts are rare, and their clients are told to repeat.
+pub const REPLAY_BYTES_MAX: u64 = 256 * KIB as u64;
 
 /// From the first byte of a head to its end.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);

@@ -112,11 +112,11 @@ impl Budget {
     /// Reserves `need` bytes, or takes a place in the queue; `lane` is told when it is granted. What exceeds the whole
     /// budget waits for ever.
     pub fn reserve(self: &Arc<Self>, need: u64, lane: &Arc<Granted>) -> Result<Reservation, Place> {
+        if let Some(room) = self.reserve_now(need) {
+            return Ok(room);
+        }
         let size = Size::of(need);
         let line = &self.lines[size as usize];
-        if line.waiting.load(Ordering::Acquire) == 0 && self.take(need, size) {
-            return Ok(Reservation { budget: Arc::clone(self), bytes: need });
-        }
         let number = PLACES.fetch_add(1, Ordering::Relaxed);
         let turn = Arc::new(Turn { number, need, granted: AtomicBool::new(false), lane: Arc::clone(lane) });
         let mut queue = line.lock();
@@ -125,6 +125,13 @@ impl Budget {
         // Room may have been given back before anybody could see that somebody waits.
         self.grant(size, &mut queue);
         Err(Place { budget: Arc::clone(self), turn })
+    }
+
+    /// Reserves `need` bytes if there is room at once and nobody waits for some.
+    pub fn reserve_now(self: &Arc<Self>, need: u64) -> Option<Reservation> {
+        let size = Size::of(need);
+        let is_free = self.lines[size as usize].waiting.load(Ordering::Acquire) == 0 && self.take(need, size);
+        is_free.then(|| Reservation { budget: Arc::clone(self), bytes: need })
     }
 
     fn take(&self, need: u64, size: Size) -> bool {

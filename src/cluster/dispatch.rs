@@ -1,23 +1,33 @@
 //! The attempts of one exchange, as a pure decider: who is tried, and what may be tried again.
 //!
 //! A request is repeated only with proof that the upstream did nothing with it (RFC 9110 §9.2.2): the connection was
-//! never made; or it was a pooled one that ended without a response byte and the method is safe. Inference calls are
-//! POST: without proof the client is told, and decides.
+//! never made; nothing was sent; it was a pooled one that had ended before a byte of the request was read; the method
+//! is idempotent, or the client said so; or the upstream refused it by its own word, where the operator lists that.
+//! Inference calls are POST: without proof the client is told, and decides.
 
 use std::rc::Rc;
 use std::time::Instant;
 
 use super::{Cluster, Ticket};
 use crate::base::fault::{Fault, FaultKind, Sent, Side, Stage};
-use crate::base::limits::ATTEMPTS_MAX;
+use crate::retry::RetryOn;
 
 /// Whether the request may be sent a second time after the upstream may have seen it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeat {
-    /// A safe method without a body.
-    Safe,
+    /// Sent twice it does what it does once: an idempotent method, or an `idempotency-key`.
+    Idempotent,
     /// Anything else.
     Never,
+}
+
+/// Whether the request is still at hand from its first byte on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtHand {
+    /// It is.
+    Whole,
+    /// Some of its body was sent and is not kept.
+    Spent,
 }
 
 /// Which connection an attempt may use.
@@ -43,7 +53,7 @@ pub enum Step {
     GiveUp(Fault),
 }
 
-/// How an attempt failed. An attempt that is answered ends the dispatch.
+/// How an attempt failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failure {
     /// The endpoint's position in the cluster.
@@ -54,6 +64,10 @@ pub struct Failure {
     pub on: Connection,
     /// What came back before it failed.
     pub heard: Heard,
+    /// Whether it may be executed twice.
+    pub repeat: Repeat,
+    /// Whether it can be sent again.
+    pub at_hand: AtHand,
 }
 
 /// What came of an answer.
@@ -68,68 +82,106 @@ pub enum Heard {
 /// The attempts of one exchange.
 #[derive(Debug)]
 pub struct Dispatch {
-    repeat: Repeat,
     attempts: u32,
     tried: Vec<usize>,
-    last: Option<Failure>,
 }
 
 impl Dispatch {
-    /// No attempt made yet.
-    pub fn new(repeat: Repeat) -> Self {
-        Self { repeat, attempts: 0, tried: Vec::new(), last: None }
-    }
-
-    /// What to do next.
-    pub fn next(&mut self, cluster: &Rc<Cluster>, now: Instant) -> Step {
-        let step = match self.last {
-            None => self.pick(cluster, NO_ENDPOINT, now),
-            Some(Failure { fault, .. }) if self.attempts >= ATTEMPTS_MAX => Step::GiveUp(fault),
-            Some(failure) => match self.remedy(&failure) {
-                Remedy::Elsewhere => {
-                    self.tried.push(failure.position);
-                    self.pick(cluster, failure.fault, now)
-                }
-                Remedy::FreshConnection => {
-                    Step::Attempt { ticket: cluster.again(failure.position), connection: Connection::Fresh }
-                }
-                Remedy::None => Step::GiveUp(failure.fault),
-            },
+    /// The first attempt.
+    pub fn start(cluster: &Rc<Cluster>, now: Instant) -> (Self, Step) {
+        cluster.earn();
+        let mut dispatch = Self { attempts: 0, tried: Vec::new() };
+        let step = match dispatch.pick(cluster, now) {
+            Some(step) => step,
+            None => Step::GiveUp(NO_ENDPOINT),
         };
-        self.attempts += 1;
-        step
+        (dispatch, step)
     }
 
-    /// The last attempt failed.
-    pub fn record(&mut self, failure: Failure) {
-        self.last = Some(failure);
+    /// What to do after an attempt that failed.
+    pub fn failed(&mut self, cluster: &Rc<Cluster>, failure: &Failure, now: Instant) -> Step {
+        let step = match remedy(failure) {
+            Some(remedy) if self.may(cluster, remedy) => self.apply(remedy, failure.position, cluster, now),
+            _ => None,
+        };
+        step.unwrap_or(Step::GiveUp(failure.fault))
     }
 
-    fn pick(&self, cluster: &Rc<Cluster>, otherwise: Fault, now: Instant) -> Step {
-        match cluster.pick(&self.tried, now) {
-            Some(ticket) => Step::Attempt { ticket, connection: Connection::Pooled },
-            None => Step::GiveUp(otherwise),
-        }
+    /// What to do with an answer of this status: another attempt instead of it, none where it goes to the client.
+    pub fn answered(
+        &mut self,
+        cluster: &Rc<Cluster>,
+        (position, status): (usize, u16),
+        at_hand: AtHand,
+        now: Instant,
+    ) -> Option<Step> {
+        let remedy = (RetryOn::of_status(status)?, Remedy::Elsewhere);
+        let may = at_hand == AtHand::Whole && self.may(cluster, remedy);
+        if may { self.apply(remedy, position, cluster, now) } else { None }
     }
 
-    fn remedy(&self, failure: &Failure) -> Remedy {
-        let fault = failure.fault;
-        match (fault.stage, fault.kind, failure.on, failure.heard) {
-            (Stage::Connect, FaultKind::Refused | FaultKind::Timeout, _, _) => Remedy::Elsewhere,
-            (Stage::Send | Stage::Wait, FaultKind::Reset, Connection::Pooled, Heard::Nothing)
-                if self.repeat == Repeat::Safe || fault.sent == Sent::Nothing =>
-            {
-                Remedy::FreshConnection
+    fn may(&self, cluster: &Cluster, (reason, _): (RetryOn, Remedy)) -> bool {
+        let rules = cluster.rules();
+        self.attempts < rules.attempts && rules.on.contains(&reason)
+    }
+
+    fn apply(
+        &mut self,
+        (_, remedy): (RetryOn, Remedy),
+        position: usize,
+        cluster: &Rc<Cluster>,
+        now: Instant,
+    ) -> Option<Step> {
+        match remedy {
+            Remedy::Elsewhere => {
+                self.tried.push(position);
+                let step = self.pick(cluster, now)?;
+                // Asked for last: a repeat that is not made costs nothing. The reservation goes with the step.
+                cluster.spend(now).then_some(step)
             }
-            _ => Remedy::None,
+            Remedy::FreshConnection => {
+                self.attempts += 1;
+                let ticket = cluster.again(position);
+                Some(Step::Attempt { ticket, connection: Connection::Fresh })
+            }
         }
+    }
+
+    fn pick(&mut self, cluster: &Rc<Cluster>, now: Instant) -> Option<Step> {
+        let ticket = cluster.pick(&self.tried, now)?;
+        self.attempts += 1;
+        Some(Step::Attempt { ticket, connection: Connection::Pooled })
     }
 }
 
+/// What may be done after a failure, and for which reason; none without proof.
+fn remedy(failure: &Failure) -> Option<(RetryOn, Remedy)> {
+    let Failure { fault, on, heard, repeat, at_hand, .. } = *failure;
+    if at_hand == AtHand::Spent {
+        return None;
+    }
+    let is_harmless = repeat == Repeat::Idempotent || fault.sent == Sent::Nothing;
+    match (fault.stage, fault.kind, on, heard) {
+        (Stage::Connect, FaultKind::Refused | FaultKind::Timeout, _, _) => {
+            Some((RetryOn::Connect, Remedy::Elsewhere))
+        }
+        (Stage::Send | Stage::Wait, FaultKind::Reset, Connection::Pooled, Heard::Nothing) if is_harmless => {
+            Some((RetryOn::Stale, Remedy::FreshConnection))
+        }
+        // It was accepted and closed before it took a byte: as good as refused.
+        (Stage::Send | Stage::Wait, FaultKind::Reset, Connection::Fresh, Heard::Nothing)
+            if fault.sent == Sent::Nothing =>
+        {
+            Some((RetryOn::Connect, Remedy::Elsewhere))
+        }
+        _ => None,
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
 enum Remedy {
     Elsewhere,
     FreshConnection,
-    None,
 }
 
 const NO_ENDPOINT: Fault =
@@ -144,66 +196,117 @@ mod tests {
     use crate::base::ids::{ClusterId, Id, LaneId};
     use crate::base::rng::Rng;
     use crate::board::loads::EndpointLoad;
+    use crate::retry::Rules;
 
-    fn cluster(count: usize) -> Rc<Cluster> {
+    fn cluster_with(count: usize, rules: Rules) -> Rc<Cluster> {
         let candidate =
             || Candidate { weight: 1, load: Arc::new(EndpointLoad::new(1)), verdict: Arc::default() };
         let candidates = (0..count).map(|_| candidate()).collect();
         let ids = (ClusterId::at(0), LaneId::at(0));
-        Cluster::start(ids, BalancerKind::Random, candidates, Rng::new(5))
+        Cluster::start(ids, BalancerKind::Random, candidates, rules, Rng::new(5))
+    }
+
+    fn cluster(count: usize) -> Rc<Cluster> {
+        cluster_with(count, Rules { attempts: 2, on: vec![RetryOn::Connect, RetryOn::Stale], share: 0.1 })
     }
 
     fn refused(position: usize) -> Failure {
-        let fault = Fault::upstream(Stage::Connect, FaultKind::Refused, Sent::Nothing);
-        Failure { position, fault, on: Connection::Pooled, heard: Heard::Nothing }
+        Failure {
+            position,
+            fault: Fault::upstream(Stage::Connect, FaultKind::Refused, Sent::Nothing),
+            on: Connection::Fresh,
+            heard: Heard::Nothing,
+            repeat: Repeat::Never,
+            at_hand: AtHand::Whole,
+        }
     }
 
-    /// The endpoint that is tried next, and on which connection; none where the client is told.
-    fn next(dispatch: &mut Dispatch, cluster: &Rc<Cluster>) -> Result<(usize, Connection), Fault> {
-        match dispatch.next(cluster, Instant::now()) {
+    /// The endpoint that is tried, and on which connection; none where the client is told.
+    fn of(step: Step) -> Result<(usize, Connection), Fault> {
+        match step {
             Step::Attempt { ticket, connection } => Ok((ticket.position(), connection)),
             Step::GiveUp(fault) => Err(fault),
         }
     }
 
+    fn start(cluster: &Rc<Cluster>) -> (Dispatch, usize) {
+        let (dispatch, step) = Dispatch::start(cluster, Instant::now());
+        (dispatch, of(step).unwrap().0)
+    }
+
     #[test]
     fn a_refused_connection_is_tried_once_at_another_endpoint() {
-        let (cluster, mut dispatch) = (cluster(3), Dispatch::new(Repeat::Never));
-        let (one, _) = next(&mut dispatch, &cluster).unwrap();
-        dispatch.record(refused(one));
-        let (two, _) = next(&mut dispatch, &cluster).unwrap();
+        let (cluster, now) = (cluster(3), Instant::now());
+        let (mut dispatch, one) = start(&cluster);
+        let (two, _) = of(dispatch.failed(&cluster, &refused(one), now)).unwrap();
         assert_ne!(one, two);
-        dispatch.record(refused(two));
-        assert_eq!(next(&mut dispatch, &cluster), Err(refused(two).fault));
+        assert_eq!(of(dispatch.failed(&cluster, &refused(two), now)), Err(refused(two).fault));
     }
 
     #[test]
     fn a_refused_connection_to_the_only_endpoint_is_told() {
-        let (cluster, mut dispatch) = (cluster(1), Dispatch::new(Repeat::Safe));
-        let (one, _) = next(&mut dispatch, &cluster).unwrap();
-        dispatch.record(refused(one));
-        assert_eq!(next(&mut dispatch, &cluster), Err(refused(one).fault));
+        let cluster = cluster(1);
+        let (mut dispatch, one) = start(&cluster);
+        assert_eq!(of(dispatch.failed(&cluster, &refused(one), Instant::now())), Err(refused(one).fault));
     }
 
     #[test]
-    fn a_safe_request_on_a_dead_pooled_connection_gets_a_fresh_one_and_no_other_does() {
-        for (repeat, on, heard, fresh) in [
-            (Repeat::Safe, Connection::Pooled, Heard::Nothing, true),
-            (Repeat::Safe, Connection::Pooled, Heard::Something, false),
-            (Repeat::Safe, Connection::Fresh, Heard::Nothing, false),
-            (Repeat::Never, Connection::Pooled, Heard::Nothing, false),
+    fn what_broke_before_an_answer_is_repeated_with_proof_only() {
+        use {AtHand::*, Connection::*, Heard::*, Repeat::*};
+        for (repeat, sent, on, heard, at_hand, again) in [
+            // (what it is), (how it failed) -> whether it is sent again
+            (Idempotent, Sent::Wholly, Pooled, Nothing, Whole, Some(Fresh)),
+            (Idempotent, Sent::Wholly, Pooled, Something, Whole, None),
+            (Idempotent, Sent::Wholly, Pooled, Nothing, Spent, None),
+            (Idempotent, Sent::Wholly, Fresh, Nothing, Whole, None),
+            (Never, Sent::Wholly, Pooled, Nothing, Whole, None),
+            (Never, Sent::Partly, Pooled, Nothing, Whole, None),
+            (Never, Sent::Nothing, Pooled, Nothing, Whole, Some(Fresh)),
+            (Never, Sent::Nothing, Pooled, Nothing, Spent, None),
+            (Never, Sent::Nothing, Fresh, Nothing, Whole, Some(Pooled)),
         ] {
-            let (cluster, mut dispatch) = (cluster(2), Dispatch::new(repeat));
-            let (position, _) = next(&mut dispatch, &cluster).unwrap();
-            let fault = Fault::upstream(Stage::Wait, FaultKind::Reset, Sent::Wholly);
-            dispatch.record(Failure { position, fault, on, heard });
-            let expected = if fresh { Ok((position, Connection::Fresh)) } else { Err(fault) };
-            assert_eq!(next(&mut dispatch, &cluster), expected, "{repeat:?} {on:?} {heard:?}");
+            let cluster = cluster(2);
+            let (mut dispatch, position) = start(&cluster);
+            let fault = Fault::upstream(Stage::Wait, FaultKind::Reset, sent);
+            let failure = Failure { position, fault, on, heard, repeat, at_hand };
+            let expected = again.map(|on| (if on == Fresh { position } else { 1 - position }, on));
+            let step = of(dispatch.failed(&cluster, &failure, Instant::now()));
+            assert_eq!(step, expected.ok_or(fault), "{failure:?}");
         }
     }
 
     #[test]
+    fn what_is_not_listed_is_not_tried_again() {
+        let cluster = cluster_with(2, Rules { attempts: 5, on: vec![RetryOn::Unavailable], share: 0.1 });
+        let (mut dispatch, one) = start(&cluster);
+        let now = Instant::now();
+        assert_eq!(of(dispatch.failed(&cluster, &refused(one), now)), Err(refused(one).fault));
+        assert!(dispatch.answered(&cluster, (one, 429), AtHand::Whole, now).is_none());
+        assert!(dispatch.answered(&cluster, (one, 503), AtHand::Spent, now).is_none());
+        let step = dispatch.answered(&cluster, (one, 503), AtHand::Whole, now).unwrap();
+        let (two, _) = of(step).unwrap();
+        assert_ne!(one, two);
+        assert!(dispatch.answered(&cluster, (two, 503), AtHand::Whole, now).is_none(), "none is left");
+    }
+
+    #[test]
+    fn repeats_stay_within_the_budget_and_a_stale_connection_is_not_charged() {
+        let cluster = cluster(2);
+        let now = Instant::now();
+        let mut again = 0;
+        for _ in 0..1000 {
+            let (mut dispatch, one) = start(&cluster);
+            again += u32::from(of(dispatch.failed(&cluster, &refused(one), now)).is_ok());
+        }
+        assert!((105..=110).contains(&again), "{again}");
+        let (mut dispatch, position) = start(&cluster);
+        let fault = Fault::upstream(Stage::Wait, FaultKind::Reset, Sent::Nothing);
+        let stale = Failure { fault, on: Connection::Pooled, ..refused(position) };
+        assert!(of(dispatch.failed(&cluster, &stale, now)).is_ok());
+    }
+
+    #[test]
     fn a_cluster_without_endpoints_is_told_at_once() {
-        assert_eq!(next(&mut Dispatch::new(Repeat::Safe), &cluster(0)), Err(NO_ENDPOINT));
+        assert_eq!(of(Dispatch::start(&cluster(0), Instant::now()).1), Err(NO_ENDPOINT));
     }
 }

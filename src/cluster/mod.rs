@@ -10,6 +10,7 @@ use crate::balance::{Balancer, BalancerKind, Candidate, Candidates};
 use crate::base::fault::Fault;
 use crate::base::ids::{ClusterId, LaneId};
 use crate::base::rng::Rng;
+use crate::retry::{Budget, Rules};
 
 /// One cluster as one lane carries it; its tickets share it.
 #[derive(Debug)]
@@ -17,6 +18,7 @@ pub struct Cluster {
     id: ClusterId,
     lane: LaneId,
     candidates: Vec<Candidate>,
+    rules: Rules,
     /// Borrowed for one decision, and let go before anything is waited for.
     picking: RefCell<Picking>,
 }
@@ -25,6 +27,7 @@ pub struct Cluster {
 struct Picking {
     balancer: Balancer,
     rng: Rng,
+    budget: Budget,
 }
 
 /// How an attempt ended.
@@ -54,15 +57,32 @@ impl Cluster {
         (id, lane): (ClusterId, LaneId),
         kind: BalancerKind,
         candidates: Vec<Candidate>,
+        rules: Rules,
         mut rng: Rng,
     ) -> Rc<Self> {
         let balancer = Balancer::start(kind, candidates.len(), &mut rng);
-        Rc::new(Self { id, lane, candidates, picking: RefCell::new(Picking { balancer, rng }) })
+        let budget = Budget::new(rules.share);
+        Rc::new(Self { id, lane, candidates, rules, picking: RefCell::new(Picking { balancer, rng, budget }) })
+    }
+
+    /// What may be tried again.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// A request is made: what may be repeated grows by its share.
+    fn earn(&self) {
+        self.picking.borrow_mut().budget.earn();
+    }
+
+    /// One repeat, if there is one left.
+    fn spend(&self, now: Instant) -> bool {
+        self.picking.borrow_mut().budget.spend(now)
     }
 
     /// Reserves the endpoint to try next; none if each that is admitted was `tried`. No balancer there is looks at `_now`.
     pub fn pick(self: &Rc<Self>, tried: &[usize], _now: Instant) -> Option<Ticket> {
-        let Picking { balancer, rng } = &mut *self.picking.borrow_mut();
+        let Picking { balancer, rng, .. } = &mut *self.picking.borrow_mut();
         let position = balancer.pick(Candidates { all: &self.candidates, tried }, rng)?;
         Some(self.reserve(position))
     }
@@ -124,7 +144,8 @@ mod tests {
         let load = Arc::new(EndpointLoad::new(1));
         let candidate = Candidate { weight: 1, load: Arc::clone(&load), verdict: Arc::default() };
         let ids = (ClusterId::at(0), LaneId::at(0));
-        let cluster = Cluster::start(ids, BalancerKind::LeastWork, vec![candidate], Rng::new(1));
+        let rules = Rules { attempts: 2, on: Vec::new(), share: 0.1 };
+        let cluster = Cluster::start(ids, BalancerKind::LeastWork, vec![candidate], rules, Rng::new(1));
         let now = Instant::now();
         let pick = || cluster.pick(&[], now).unwrap();
         let (served, failed, dropped, again) = (pick(), pick(), pick(), cluster.again(0));

@@ -42,11 +42,11 @@ impl Method {
         }
     }
 
-    /// Whether repeating it changes nothing (RFC 9110 §9.2.2, safe methods only).
-    pub fn is_safe(self) -> bool {
+    /// Whether sent twice it does what it does once (RFC 9110 §9.2.2).
+    pub fn is_idempotent(self) -> bool {
         match self {
-            Self::Get | Self::Head | Self::Options | Self::Trace => true,
-            Self::Post | Self::Put | Self::Delete | Self::Connect | Self::Patch | Self::Other => false,
+            Self::Get | Self::Head | Self::Options | Self::Trace | Self::Put | Self::Delete => true,
+            Self::Post | Self::Connect | Self::Patch | Self::Other => false,
         }
     }
 }

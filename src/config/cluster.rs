@@ -8,9 +8,12 @@ use super::table::table;
 use super::url::EndpointUrl;
 use crate::balance::BalancerKind;
 use crate::base::choice::{HostRule, Words};
-use crate::base::limits::{BETWEEN_BYTES_TIMEOUT, CONNECT_TIMEOUT, IDLE_PER_ENDPOINT_MAX};
+use crate::base::limits::{
+    ATTEMPTS_MAX, BETWEEN_BYTES_TIMEOUT, CONNECT_TIMEOUT, IDLE_PER_ENDPOINT_MAX, REPLAY_BYTES_MAX,
+};
 use crate::base::problem::Placed;
 use crate::pool::IdleLimit;
+use crate::retry::RetryOn;
 
 table! {
     /// `[cluster.NAME]`.
@@ -37,6 +40,11 @@ table! {
         /// Idle upstream connections, per endpoint over all lanes; auto starts at 3 s and is learned from when the
         /// upstream closes.
         keep_alive: KeepAliveConfig = key("keep_alive", Table(KeepAliveConfig::KEYS), Is("{}")),
+        /// What is tried again: attempts are all tries of a request, made where no connection was; where a pooled one had
+        /// ended before the endpoint read a byte ("stale"); or for answers of "429" or "503". Nothing that may have been
+        /// executed is sent twice. Up to replay of a body is kept for a further try, within limits.buffered; further tries
+        /// are budget of all requests, beside a few in a second.
+        retry: RetryConfig = key("retry", Table(RetryConfig::KEYS), Is("{}")),
     }
 }
 
@@ -82,6 +90,21 @@ table! {
         idle: IdleLimit = key("idle", Or("auto", &Time(INSTANT)), Is("'auto'")),
         /// Idle connections per endpoint over all lanes.
         max_idle: usize = key("max_idle", Number(0, 65_535), Count(IDLE_PER_ENDPOINT_MAX)),
+    }
+}
+
+table! {
+    /// `retry`.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct RetryConfig {
+        /// All tries of a request, the first included.
+        attempts: u32 = key("attempts", Number(1, 10), Count(ATTEMPTS_MAX as usize)),
+        /// What a further try is made for.
+        on: Vec<RetryOn> = key("on", List(&Choice(RetryOn::WORDS)), Is("['connect', 'stale']")),
+        /// Longest body that is kept for a further try, within limits.buffered.
+        replay: u64 = key("replay", Size(0, SIZE_MAX), Bytes(REPLAY_BYTES_MAX as usize)),
+        /// Further tries beside the first ones, over time; a few in a second may always be made, none with "0%".
+        budget: f64 = key("budget", Share, Is("'10%'")),
     }
 }
 

@@ -281,19 +281,34 @@ fn words(kind: &Kind) -> (Vec<&'static str>, bool) {
     }
 }
 
-/// The words of a key stand in the lines that show it, and where it is a choice, no others.
+/// The words of a key stand in the lines that show it, and where it is a choice, no others are told. (Beside it in the
+/// same table stand the values of other keys.)
 fn word_faults(key: &Key) -> Option<String> {
     let (words, are_all) = words(&key.kind);
-    let fits = |lines: &&String| {
-        let quoted: Vec<_> = lines.split('"').skip(1).step_by(2).collect();
-        words.iter().all(|word| quoted.contains(word))
-            && (!are_all || quoted.iter().all(|quoted| words.contains(quoted)))
-    };
     let name = format!(" {} = ", key.name);
+    let fits = |lines: &&String| {
+        let quoted = |text: &str| text.split('"').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+        let comments = lines.lines().filter_map(|line| line.split_once('#')).map(|(_, comment)| comment);
+        let line = format!(" {lines}");
+        let told: Vec<_> = comments.chain([own_value(&line, &name)]).flat_map(quoted).collect();
+        words.iter().all(|word| quoted(lines).iter().any(|quoted| quoted == word))
+            && (!are_all || told.into_iter().all(|told| words.contains(&&told[..])))
+    };
     let shown = SHOWN.iter().map(|shown| &shown.lines);
     let found: Vec<_> = shown.filter(|lines| format!(" {lines}").contains(&name)).collect();
     let is_fault = !words.is_empty() && !found.iter().any(fits);
     is_fault.then(|| format!("of {words:?} not all are named, or others: {found:?}"))
+}
+
+/// The value that `lines` show behind ` name = `: a list, or one text.
+fn own_value<'l>(lines: &'l str, name: &str) -> &'l str {
+    let behind = lines.split_once(name).map_or("", |(_, behind)| behind);
+    let end = match behind.chars().next() {
+        Some('[') => behind.find(']'),
+        Some('"') => behind[1..].find('"').map(|end| end + 2),
+        _ => None,
+    };
+    &behind[..end.unwrap_or(0)]
 }
 
 /// A key that has a line of the example to itself.

@@ -9,9 +9,10 @@ use crate::base::ids::LaneId;
 use crate::base::rng::Rng;
 use crate::cluster::Cluster;
 use crate::metrics::recorder::Recorder;
-use crate::plan::{ClusterPlan, EndpointPlan, Plan};
+use crate::plan::{ClusterPlan, EndpointPlan, Plan, RetryConfig};
 use crate::pool::Pool;
 use crate::proxy::state::{EndpointOnLane, LanePlan};
+use crate::retry::Rules;
 
 /// A lane's part of its first plan.
 pub fn start(plan: Arc<Plan>, lane: LaneId, rng: &mut Rng) -> LanePlan {
@@ -75,7 +76,10 @@ fn build(
                 }
             };
             let candidates = cluster.endpoints.iter().map(candidate).collect();
-            Cluster::start((id, lane), cluster.settings.balancer, candidates, Rng::new(rng.next_u64()))
+            let RetryConfig { attempts, on, budget, .. } = &cluster.settings.retry;
+            let rules = Rules { attempts: *attempts, on: on.clone(), share: *budget };
+            let rng = Rng::new(rng.next_u64());
+            Cluster::start((id, lane), cluster.settings.balancer, candidates, rules, rng)
         })
         .collect();
     LanePlan { recorder: RefCell::new(recorder(&plan)), clusters, endpoints, plan }

@@ -86,6 +86,11 @@ impl LentFd {
             unsafe { rustix::ioctl::ioctl(self.borrow(), rustix::ioctl::Getter::<SIOCOUTQ, i32>::new())? };
         Ok(usize::try_from(count).unwrap_or_default())
     }
+
+    /// The error that the kernel keeps for the socket (SO_ERROR, socket(7)), which it tells once.
+    pub(super) fn error(&self) -> Option<io::Error> {
+        SockRef::from(&self.borrow()).take_error().unwrap_or_else(Some)
+    }
 }
 
 /// Appends what has arrived on `socket`, up to the room that is there, without waiting: zero at the end of the stream,

@@ -15,4 +15,4 @@ pub mod stream;
 pub mod writer;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

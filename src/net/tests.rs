@@ -23,13 +23,13 @@ const NARROW: usize = 128 * 1024;
 
 /// What a scene runs over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Tcp,
     Unix,
 }
 
 /// Runs a scene on both drivers and both kinds of sockets.
-pub(super) fn everywhere(scene: impl Fn(Kind) -> Pin<Box<dyn Future<Output = ()>>>) {
+pub(crate) fn everywhere(scene: impl Fn(Kind) -> Pin<Box<dyn Future<Output = ()>>>) {
     for driver in [IoDriver::Epoll, choose()] {
         for kind in [Kind::Tcp, Kind::Unix] {
             eprintln!("{driver:?}, {kind:?}");
@@ -41,7 +41,7 @@ pub(super) fn everywhere(scene: impl Fn(Kind) -> Pin<Box<dyn Future<Output = ()>
 }
 
 /// An accepted connection of this loop, and who connected.
-pub(super) fn pair(kind: Kind) -> (Stream, Peer) {
+pub(crate) fn pair(kind: Kind) -> (Stream, Peer) {
     let (ours, theirs) = connected(kind);
     (adopted(kind, ours).split(), Peer::new(theirs))
 }
@@ -78,7 +78,7 @@ fn adopted(kind: Kind, socket: RawSocket) -> Whole {
 }
 
 /// The other end.
-pub(super) struct Peer(RawSocket);
+pub(crate) struct Peer(RawSocket);
 
 impl Peer {
     fn new(socket: RawSocket) -> Self {
@@ -92,7 +92,7 @@ impl Peer {
     }
 
     /// Takes the next `count` bytes.
-    pub(super) fn take(&self, count: usize) -> Vec<u8> {
+    pub(crate) fn take(&self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
         (&self.0).read_exact(&mut bytes).unwrap();
         bytes
@@ -106,12 +106,12 @@ impl Peer {
     }
 
     /// Closes the sending side.
-    pub(super) fn finish(&self) {
+    pub(crate) fn finish(&self) {
         self.0.shutdown(Shutdown::Write).unwrap();
     }
 
     /// Breaks the connection: a reset on TCP. A Unix socket has none; what shows there is the close.
-    pub(super) fn reset(self) {
+    pub(crate) fn reset(self) {
         self.0.set_linger(Some(Duration::ZERO)).unwrap();
     }
 }

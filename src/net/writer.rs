@@ -190,6 +190,12 @@ impl Writer {
         self.fd.queued()
     }
 
+    /// Whether the peer reset the connection after it had closed its sending side: it was gone when our bytes came
+    /// (EPIPE in the state CLOSE_WAIT; a reset that comes first shows as ECONNRESET). Told once.
+    pub fn was_refused(&self) -> bool {
+        self.fd.error().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
     /// Ready once no write is under way, with the outcome of the last one if it was not told yet.
     pub fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.is_under_way() {

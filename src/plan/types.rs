@@ -12,10 +12,11 @@ use crate::board::verdicts::Verdict;
 use crate::codec::reply::LocalReply;
 pub use crate::config::{
     AccessLogConfig as AccessLogPlan, LimitsConfig as LimitsPlan, ListenerConfig as ListenerPlan,
-    ObserveConfig as ObservePlan, ServerConfig as ServerPlan, TimeoutConfig as Timeouts,
+    ObserveConfig as ObservePlan, RetryConfig, ServerConfig as ServerPlan, TimeoutConfig as Timeouts,
 };
 use crate::config::{ClusterConfig, RouteConfig};
 use crate::discovery::dns::Resolved;
+use crate::retry::RetryOn;
 use crate::route::RouteTable;
 use crate::route::rewrite::Rewrite;
 
@@ -59,6 +60,15 @@ pub struct ClusterPlan {
     pub endpoints: Vec<EndpointId>,
     /// All that needs no compiling: balancing, clocks, idle connections and so on.
     pub settings: ClusterConfig,
+}
+
+impl ClusterPlan {
+    /// Whether a request may go to another endpoint though one answered it.
+    pub fn repeats_answers(&self) -> bool {
+        let retry = &self.settings.retry;
+        let is_answer = |on: &RetryOn| matches!(on, RetryOn::TooManyRequests | RetryOn::Unavailable);
+        retry.attempts > 1 && retry.on.iter().any(is_answer)
+    }
 }
 
 /// One endpoint.

@@ -11,6 +11,7 @@ use super::intake::BodyFault;
 use super::request::{Call, Request};
 use super::source::Relayed;
 use super::state::EndpointOnLane;
+use super::unread::is_unread;
 use super::upload::Upload;
 use super::upstream::{AnswerHead, Upstream};
 use crate::base::fault::{Fault, FaultKind, Sent, Side, Stage};
@@ -38,7 +39,8 @@ pub(super) async fn run(
     wanted: Connection,
 ) -> Result<Relayed, Failed> {
     let endpoint = Rc::clone(&request.plan.endpoints[id]);
-    let timeouts = request.plan.plan.clusters[request.plan.plan.endpoints[id].cluster].settings.timeouts;
+    let cluster = ticket.cluster();
+    let timeouts = request.plan.plan.clusters[cluster].settings.timeouts;
     call.notes.endpoint = Some(id);
     call.notes.attempts += 1;
 
@@ -49,9 +51,15 @@ pub(super) async fn run(
         Some(upstream) => (upstream, Connection::Pooled, begun),
         None => match connect(request, call, id, timeouts, begun).await {
             Ok((upstream, connected)) => (upstream, Connection::Fresh, connected),
-            Err(fault) => return Err(fail(request, ticket, fault, Connection::Fresh, None)),
+            Err(fault) => return Err(fail(request, call, ticket, fault, (Connection::Fresh, Heard::Nothing))),
         },
     };
+    if on == Connection::Pooled || request.plan.plan.clusters[cluster].repeats_answers() {
+        let replay = request.plan.plan.clusters[cluster].settings.retry.replay;
+        call.body.keep_for_repeat(replay, request.head.framing(), &request.plan.plan.budget);
+    } else {
+        call.body.keep_nothing();
+    }
     call.notes.reused = on == Connection::Pooled;
     call.notes.stage = Stage::Send;
     write_head(request, call, &mut upstream, id);
@@ -59,14 +67,17 @@ pub(super) async fn run(
     let upload = Upload::new(request.head.framing());
     match converse(call, &mut upstream, upload, timeouts, connected).await {
         Ok(Answered { head, framing, upload }) => {
-            // Its answer has begun: it will not be sent again.
-            if upload.is_over() {
-                call.body.let_go();
-            }
             Ok(Relayed { upstream, head, framing, ticket, endpoint, upload, timeouts })
         }
-        Err((fault, body)) => {
-            let mut failed = fail(request, ticket, fault, on, Some(&upstream));
+        Err((mut fault, body)) => {
+            if on == Connection::Pooled && fault.kind == FaultKind::Reset && !upstream.heard {
+                // It may have been closed as the request was sent.
+                if is_unread(&mut upstream).await {
+                    fault.sent = Sent::Nothing;
+                }
+            }
+            let heard = if upstream.heard { Heard::Something } else { Heard::Nothing };
+            let mut failed = fail(request, call, ticket, fault, (on, heard));
             failed.body = body;
             Err(failed)
         }
@@ -76,10 +87,10 @@ pub(super) async fn run(
 /// Settles the ticket of an attempt that failed.
 fn fail(
     request: &Request,
+    call: &Call<'_>,
     ticket: Ticket,
     fault: Fault,
-    on: Connection,
-    upstream: Option<&Upstream>,
+    (on, heard): (Connection, Heard),
 ) -> Failed {
     let (position, cluster) = (ticket.position(), ticket.cluster());
     if fault.side == Side::Upstream {
@@ -87,11 +98,8 @@ fn fail(
         request.plan.recorder.borrow_mut().endpoints[id].faults += 1;
         ticket.settle(Outcome::Failed(fault), Instant::now());
     }
-    let heard = match upstream {
-        Some(upstream) if upstream.heard => Heard::Something,
-        _ => Heard::Nothing,
-    };
-    Failed { failure: Failure { position, fault, on, heard }, body: None }
+    let (repeat, at_hand) = (request.repeat(), call.body.at_hand());
+    Failed { failure: Failure { position, fault, on, heard, repeat, at_hand }, body: None }
 }
 
 fn take(

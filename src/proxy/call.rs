@@ -10,8 +10,7 @@ use super::state::LaneState;
 use crate::base::fault::{Fault, Stage};
 use crate::base::ids::ClusterId;
 use crate::base::time::deadline;
-use crate::cluster::dispatch::{Dispatch, Repeat, Step};
-use crate::codec::framing::Framing;
+use crate::cluster::dispatch::{Dispatch, Step};
 
 /// Why a call was given up: the fault, and what is told of the request's body where that broke.
 pub(super) type GivenUp = (Fault, Option<BodyFault>);
@@ -28,21 +27,41 @@ pub(super) async fn run(
     let cluster = &request.plan.clusters[id];
     call.deadline = plan.settings.timeouts.total.and_then(|total| deadline(Instant::now(), Some(total)));
     call.notes.stage = Stage::Pick;
-    let mut dispatch = Dispatch::new(repeat(request));
-    let mut body = None;
+    let (mut dispatch, mut step) = Dispatch::start(cluster, call.notes.arrival.complete);
+    // An answer in whose place another endpoint is asked, and the body's fault of the attempt that failed last.
+    let (mut refused, mut body) = (None, None);
     loop {
-        match dispatch.next(cluster, call.notes.arrival.complete) {
-            Step::Attempt { ticket, connection } => {
-                let endpoint = plan.endpoints[ticket.position()];
-                match attempt::run(request, call, (endpoint, ticket), connection).await {
-                    Ok(answer) => return Ok(answer),
-                    Err(Failed { failure, body: broken }) => {
-                        body = broken;
-                        dispatch.record(failure);
+        let (ticket, connection) = match step {
+            Step::Attempt { ticket, connection } => (ticket, connection),
+            Step::GiveUp(fault) => {
+                let Some((answer, endpoint)) = refused else { return Err((fault, body)) };
+                call.notes.endpoint = endpoint;
+                return Ok(answer);
+            }
+        };
+        let position = ticket.position();
+        match attempt::run(request, call, (plan.endpoints[position], ticket), connection).await {
+            Ok(answer) => {
+                if let Some((before, _)) = refused.take() {
+                    Relayed::abandon(before, Instant::now());
+                }
+                let status = answer.head.status();
+                match dispatch.answered(cluster, (position, status), call.body.at_hand(), Instant::now()) {
+                    Some(another) => {
+                        refused = Some((answer, call.notes.endpoint));
+                        step = another;
+                    }
+                    None => {
+                        // It will not be sent again.
+                        call.body.let_go();
+                        return Ok(answer);
                     }
                 }
             }
-            Step::GiveUp(fault) => return Err((fault, body)),
+            Err(Failed { failure, body: broken }) => {
+                body = broken;
+                step = dispatch.failed(cluster, &failure, Instant::now());
+            }
         }
     }
 }
@@ -61,13 +80,4 @@ fn draw(targets: &[(ClusterId, u32)], lane: &LaneState) -> ClusterId {
         }
     }
     unreachable!("a number below the sum of the weights falls into one of them")
-}
-
-fn repeat(request: &Request) -> Repeat {
-    // A body that went out is not kept, so it cannot go out again.
-    if request.head.method().is_safe() && request.head.framing() == Framing::Empty {
-        Repeat::Safe
-    } else {
-        Repeat::Never
-    }
 }

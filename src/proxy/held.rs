@@ -81,6 +81,16 @@ impl Held {
         }
     }
 
+    /// How much is held, in bytes.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Whether what is held was handed out.
+    pub(super) fn is_handed_out(&self) -> bool {
+        self.next.is_none()
+    }
+
     /// Room reserved and used, in bytes.
     pub(super) fn room(&self) -> (u64, u64) {
         (self.room.as_ref().map_or(0, Reservation::bytes), self.length)

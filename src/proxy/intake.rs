@@ -2,6 +2,7 @@
 //! that pumps it: its size and its pace are judged here.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -10,8 +11,12 @@ use bytes::Bytes;
 use super::ear::Ear;
 use super::held::Held;
 use super::pace::Pace;
+use crate::base::limits::BUFFERED_STEP_BYTES;
 use crate::base::time::deadline;
+use crate::board::buffered::Budget;
+use crate::cluster::dispatch::AtHand;
 use crate::codec::error::CodecError;
+use crate::codec::framing::Framing;
 use crate::codec::progress::Progress;
 use crate::codec::request::RequestEvent;
 
@@ -44,9 +49,23 @@ enum Patience {
     Pause(Option<Duration>),
 }
 
+/// What becomes of bytes that come from the client, besides being handed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    /// Whoever takes them sees to it.
+    Taker,
+    /// They are held too, up to this many of all.
+    Up(u64),
+    /// Nothing.
+    Nothing,
+}
+
 pub(super) struct Intake<'c> {
-    /// What is held of it, and handed out first.
+    /// What is held of it from its first byte on, and handed out first.
     held: Option<Held>,
+    keep: Keep,
+    /// Bytes were handed out that are not held: it cannot be handed out again.
+    is_spent: bool,
     /// Where the rest comes from.
     client: Option<&'c RefCell<Ear>>,
     /// Longest body.
@@ -84,6 +103,8 @@ impl<'c> Intake<'c> {
     pub(super) fn of_bytes(body: Bytes) -> Self {
         Self {
             held: (!body.is_empty()).then(|| Held::of(body)),
+            keep: Keep::Taker,
+            is_spent: false,
             client: None,
             max: u64::MAX,
             rate: 0,
@@ -131,6 +152,9 @@ impl<'c> Intake<'c> {
                 },
             };
             self.stop_waiting(&ear);
+            if let Ok(Some(data)) = &came {
+                self.remember(data);
+            }
             return Poll::Ready(came);
         }
     }
@@ -219,16 +243,62 @@ impl<'c> Intake<'c> {
         }
     }
 
-    /// What was held is let go: nobody will ask for it again.
-    pub(super) fn let_go(&mut self) {
-        if self.client.is_some() {
+    /// What comes from here on is held too, so that it can be handed out again: up to `max` bytes, and if there is room
+    /// for it at once.
+    pub(super) fn keep_for_repeat(&mut self, max: u64, framing: Framing, budget: &Arc<Budget>) {
+        if self.rest() == Rest::Read {
+            return;
+        }
+        self.keep = Keep::Nothing;
+        let need = match framing {
+            Framing::Length(length) => length,
+            Framing::Chunked | Framing::Empty | Framing::UntilClose => BUFFERED_STEP_BYTES.min(max),
+        };
+        if self.held.is_none() && !self.is_spent && need <= max {
+            self.held = budget.reserve_now(need).map(Held::within);
+        }
+        if self.held.is_some() {
+            self.keep = Keep::Up(max);
+        }
+    }
+
+    /// What comes from here on is handed out once.
+    pub(super) fn keep_nothing(&mut self) {
+        self.keep = Keep::Nothing;
+    }
+
+    fn remember(&mut self, data: &[u8]) {
+        let is_kept = match self.keep {
+            Keep::Taker => return,
+            Keep::Up(max) => self.held.as_mut().is_some_and(|held| {
+                held.length() + data.len() as u64 <= max && held.push(data)
+            }),
+            Keep::Nothing => false,
+        };
+        if !is_kept {
+            self.keep = Keep::Nothing;
+            self.is_spent = true;
+            // All of it was handed out before the first byte from the client was.
             self.held = None;
         }
     }
 
-    /// Whether what is handed out comes from memory.
+    /// Whether it can be handed out from its first byte on once more.
+    pub(super) fn at_hand(&self) -> AtHand {
+        if self.is_spent { AtHand::Spent } else { AtHand::Whole }
+    }
+
+    /// Nobody will ask for it again: what was handed out is let go.
+    pub(super) fn let_go(&mut self) {
+        if self.client.is_some() {
+            self.keep = Keep::Nothing;
+            self.held.take_if(|held| held.is_handed_out());
+        }
+    }
+
+    /// Whether any of it is held.
     pub(super) fn is_held(&self) -> bool {
-        self.held.is_some()
+        self.held.as_ref().is_some_and(|held| held.length() > 0)
     }
 
     /// Starts from the beginning, for another attempt.

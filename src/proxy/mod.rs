@@ -49,6 +49,7 @@ mod stall;
 pub mod state;
 mod steps;
 pub mod turns;
+mod unread;
 mod upload;
 pub mod upstream;
 mod watch;

@@ -11,6 +11,7 @@ use super::notes::Notes;
 use super::state::{LanePlan, RequestId};
 use super::watchdog::Watchdog;
 use crate::base::ids::{ListenerId, RouteId};
+use crate::cluster::dispatch::Repeat;
 use crate::codec::encode::write_interim;
 use crate::codec::forwarded::Sender;
 use crate::codec::head::{RequestHead, ResponseHead};
@@ -38,6 +39,13 @@ impl Request {
     pub(super) fn route(&self) -> (RouteId, &RoutePlan) {
         let id = self.route.expect("a request is acted upon by the route that was found for it");
         (id, &self.plan.plan.routes[id])
+    }
+
+    /// Whether it may be executed twice: by its method, or because its client said how to tell a repeat
+    /// (draft-ietf-httpapi-idempotency-key-header).
+    pub(super) fn repeat(&self) -> Repeat {
+        let is_told = || self.head.head().values_of(b"idempotency-key").next().is_some();
+        if self.head.method().is_idempotent() || is_told() { Repeat::Idempotent } else { Repeat::Never }
     }
 }
 

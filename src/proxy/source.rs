@@ -12,7 +12,7 @@ use super::upload::Upload;
 use super::upstream::Upstream;
 use crate::base::fault::FaultKind;
 use crate::base::time::{deadline, earlier};
-use crate::cluster::Ticket;
+use crate::cluster::{Outcome, Ticket};
 use crate::codec::framing::Framing;
 use crate::codec::head::ResponseHead;
 use crate::codec::progress::Progress;
@@ -83,6 +83,12 @@ impl Relayed {
             Ok(0) if responses.finish().is_ok() => Ok(false),
             Ok(0) | Err(_) => Err(Cut::Upstream(FaultKind::Truncated)),
         })
+    }
+
+    /// It goes to nobody: another endpoint is asked instead.
+    pub(super) fn abandon(self, now: Instant) {
+        let outcome = Outcome::Served(self.head.status());
+        self.ticket.settle(outcome, now);
     }
 
     /// Sends the request on, if any of it is left.

@@ -121,7 +121,8 @@ impl Upload {
             }
         };
         self.stall.clear();
-        if outcome.is_err() {
+        if let Err(error) = outcome {
+            upstream.write_error = Some(error.kind());
             // It may have answered before it closed.
             self.step = Step::Refused;
             return Poll::Ready(());

@@ -1,5 +1,6 @@
 //! One upstream connection: its halves, its response reader, its write buffer.
 
+use std::io::ErrorKind;
 use std::task::{Context, Poll, Waker};
 
 use crate::base::fault::FaultKind;
@@ -21,6 +22,12 @@ pub struct Upstream {
     pub(super) out: Vec<u8>,
     /// Whether any byte of the answer at hand came: from then on the request was seen.
     pub(super) heard: bool,
+    /// Whether the endpoint closed its sending side before the answer's head was complete.
+    pub(super) hung_up: bool,
+    /// How the write of the request at hand failed, if it did.
+    pub(super) write_error: Option<ErrorKind>,
+    /// What was handed to the kernel before the request at hand, bytes.
+    handed_before: u64,
 }
 
 /// What comes before the body of an answer.
@@ -35,7 +42,16 @@ impl Upstream {
     /// In a box: it is handed from the pool to an attempt, to its answer, and back.
     pub(super) fn new(stream: Stream) -> Box<Self> {
         let Stream { reader, writer } = stream;
-        Box::new(Self { reader, writer, responses: ResponseReader::new(), out: Vec::new(), heard: false })
+        Box::new(Self {
+            reader,
+            writer,
+            responses: ResponseReader::new(),
+            out: Vec::new(),
+            heard: false,
+            hung_up: false,
+            write_error: None,
+            handed_before: 0,
+        })
     }
 
     /// Ready when an idle connection is no longer good: closed, failed, or sending what nobody asked for.
@@ -46,7 +62,8 @@ impl Upstream {
     /// A request with this method goes out next; its head is written into the empty buffer.
     pub(super) fn expect(&mut self, asked: Method) -> &mut Vec<u8> {
         self.responses.expect(asked);
-        self.heard = false;
+        (self.heard, self.hung_up, self.write_error) = (false, false, None);
+        self.handed_before = self.writer.progress();
         self.out.clear();
         &mut self.out
     }
@@ -75,6 +92,11 @@ impl Upstream {
         }
     }
 
+    /// Bytes of the request at hand that the kernel was handed, as of when its write was last polled.
+    pub(super) fn handed(&self) -> u64 {
+        self.writer.progress() - self.handed_before
+    }
+
     /// The next head of the answer, reading on as long as it is incomplete.
     pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<AnswerHead, FaultKind>> {
         loop {
@@ -95,8 +117,12 @@ impl Upstream {
             }
             match self.reader.poll_fill(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(FaultKind::Reset)),
-                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Ok(0)) => {
+                    self.hung_up = true;
+                    return Poll::Ready(Err(FaultKind::Reset));
+                }
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(FaultKind::Reset)),
+                Poll::Ready(Ok(1..)) => {}
             }
         }
     }

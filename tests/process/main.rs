@@ -22,6 +22,7 @@ mod paths;
 mod pooling;
 mod readings;
 mod refusing;
+mod repeating;
 mod restarting;
 mod routing;
 mod starting;
