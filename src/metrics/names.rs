@@ -36,8 +36,8 @@ metrics! {
     TTFT "corelane_ttft_seconds" "Request head complete to the first token-bearing event sent; streams only."
     ITL "corelane_itl_seconds" "From one token-bearing event sent to the next; streams only."
     ENDPOINT_REQUESTS "corelane_endpoint_requests_total" "Exchanges that ended at an endpoint."
-    ENDPOINT_FAULTS "corelane_endpoint_faults_total" "Exchanges that failed through an endpoint."
-    ENDPOINT_CONNECTS "corelane_endpoint_connects_total" "Connections opened to an endpoint."
+    ENDPOINT_FAULTS "corelane_endpoint_faults_total" "Attempts that failed through an endpoint, those that it refused included."
+    ENDPOINT_CONNECTS "corelane_endpoint_connects_total" "Connections to an endpoint that were begun, those that it refused included."
     ENDPOINT_REUSED "corelane_endpoint_reused_total" "Attempts that found a pooled connection."
     ENDPOINT_IN_FLIGHT "corelane_endpoint_in_flight" "Requests in flight at an endpoint."
 }
