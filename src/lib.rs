@@ -20,8 +20,8 @@
 //!  6  proxy     proxy                  the flow of an exchange: the doers
 //!  5  plan      plan                   config -> immutable plan
 //!  4  config    config                 text -> config
-//!  3  cluster   cluster                balancing and what may be repeated, as one decision
-//!  2  deciders  route balance retry pool metrics
+//!  3  cluster   cluster                balancing, health and what may be repeated, as one decision
+//!  2  deciders  route balance health retry pool metrics
 //!  1  world     codec  net  board  discovery
 //!  0  ground    base                   ids, limits, time, chance, faults, problems
 //!  beside       sim load               the simulated inference server, the load generator
@@ -65,7 +65,7 @@ macro_rules! rooms {
 }
 
 rooms! {
-    balance base board cli cluster codec config control discovery lane load metrics net plan pool proxy retry route sim
+    balance base board cli cluster codec config control discovery health lane load metrics net plan pool proxy retry route sim
 }
 
 pub use cli::main;

@@ -1,19 +1,29 @@
 //! What a balancer picks from: the endpoints of a cluster as it sees them.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::board::loads::EndpointLoad;
-use crate::board::verdicts::Verdict;
+use crate::board::verdicts::{Admission, Verdict, WHOLE};
 
 /// One endpoint of a cluster, as balancers see it.
 #[derive(Debug, Clone)]
 pub struct Candidate {
     /// Its share relative to the others; at least 1.
     pub weight: u32,
+    /// Most exchanges at once, over all lanes.
+    pub max_in_flight: Option<u64>,
     /// Its load over all lanes.
     pub load: Arc<EndpointLoad>,
     /// Whether it is admitted.
     pub verdict: Arc<Verdict>,
+}
+
+impl Candidate {
+    /// Whether each of its places is taken.
+    pub fn is_full(&self) -> bool {
+        self.max_in_flight.is_some_and(|most| self.load.is_full(most))
+    }
 }
 
 /// The endpoints to pick from: the admitted ones, without those that were tried.
@@ -23,16 +33,25 @@ pub struct Candidates<'a> {
     pub all: &'a [Candidate],
     /// Positions that already failed this exchange.
     pub tried: &'a [usize],
+    /// Whether those that asked to be left alone are among them: nobody else is.
+    pub with_held: bool,
+    /// When.
+    pub now: Instant,
 }
 
-impl Candidates<'_> {
-    pub(super) fn admits(&self, position: usize) -> bool {
-        self.all[position].verdict.is_admitted() && !self.tried.contains(&position)
+impl<'a> Candidates<'a> {
+    /// Each of them: its position, its weight for now, and itself.
+    pub(super) fn each(self) -> impl Iterator<Item = (usize, u64, &'a Candidate)> {
+        self.all.iter().enumerate().filter_map(move |(position, candidate)| {
+            let share = match candidate.verdict.admission(self.now) {
+                _ if self.tried.contains(&position) || candidate.is_full() => return None,
+                Admission::Share(share) => share,
+                // One exchange at a time; it should come soon.
+                Admission::Trial => WHOLE,
+                Admission::Held if self.with_held => WHOLE,
+                Admission::Held | Admission::Out => return None,
+            };
+            Some((position, u64::from(candidate.weight) * u64::from(share), candidate))
+        })
     }
-}
-
-#[cfg(test)]
-pub(super) fn candidates(weights: &[u32]) -> Vec<Candidate> {
-    let load = || Arc::new(EndpointLoad::new(1));
-    weights.iter().map(|&weight| Candidate { weight, load: load(), verdict: Arc::default() }).collect()
 }

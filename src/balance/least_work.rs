@@ -12,8 +12,8 @@ impl LeastWork {
     pub fn pick(&mut self, from: Candidates<'_>, rng: &mut Rng) -> Option<usize> {
         let mut best: Option<(usize, u64, u64)> = None; // position, load, weight
         let mut tied = 0;
-        for (position, candidate) in from.all.iter().enumerate().filter(|(at, _)| from.admits(*at)) {
-            let (load, weight) = (candidate.load.in_flight(), u64::from(candidate.weight));
+        for (position, weight, candidate) in from.each() {
+            let load = candidate.load.in_flight();
             // load / weight against least / of, without division
             let order =
                 best.map_or(std::cmp::Ordering::Less, |(_, least, of)| (load * of).cmp(&(least * weight)));
@@ -38,7 +38,7 @@ impl LeastWork {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::balance::candidates::candidates;
+    use crate::balance::testing::{among, candidates};
     use crate::base::ids::{Id, LaneId};
 
     #[test]
@@ -48,7 +48,7 @@ mod tests {
         let lane = LaneId::at(0);
         let mut picks = [0; 2];
         for _ in 0..100 {
-            let position = LeastWork.pick(Candidates { all: &all, tried: &[] }, &mut rng).unwrap();
+            let position = LeastWork.pick(among(&all), &mut rng).unwrap();
             all[position].load.add(lane);
             picks[position] += 1;
         }
@@ -61,7 +61,7 @@ mod tests {
         let mut rng = Rng::new(3);
         let mut picks = [0; 3];
         for _ in 0..8000 {
-            picks[LeastWork.pick(Candidates { all: &all, tried: &[] }, &mut rng).unwrap()] += 1;
+            picks[LeastWork.pick(among(&all), &mut rng).unwrap()] += 1;
         }
         assert!(
             picks.iter().zip([1000_i32, 3000, 4000]).all(|(n, mean)| (n - mean).abs() < 200),
@@ -75,7 +75,7 @@ mod tests {
         let mut rng = Rng::new(3);
         let mut picks = [0; 3];
         for _ in 0..3000 {
-            picks[LeastWork.pick(Candidates { all: &all, tried: &[] }, &mut rng).unwrap()] += 1;
+            picks[LeastWork.pick(among(&all), &mut rng).unwrap()] += 1;
         }
         assert!(picks.iter().all(|n| (880..1120).contains(n)), "{picks:?}");
     }

@@ -63,3 +63,6 @@ impl Balancer {
         }
     }
 }
+
+#[cfg(test)]
+mod testing;

@@ -21,8 +21,8 @@ impl RoundRobin {
     pub fn pick(&mut self, from: Candidates<'_>) -> Option<usize> {
         let mut best: Option<usize> = None;
         let mut sum = 0;
-        for (position, candidate) in from.all.iter().enumerate().filter(|(at, _)| from.admits(*at)) {
-            let weight = i64::from(candidate.weight);
+        for (position, weight, _) in from.each() {
+            let weight = weight as i64;
             sum += weight;
             self.standing[position] += weight;
             if best.is_none_or(|best| self.standing[position] > self.standing[best]) {
@@ -39,7 +39,7 @@ impl RoundRobin {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::balance::candidates::candidates;
+    use crate::balance::testing::{among, candidates};
 
     #[test]
     fn shares_follow_weights_exactly() {
@@ -47,7 +47,7 @@ mod tests {
         let mut balancer = RoundRobin::new(3, &mut Rng::new(1));
         let mut picks = [0u32; 3];
         for _ in 0..700 {
-            picks[balancer.pick(Candidates { all: &all, tried: &[] }).unwrap()] += 1;
+            picks[balancer.pick(among(&all)).unwrap()] += 1;
         }
         assert!(picks[0].abs_diff(500) <= 5 && picks[1].abs_diff(100) <= 5, "{picks:?}");
     }
@@ -56,7 +56,7 @@ mod tests {
     fn tried_endpoints_are_passed_over() {
         let all = candidates(&[1, 1]);
         let mut balancer = RoundRobin::new(2, &mut Rng::new(1));
-        assert_eq!(balancer.pick(Candidates { all: &all, tried: &[0] }), Some(1));
-        assert_eq!(balancer.pick(Candidates { all: &all, tried: &[0, 1] }), None);
+        assert_eq!(balancer.pick(Candidates { tried: &[0], ..among(&all) }), Some(1));
+        assert_eq!(balancer.pick(Candidates { tried: &[0, 1], ..among(&all) }), None);
     }
 }

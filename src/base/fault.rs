@@ -54,6 +54,8 @@ pub enum FaultKind {
     BodyTooLarge,
     /// No endpoint is admitted.
     NoEndpoint,
+    /// Every endpoint that is admitted has as many requests as it may.
+    QueueFull,
     /// This process has no descriptor, port or permission left for a connection.
     NoDescriptors,
     /// The endpoint did not accept a connection.
@@ -94,6 +96,7 @@ impl FaultKind {
             Self::ClientSlow => "client_slow",
             Self::BodyTooLarge => "body_too_large",
             Self::NoEndpoint => "no_endpoint",
+            Self::QueueFull => "queue_full",
             Self::NoDescriptors => "no_descriptors",
             Self::Refused => "refused",
             Self::Reset => "reset",

@@ -187,6 +187,18 @@ pub const IDLE_PER_ENDPOINT_MAX: usize = 128;
 pub const IDLE_UPSTREAM_START: Duration = Duration::from_secs(3);
 /// Longest wait for the reset by which an endpoint that was gone refuses a request: a round trip and some.
 pub const STALE_PROOF_WAIT: Duration = Duration::from_millis(100);
+/// Longest time that an endpoint is left alone because it asked for it.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
+/// From one probe of an endpoint to the next.
+pub const PROBE_INTERVAL: Duration = Duration::from_secs(2);
+/// Until the head of a probe's answer.
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Faults in a row that eject an endpoint.
+pub const CONSECUTIVE_FAULTS: usize = 5;
+/// Within this time, for which it is out then.
+pub const EJECTION_WINDOW: Duration = Duration::from_secs(30);
+/// How long an endpoint that comes back takes to grow to its share.
+pub const SLOW_START: Duration = Duration::from_secs(10);
 /// Attempts of one exchange, all endpoints counted.
 pub const ATTEMPTS_MAX: u32 = 2;
 /// Longest body kept for another attempt: longer prompts are rare, and their clients are told to repeat.

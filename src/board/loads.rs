@@ -9,12 +9,30 @@ use crate::base::ids::{Id, LaneId};
 #[derive(Debug)]
 pub struct EndpointLoad {
     lanes: Box<[Padded<AtomicU64>]>,
+    /// Places taken, where the endpoint has a ceiling: one count over all lanes, for two of them must not take the last.
+    places: Padded<AtomicU64>,
 }
 
 impl EndpointLoad {
     /// No load, on this many lanes.
     pub fn new(lanes: usize) -> Self {
-        Self { lanes: (0..lanes).map(|_| Padded::default()).collect() }
+        Self { lanes: (0..lanes).map(|_| Padded::default()).collect(), places: Padded::default() }
+    }
+
+    /// Takes one of `most` places; false if there is none left.
+    pub fn take_place(&self, most: u64) -> bool {
+        let one_more = |taken: u64| (taken < most).then_some(taken + 1);
+        self.places.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).is_ok()
+    }
+
+    /// Gives one back.
+    pub fn leave_place(&self) {
+        self.places.0.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether all of `most` places are taken.
+    pub fn is_full(&self, most: u64) -> bool {
+        self.places.0.load(Ordering::Acquire) >= most
     }
 
     /// `lane` sent one more request. Only that lane writes its cell, so no read-modify-write is needed.

@@ -106,7 +106,7 @@ fn summary(plan: &Plan) -> String {
         size(typical),
         connections,
         size(ceiling),
-        series(plan.routes.len(), plan.endpoints.len(), plan.lanes),
+        series(plan.routes.len(), (plan.clusters.len(), plan.endpoints.len()), plan.lanes),
     )
 }
 

@@ -8,7 +8,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::{Cluster, Ticket};
+use super::{Cluster, NoPick, Ticket};
 use crate::base::fault::{Fault, FaultKind, Sent, Side, Stage};
 use crate::retry::RetryOn;
 
@@ -48,6 +48,8 @@ pub enum Step {
         ticket: Ticket,
         /// On which connection.
         connection: Connection,
+        /// Why, where it is not the first.
+        because: Option<RetryOn>,
     },
     /// Tell the client.
     GiveUp(Fault),
@@ -91,10 +93,7 @@ impl Dispatch {
     pub fn start(cluster: &Rc<Cluster>, now: Instant) -> (Self, Step) {
         cluster.earn();
         let mut dispatch = Self { attempts: 0, tried: Vec::new() };
-        let step = match dispatch.pick(cluster, now) {
-            Some(step) => step,
-            None => Step::GiveUp(NO_ENDPOINT),
-        };
+        let step = dispatch.pick(cluster, None, now).unwrap_or_else(|why| Step::GiveUp(nobody(why)));
         (dispatch, step)
     }
 
@@ -121,13 +120,13 @@ impl Dispatch {
     }
 
     fn may(&self, cluster: &Cluster, (reason, _): (RetryOn, Remedy)) -> bool {
-        let rules = cluster.rules();
+        let rules = cluster.retry();
         self.attempts < rules.attempts && rules.on.contains(&reason)
     }
 
     fn apply(
         &mut self,
-        (_, remedy): (RetryOn, Remedy),
+        (reason, remedy): (RetryOn, Remedy),
         position: usize,
         cluster: &Rc<Cluster>,
         now: Instant,
@@ -135,22 +134,27 @@ impl Dispatch {
         match remedy {
             Remedy::Elsewhere => {
                 self.tried.push(position);
-                let step = self.pick(cluster, now)?;
+                let step = self.pick(cluster, Some(reason), now).ok()?;
                 // Asked for last: a repeat that is not made costs nothing. The reservation goes with the step.
                 cluster.spend(now).then_some(step)
             }
             Remedy::FreshConnection => {
+                let ticket = cluster.again(position, now)?;
                 self.attempts += 1;
-                let ticket = cluster.again(position);
-                Some(Step::Attempt { ticket, connection: Connection::Fresh })
+                Some(Step::Attempt { ticket, connection: Connection::Fresh, because: Some(reason) })
             }
         }
     }
 
-    fn pick(&mut self, cluster: &Rc<Cluster>, now: Instant) -> Option<Step> {
+    fn pick(
+        &mut self,
+        cluster: &Rc<Cluster>,
+        because: Option<RetryOn>,
+        now: Instant,
+    ) -> Result<Step, NoPick> {
         let ticket = cluster.pick(&self.tried, now)?;
         self.attempts += 1;
-        Some(Step::Attempt { ticket, connection: Connection::Pooled })
+        Ok(Step::Attempt { ticket, connection: Connection::Pooled, because })
     }
 }
 
@@ -184,30 +188,28 @@ enum Remedy {
     FreshConnection,
 }
 
-const NO_ENDPOINT: Fault =
-    Fault { side: Side::Proxy, stage: Stage::Pick, kind: FaultKind::NoEndpoint, sent: Sent::Nothing };
+fn nobody(why: NoPick) -> Fault {
+    let kind = match why {
+        NoPick::NoEndpoint => FaultKind::NoEndpoint,
+        NoPick::Full => FaultKind::QueueFull,
+    };
+    Fault { side: Side::Proxy, stage: Stage::Pick, kind, sent: Sent::Nothing }
+}
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::balance::{BalancerKind, Candidate};
-    use crate::base::ids::{ClusterId, Id, LaneId};
-    use crate::base::rng::Rng;
-    use crate::board::loads::EndpointLoad;
+    use crate::balance::BalancerKind;
+    use crate::cluster::testing::{endpoints, rules, with_rules};
     use crate::retry::Rules;
 
-    fn cluster_with(count: usize, rules: Rules) -> Rc<Cluster> {
-        let candidate =
-            || Candidate { weight: 1, load: Arc::new(EndpointLoad::new(1)), verdict: Arc::default() };
-        let candidates = (0..count).map(|_| candidate()).collect();
-        let ids = (ClusterId::at(0), LaneId::at(0));
-        Cluster::start(ids, BalancerKind::Random, candidates, rules, Rng::new(5))
+    fn cluster_with(count: usize, retry: Rules) -> Rc<Cluster> {
+        let rules = crate::cluster::Rules { retry, ..rules(BalancerKind::Random) };
+        with_rules(&endpoints(count, None), rules, 5)
     }
 
     fn cluster(count: usize) -> Rc<Cluster> {
-        cluster_with(count, Rules { attempts: 2, on: vec![RetryOn::Connect, RetryOn::Stale], share: 0.1 })
+        crate::cluster::testing::cluster(&endpoints(count, None), BalancerKind::Random)
     }
 
     fn refused(position: usize) -> Failure {
@@ -224,7 +226,7 @@ mod tests {
     /// The endpoint that is tried, and on which connection; none where the client is told.
     fn of(step: Step) -> Result<(usize, Connection), Fault> {
         match step {
-            Step::Attempt { ticket, connection } => Ok((ticket.position(), connection)),
+            Step::Attempt { ticket, connection, .. } => Ok((ticket.position(), connection)),
             Step::GiveUp(fault) => Err(fault),
         }
     }
@@ -307,6 +309,6 @@ mod tests {
 
     #[test]
     fn a_cluster_without_endpoints_is_told_at_once() {
-        assert_eq!(of(Dispatch::start(&cluster(0), Instant::now()).1), Err(NO_ENDPOINT));
+        assert_eq!(of(Dispatch::start(&cluster(0), Instant::now()).1), Err(nobody(NoPick::NoEndpoint)));
     }
 }

@@ -4,13 +4,16 @@ pub mod dispatch;
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::balance::{Balancer, BalancerKind, Candidate, Candidates};
 use crate::base::fault::Fault;
 use crate::base::ids::{ClusterId, LaneId};
 use crate::base::rng::Rng;
-use crate::retry::{Budget, Rules};
+use crate::board::verdicts::Admission;
+use crate::health::{self, Health, Sign, Ward};
+use crate::retry::{self, Budget};
 
 /// One cluster as one lane carries it; its tickets share it.
 #[derive(Debug)]
@@ -18,9 +21,22 @@ pub struct Cluster {
     id: ClusterId,
     lane: LaneId,
     candidates: Vec<Candidate>,
+    healths: Vec<Arc<Health>>,
+    ward: Arc<Ward>,
     rules: Rules,
     /// Borrowed for one decision, and let go before anything is waited for.
     picking: RefCell<Picking>,
+}
+
+/// What holds in one cluster.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rules {
+    /// Who picks.
+    pub balancer: BalancerKind,
+    /// What may be tried again.
+    pub retry: retry::Rules,
+    /// When an endpoint is taken out, and how it comes back.
+    pub health: health::Rules,
 }
 
 #[derive(Debug)]
@@ -28,17 +44,32 @@ struct Picking {
     balancer: Balancer,
     rng: Rng,
     budget: Budget,
+    drain: Drain,
 }
 
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// The endpoint answered whole, with this status.
-    Served(u16),
+    /// The endpoint answered whole.
+    Served {
+        /// With this status.
+        status: u16,
+        /// And asked to be left alone for so long.
+        retry_after: Option<Duration>,
+    },
     /// It failed.
     Failed(Fault),
     /// Nobody waits for it any more: the endpoint's figures are untouched.
     Cancelled,
+}
+
+/// Why there is no endpoint to try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoPick {
+    /// None is admitted but those that were tried.
+    NoEndpoint,
+    /// Those that are admitted have as many requests as they may.
+    Full,
 }
 
 /// A reservation made by a pick, settled once; dropped without a word, it is cancelled.
@@ -47,6 +78,9 @@ pub enum Outcome {
 pub struct Ticket {
     cluster: Rc<Cluster>,
     position: usize,
+    /// It decides whether the endpoint is well again.
+    on_trial: bool,
+    has_place: bool,
     /// Until it is settled.
     is_open: bool,
 }
@@ -55,19 +89,20 @@ impl Cluster {
     /// A fresh cluster on one lane.
     pub fn start(
         (id, lane): (ClusterId, LaneId),
-        kind: BalancerKind,
-        candidates: Vec<Candidate>,
+        (candidates, healths): (Vec<Candidate>, Vec<Arc<Health>>),
+        ward: Arc<Ward>,
         rules: Rules,
         mut rng: Rng,
     ) -> Rc<Self> {
-        let balancer = Balancer::start(kind, candidates.len(), &mut rng);
-        let budget = Budget::new(rules.share);
-        Rc::new(Self { id, lane, candidates, rules, picking: RefCell::new(Picking { balancer, rng, budget }) })
+        let balancer = Balancer::start(rules.balancer, candidates.len(), &mut rng);
+        let budget = Budget::new(rules.retry.share);
+        let picking = RefCell::new(Picking { balancer, rng, budget, drain: Drain::default() });
+        Rc::new(Self { id, lane, candidates, healths, ward, rules, picking })
     }
 
     /// What may be tried again.
-    pub fn rules(&self) -> &Rules {
-        &self.rules
+    fn retry(&self) -> &retry::Rules {
+        &self.rules.retry
     }
 
     /// A request is made: what may be repeated grows by its share.
@@ -80,27 +115,137 @@ impl Cluster {
         self.picking.borrow_mut().budget.spend(now)
     }
 
-    /// Reserves the endpoint to try next; none if each that is admitted was `tried`. No balancer there is looks at `_now`.
-    pub fn pick(self: &Rc<Self>, tried: &[usize], _now: Instant) -> Option<Ticket> {
+    /// Reserves the endpoint to try next; none if each that is admitted was `tried`, or is full.
+    pub fn pick(self: &Rc<Self>, tried: &[usize], now: Instant) -> Result<Ticket, NoPick> {
+        let mut lost: Vec<usize> = Vec::new();
+        loop {
+            let passed: &[usize] = if lost.is_empty() { tried } else { &lost };
+            let Some(position) = self.choose(passed, now) else { return Err(self.no_pick(tried, now)) };
+            if let Some(ticket) = self.reserve(position, now) {
+                return Ok(ticket);
+            }
+            // Another lane had the last place, or the trial.
+            if lost.is_empty() {
+                lost.extend_from_slice(tried);
+            }
+            lost.push(position);
+        }
+    }
+
+    fn choose(&self, tried: &[usize], now: Instant) -> Option<usize> {
         let Picking { balancer, rng, .. } = &mut *self.picking.borrow_mut();
-        let position = balancer.pick(Candidates { all: &self.candidates, tried }, rng)?;
-        Some(self.reserve(position))
+        let mut among = Candidates { all: &self.candidates, tried, with_held: false, now };
+        balancer.pick(among, rng).or_else(|| {
+            // Those that asked to be left alone, where nobody else is there.
+            among.with_held = true;
+            balancer.pick(among, rng)
+        })
     }
 
-    /// Reserves the endpoint at `position` once more: it is tried again on another connection.
-    pub fn again(self: &Rc<Self>, position: usize) -> Ticket {
-        self.reserve(position)
+    fn no_pick(&self, tried: &[usize], now: Instant) -> NoPick {
+        let is_full = |(position, candidate): (usize, &Candidate)| {
+            candidate.is_full() && candidate.verdict.is_admitted(now) && !tried.contains(&position)
+        };
+        match self.candidates.iter().enumerate().any(is_full) {
+            true => NoPick::Full,
+            false => NoPick::NoEndpoint,
+        }
     }
 
-    fn reserve(self: &Rc<Self>, position: usize) -> Ticket {
-        self.candidates[position].load.add(self.lane);
-        Ticket { cluster: Rc::clone(self), position, is_open: true }
+    /// Reserves the endpoint at `position` once more: it is tried again on another connection. None if it is full now.
+    pub fn again(self: &Rc<Self>, position: usize, now: Instant) -> Option<Ticket> {
+        self.reserve(position, now)
     }
 
-    /// An attempt ended at `_now`, none where nobody looked: its reservation is over. Who learns from outcomes is told
-    /// here; no balancer there is does.
-    fn on_end(&self, position: usize, _outcome: Outcome, _now: Option<Instant>) {
-        self.candidates[position].load.remove(self.lane);
+    fn reserve(self: &Rc<Self>, position: usize, now: Instant) -> Option<Ticket> {
+        let candidate = &self.candidates[position];
+        let on_trial = candidate.verdict.admission(now) == Admission::Trial;
+        if on_trial && !candidate.verdict.begin_trial() {
+            return None;
+        }
+        if candidate.max_in_flight.is_some_and(|most| !candidate.load.take_place(most)) {
+            if on_trial {
+                candidate.verdict.end_trial();
+            }
+            return None;
+        }
+        candidate.load.add(self.lane);
+        let has_place = candidate.max_in_flight.is_some();
+        Some(Ticket { cluster: Rc::clone(self), position, on_trial, has_place, is_open: true })
+    }
+
+    /// How long it takes until a place is free, by how fast exchanges ended here so far; `lanes` of them end as fast.
+    pub fn expected_wait(&self, lanes: usize) -> Duration {
+        self.picking.borrow().drain.interval(lanes)
+    }
+
+    /// An attempt ended at `now`, none where nobody looked: its reservation is over.
+    fn on_end(&self, ticket: &Ticket, outcome: Outcome, now: Option<Instant>) {
+        let candidate = &self.candidates[ticket.position];
+        candidate.load.remove(self.lane);
+        if ticket.has_place {
+            candidate.load.leave_place();
+            if let Some(now) = now {
+                self.picking.borrow_mut().drain.ended(now);
+            }
+        }
+        match (sign(outcome), now) {
+            (Some(sign), Some(now)) => self.note(ticket, sign, now),
+            _ if ticket.on_trial => candidate.verdict.end_trial(),
+            _ => {}
+        }
+    }
+
+    fn note(&self, ticket: &Ticket, sign: Sign, now: Instant) {
+        let rules = &self.rules.health;
+        if self.healths[ticket.position].note(sign, ticket.on_trial, rules, now)
+            && !self.ward.eject(&self.healths, ticket.position, rules, now)
+            && ticket.on_trial
+        {
+            // It failed its trial, and cannot be done without.
+            self.candidates[ticket.position].verdict.readmit(now, rules.slow_start);
+        }
+    }
+}
+
+/// What an outcome shows of the endpoint; none where it shows nothing.
+fn sign(outcome: Outcome) -> Option<Sign> {
+    match outcome {
+        Outcome::Served { status, retry_after } => Some(Sign::of_status(status, retry_after)),
+        Outcome::Failed(_) => Some(Sign::Fault),
+        Outcome::Cancelled => None,
+    }
+}
+
+/// How fast exchanges end, where they have places.
+#[derive(Debug, Default)]
+struct Drain {
+    last: Option<Instant>,
+    /// Between two ends, seconds; a moving average.
+    interval: f64,
+}
+
+impl Drain {
+    /// Weight of the newest interval.
+    const NEWEST: f64 = 0.2;
+    /// What is said where nothing is known, and the bounds of what is said at all.
+    const UNKNOWN: Duration = Duration::from_secs(1);
+    const LEAST: Duration = Duration::from_millis(1);
+    const MOST: Duration = Duration::from_secs(60);
+
+    fn ended(&mut self, now: Instant) {
+        if let Some(last) = self.last {
+            let interval = now.saturating_duration_since(last).as_secs_f64();
+            self.interval += Self::NEWEST * (interval - self.interval);
+        }
+        self.last = Some(now);
+    }
+
+    fn interval(&self, lanes: usize) -> Duration {
+        match self.interval {
+            0.0 => Self::UNKNOWN,
+            interval => Duration::from_secs_f64(interval / lanes.max(1) as f64).clamp(Self::LEAST, Self::MOST),
+        }
     }
 }
 
@@ -115,47 +260,147 @@ impl Ticket {
         self.position
     }
 
+    /// The endpoint began to answer with this status: a trial need not last as long as an answer.
+    pub fn answered(&mut self, status: u16, now: Instant) {
+        if self.on_trial && Sign::of_status(status, None) == Sign::Success {
+            self.cluster.note(self, Sign::Success, now);
+            self.on_trial = false;
+        }
+    }
+
     /// The attempt ended like this.
     pub fn settle(mut self, outcome: Outcome, now: Instant) {
         self.is_open = false;
-        self.cluster.on_end(self.position, outcome, Some(now));
+        self.cluster.on_end(&self, outcome, Some(now));
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
         if self.is_open {
-            self.cluster.on_end(self.position, Outcome::Cancelled, None);
+            self.cluster.on_end(self, Outcome::Cancelled, None);
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
+mod simulation;
+#[cfg(test)]
+pub(crate) mod testing;
 
+#[cfg(test)]
+mod tests {
+    use super::testing::{cluster, endpoints};
     use super::*;
     use crate::base::fault::{FaultKind, Sent, Stage};
-    use crate::base::ids::Id;
-    use crate::board::loads::EndpointLoad;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn served(status: u16) -> Outcome {
+        Outcome::Served { status, retry_after: None }
+    }
+
+    fn failed() -> Outcome {
+        Outcome::Failed(Fault::upstream(Stage::Wait, FaultKind::Reset, Sent::Wholly))
+    }
 
     #[test]
     fn an_endpoint_is_loaded_from_the_pick_to_the_end_on_every_path() {
-        let load = Arc::new(EndpointLoad::new(1));
-        let candidate = Candidate { weight: 1, load: Arc::clone(&load), verdict: Arc::default() };
-        let ids = (ClusterId::at(0), LaneId::at(0));
-        let rules = Rules { attempts: 2, on: Vec::new(), share: 0.1 };
-        let cluster = Cluster::start(ids, BalancerKind::LeastWork, vec![candidate], rules, Rng::new(1));
-        let now = Instant::now();
+        let (now, endpoints) = (Instant::now(), endpoints(1, None));
+        let cluster = cluster(&endpoints, BalancerKind::LeastWork);
+        let load = &endpoints[0].0.load;
         let pick = || cluster.pick(&[], now).unwrap();
-        let (served, failed, dropped, again) = (pick(), pick(), pick(), cluster.again(0));
+        let (one, two, dropped, again) = (pick(), pick(), pick(), cluster.again(0, now).unwrap());
         assert_eq!(load.in_flight(), 4);
-        served.settle(Outcome::Served(200), now);
-        failed.settle(Outcome::Failed(Fault::upstream(Stage::Wait, FaultKind::Reset, Sent::Wholly)), now);
+        one.settle(served(200), now);
+        two.settle(failed(), now);
         drop(dropped);
         assert_eq!(load.in_flight(), 1);
         again.settle(Outcome::Cancelled, now);
         assert_eq!(load.in_flight(), 0);
-        assert!(cluster.pick(&[0], now).is_none());
+        assert_eq!(cluster.pick(&[0], now).unwrap_err(), NoPick::NoEndpoint);
+    }
+
+    #[test]
+    fn places_are_counted_over_all_lanes_and_given_back_on_every_path() {
+        let (now, endpoints) = (Instant::now(), endpoints(2, Some(2)));
+        let (one, other) =
+            (cluster(&endpoints, BalancerKind::RoundRobin), cluster(&endpoints, BalancerKind::RoundRobin));
+        let mut tickets: Vec<_> =
+            (0..4).map(|at| if at % 2 == 0 { &one } else { &other }.pick(&[], now).unwrap()).collect();
+        assert_eq!(one.pick(&[], now).unwrap_err(), NoPick::Full);
+        assert_eq!(other.pick(&[0], now).unwrap_err(), NoPick::Full);
+        assert_eq!(other.pick(&[0, 1], now).unwrap_err(), NoPick::NoEndpoint, "that it is full does not matter");
+        tickets.pop().unwrap().settle(served(200), now);
+        let again = one.pick(&[], now).unwrap();
+        assert_eq!(other.pick(&[], now).unwrap_err(), NoPick::Full);
+        drop((again, tickets));
+        assert_eq!((0..4).filter_map(|_| other.pick(&[], now).ok()).collect::<Vec<_>>().len(), 4);
+    }
+
+    #[test]
+    fn the_wait_for_a_place_is_told_by_how_fast_they_come_free() {
+        let (mut now, endpoints) = (Instant::now(), endpoints(1, Some(1)));
+        let cluster = cluster(&endpoints, BalancerKind::RoundRobin);
+        assert_eq!(cluster.expected_wait(1), SECOND);
+        for _ in 0..60 {
+            let ticket = cluster.pick(&[], now).unwrap();
+            now += Duration::from_millis(500);
+            ticket.settle(served(200), now);
+        }
+        let wait = cluster.expected_wait(2).as_millis();
+        assert!((245..=250).contains(&wait), "{wait} ms");
+    }
+
+    #[test]
+    fn a_row_of_faults_ejects_and_one_live_request_brings_it_back() {
+        let (mut now, endpoints) = (Instant::now(), endpoints(2, None));
+        let cluster = cluster(&endpoints, BalancerKind::RoundRobin);
+        let verdict = &endpoints[0].0.verdict;
+        let only_first = |now| cluster.pick(&[1], now);
+        for _ in 0..5 {
+            assert!(verdict.is_admitted(now));
+            only_first(now).unwrap().settle(failed(), now);
+        }
+        assert_eq!(only_first(now).unwrap_err(), NoPick::NoEndpoint);
+        now += 30 * SECOND;
+        let trial = only_first(now).unwrap();
+        assert!(only_first(now).is_err(), "one at a time");
+        drop(trial);
+        let mut trial = only_first(now).expect("a trial that decided nothing is made again");
+        trial.answered(200, now);
+        assert!(only_first(now).is_ok(), "it need not last to the end of the answer");
+        trial.settle(failed(), now);
+        assert!(verdict.is_admitted(now), "one fault more");
+    }
+
+    #[test]
+    fn the_last_endpoint_stays_however_it_fails() {
+        let (now, endpoints) = (Instant::now(), endpoints(1, None));
+        let cluster = cluster(&endpoints, BalancerKind::LeastWork);
+        for _ in 0..50 {
+            cluster.pick(&[], now).unwrap().settle(failed(), now);
+        }
+    }
+
+    #[test]
+    fn clients_that_leave_or_ask_wrongly_say_nothing_against_the_endpoint() {
+        let (now, endpoints) = (Instant::now(), endpoints(2, None));
+        let cluster = cluster(&endpoints, BalancerKind::LeastWork);
+        for outcome in [Outcome::Cancelled, served(400), served(404), served(429)].repeat(20) {
+            cluster.pick(&[1], now).unwrap().settle(outcome, now);
+        }
+    }
+
+    #[test]
+    fn who_asks_to_be_left_alone_is_asked_only_where_nobody_else_is_there() {
+        let (now, endpoints) = (Instant::now(), endpoints(2, None));
+        let cluster = cluster(&endpoints, BalancerKind::LeastWork);
+        let busy = Outcome::Served { status: 503, retry_after: Some(7 * SECOND) };
+        cluster.pick(&[1], now).unwrap().settle(busy, now);
+        for _ in 0..20 {
+            assert_eq!(cluster.pick(&[], now + 6 * SECOND).unwrap().position(), 1);
+        }
+        assert_eq!(cluster.pick(&[1], now).unwrap().position(), 0);
     }
 }

@@ -63,6 +63,7 @@ pub mod proxy_protocol;
 pub mod reply;
 pub mod request;
 pub mod response;
+pub mod retry_after;
 pub mod split;
 pub mod sse;
 mod target;

@@ -9,7 +9,8 @@ use super::url::EndpointUrl;
 use crate::balance::BalancerKind;
 use crate::base::choice::{HostRule, Words};
 use crate::base::limits::{
-    ATTEMPTS_MAX, BETWEEN_BYTES_TIMEOUT, CONNECT_TIMEOUT, IDLE_PER_ENDPOINT_MAX, REPLAY_BYTES_MAX,
+    ATTEMPTS_MAX, BETWEEN_BYTES_TIMEOUT, CONNECT_TIMEOUT, CONSECUTIVE_FAULTS, EJECTION_WINDOW, IDLE_PER_ENDPOINT_MAX,
+    PROBE_INTERVAL, PROBE_TIMEOUT, REPLAY_BYTES_MAX, SLOW_START, TICK,
 };
 use crate::base::problem::Placed;
 use crate::pool::IdleLimit;
@@ -40,6 +41,20 @@ table! {
         /// Idle upstream connections, per endpoint over all lanes; auto starts at 3 s and is learned from when the
         /// upstream closes.
         keep_alive: KeepAliveConfig = key("keep_alive", Table(KeepAliveConfig::KEYS), Is("{}")),
+        /// Active probes: GET, where 2xx is healthy, 429 and 503 lower an endpoint's share, and anything else and silence are
+        /// not; so many in a row take it out, and bring it back. A request that succeeds outweighs failed probes. Without it
+        /// only requests tell.
+        health: Option<HealthConfig> = key("health", Table(HealthConfig::KEYS), Absent),
+        /// So many faults in a row within the window (no connection, a reset, nonsense, a clock that ran out, a 5xx but 503)
+        /// take an endpoint out for the window, then for twice, three times, up to ten times that; one live request decides
+        /// whether it is back. Only where another one stays, and up to a share of the cluster, rounded down, at least one.
+        ejection: EjectionConfig = key("ejection", Table(EjectionConfig::KEYS), Is("{}")),
+        /// An endpoint that comes back, or is new, grows to its share in this time.
+        slow_start: Duration = key(
+            "slow_start",
+            Finite(Duration::ZERO, "an endpoint would never have its share"),
+            Lasts(SLOW_START)
+        ),
         /// What is tried again: attempts are all tries of a request, made where no connection was; where a pooled one had
         /// ended before the endpoint read a byte ("stale"); or for answers of "429" or "503". Nothing that may have been
         /// executed is sent twice. Up to replay of a body is kept for a further try, within limits.buffered; further tries
@@ -56,6 +71,8 @@ table! {
         url: EndpointUrl = key("url", Text, Required("nothing could be sent to it", "\"http://127.0.0.1:8000\"")),
         /// Its share relative to the others.
         weight: u32 = key("weight", Number(1, 65_535), Is("1")),
+        /// Most requests at once, over all lanes; past it another one is asked, and with none left the answer is 429.
+        max_in_flight: Option<u32> = key("max_in_flight", Number(1, 1_000_000), Absent),
     }
 }
 
@@ -90,6 +107,50 @@ table! {
         idle: IdleLimit = key("idle", Or("auto", &Time(INSTANT)), Is("'auto'")),
         /// Idle connections per endpoint over all lanes.
         max_idle: usize = key("max_idle", Number(0, 65_535), Count(IDLE_PER_ENDPOINT_MAX)),
+    }
+}
+
+table! {
+    /// `health`.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct HealthConfig {
+        /// The target asked for, behind the endpoint's own base.
+        path: String = key("path", Form(target), Required("there would be nothing to ask for", "\"/health\"")),
+        /// From one probe of an endpoint to the next.
+        interval: Duration = key(
+            "interval",
+            Finite(TICK, "an endpoint would be probed once"),
+            Lasts(PROBE_INTERVAL)
+        ),
+        /// Until the head of the answer.
+        timeout: Duration = key("timeout", Finite(INSTANT, "a probe would never end"), Lasts(PROBE_TIMEOUT)),
+        /// Probes in a row that take an endpoint out.
+        unhealthy_after: u32 = key("unhealthy_after", Number(1, 1000), Is("3")),
+        /// Probes in a row that bring it back.
+        healthy_after: u32 = key("healthy_after", Number(1, 1000), Is("2")),
+    }
+}
+
+/// A path and perhaps a query, as they stand in a request line.
+fn target(text: &str) -> Result<String, String> {
+    let fits = text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+    if fits { Ok(text.to_owned()) } else { Err("write a path such as \"/health\"".to_owned()) }
+}
+
+table! {
+    /// `ejection`.
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    pub struct EjectionConfig {
+        /// Faults in a row.
+        consecutive_faults: u32 = key("consecutive_faults", Number(1, 1000), Count(CONSECUTIVE_FAULTS)),
+        /// Within this time, for which it is out then.
+        window: Duration = key(
+            "window",
+            Finite(INSTANT, "an endpoint would never come back"),
+            Lasts(EJECTION_WINDOW)
+        ),
+        /// Most of a cluster's endpoints that are out.
+        share: f64 = key("share", Share, Is("'50%'")),
     }
 }
 

@@ -21,7 +21,7 @@ pub mod units;
 pub mod url;
 pub(crate) mod values;
 
-pub use cluster::{ClusterConfig, EndpointConfig, RetryConfig, TimeoutConfig};
+pub use cluster::{ClusterConfig, EndpointConfig, HealthConfig, TimeoutConfig};
 pub use limits::LimitsConfig;
 pub use listener::ListenerConfig;
 pub use observe::{AccessLogConfig, ObserveConfig};

@@ -14,9 +14,18 @@ use crate::base::rng::Rng;
 
 const EXAMPLE: &str = include_str!("../../config/corelane.toml");
 
-/// The annotated example with what is absent by default put in.
+/// The annotated example with what is absent by default put in, in the place of what stands above it under the same name.
 fn full() -> String {
-    EXAMPLE.replace("access_log = \"off\"", "# access_log").replace("# e.g. ", "")
+    let mut lines: Vec<String> = Vec::new();
+    for line in EXAMPLE.lines() {
+        if let Some(shown) = line.strip_prefix("# e.g. ") {
+            let name = format!("{} = ", shown.split(" = ").next().unwrap());
+            let section = lines.iter().rposition(|line| line.starts_with('[')).unwrap_or(0);
+            lines[section..].iter_mut().filter(|line| line.starts_with(&name)).for_each(|line| line.insert_str(0, "# "));
+        }
+        lines.push(line.strip_prefix("# e.g. ").unwrap_or(line).to_owned());
+    }
+    lines.join("\n")
 }
 
 fn tree(text: &str) -> toml::Value {

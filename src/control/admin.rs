@@ -1,6 +1,7 @@
 //! What the admin API answers, on the control thread, never on a lane.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -94,7 +95,7 @@ impl Control {
             known.endpoints.iter().map(|id| &plan.endpoints[*id]).find(|endpoint| endpoint.url == url);
         match found {
             Some(endpoint) => {
-                endpoint.verdict.drain(out);
+                endpoint.verdict().drain(out);
                 document(200, &json!({ "cluster": cluster, "url": url, "admitted": !out }))
             }
             None => text(404, format!("cluster \"{cluster}\" has no endpoint \"{url}\"")),
@@ -103,11 +104,11 @@ impl Control {
 
     /// Why requests, or those of one route, should not be sent here; none if they may.
     fn unready(&self, route: Option<&str>) -> Result<Option<&'static str>, NoSuchRoute> {
-        let plan = self.plan();
+        let (plan, now) = (self.plan(), Instant::now());
         let serves = |action: &Action| match action {
             Action::Respond(_) => true,
             Action::Forward(targets) => {
-                let admitted = |id: &_| plan.endpoints[*id].verdict.is_admitted();
+                let admitted = |id: &_| plan.endpoints[*id].verdict().is_admitted(now);
                 let mut taken = targets.iter().filter(|(_, share)| *share > 0);
                 taken.any(|(id, _)| plan.clusters[*id].endpoints.iter().any(admitted))
             }

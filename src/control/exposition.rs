@@ -1,11 +1,20 @@
 //! `/metrics`: the merged view as Prometheus or OpenMetrics text.
 
+use std::collections::BTreeMap;
+use std::time::Instant;
+
 use super::state::Control;
+use crate::base::choice::Words;
+use crate::base::ids::{EndpointId, Id};
 use crate::base::say;
 use crate::metrics::names;
 use crate::metrics::names::Metric;
-use crate::metrics::recorder::{EndpointCounts, RouteCounts, Times};
+use crate::metrics::recorder::{EndpointCounts, RETRY_REASONS, RouteCounts, Times};
 use crate::metrics::text::{Exposition, ExpositionFormat};
+use crate::plan::{EndpointPlan, Plan};
+use crate::retry::RetryOn;
+
+const _: () = assert!(RetryOn::WORDS.len() == RETRY_REASONS, "each reason is counted apart");
 
 const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "499"];
 
@@ -67,11 +76,37 @@ impl Control {
         by_endpoint(names::ENDPOINT_FAULTS, &mut out, |counts| counts.faults);
         by_endpoint(names::ENDPOINT_CONNECTS, &mut out, |counts| counts.connects);
         by_endpoint(names::ENDPOINT_REUSED, &mut out, |counts| counts.reused);
-        let in_flight = plan.endpoints.iter().map(|endpoint| {
-            let cluster = plan.clusters[endpoint.cluster].name.as_str();
-            (labels(cluster, endpoint.url.as_str()), endpoint.load.in_flight() as f64)
-        });
-        out.gauge(names::ENDPOINT_IN_FLIGHT, in_flight);
+        self.state_of_endpoints(&plan, &mut out);
+        let mut retries: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+        for (cluster, _, counts) in endpoints() {
+            for (reason, count) in RetryOn::WORDS.iter().zip(counts.retries) {
+                *retries.entry((cluster, reason)).or_default() += count;
+            }
+        }
+        let by_reason = |((cluster, reason), count)| (vec![("cluster", cluster), ("reason", reason)], count);
+        out.counter(names::RETRIES, retries.into_iter().map(by_reason));
         out.finish()
+    }
+
+    /// What endpoints are now, beside what was counted of them.
+    fn state_of_endpoints(&self, plan: &Plan, out: &mut Exposition) {
+        let now = Instant::now();
+        let gauges = self.collected.gauges.borrow();
+        fn labels<'p>(plan: &'p Plan, endpoint: &'p EndpointPlan) -> Vec<(&'static str, &'p str)> {
+            vec![("cluster", &plan.clusters[endpoint.cluster].name), ("endpoint", &endpoint.url)]
+        }
+        let of_lanes = |id: EndpointId| gauges.iter().filter_map(move |lane| lane.get(id.position()));
+        let mut gauge = |metric, value: &dyn Fn(EndpointId, &EndpointPlan) -> f64| {
+            let series = plan.endpoints.pairs().map(|(id, endpoint)| (labels(plan, endpoint), value(id, endpoint)));
+            out.gauge(metric, series);
+        };
+        gauge(names::ENDPOINT_IN_FLIGHT, &|_, endpoint| endpoint.load.in_flight() as f64);
+        gauge(names::ENDPOINT_ADMITTED, &|_, endpoint| f64::from(u8::from(endpoint.verdict().is_admitted(now))));
+        gauge(names::ENDPOINT_IDLE, &|id, _| of_lanes(id).map(|gauge| gauge.idle).sum::<usize>() as f64);
+        gauge(names::ENDPOINT_KEEP_ALIVE, &|id, _| {
+            of_lanes(id).map(|gauge| gauge.keep_alive.as_secs_f64()).fold(f64::INFINITY, f64::min)
+        });
+        let ejections = plan.endpoints.iter().map(|endpoint| (labels(plan, endpoint), endpoint.verdict().ejections()));
+        out.counter(names::EJECTIONS, ejections);
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::string::FromUtf8Error;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use super::access_log::writable;
 use crate::base::address::Address;
@@ -94,6 +94,7 @@ pub fn load(origin: &Origin, previous: Option<&Plan>) -> Result<Plan, Vec<Proble
         cores: &cores,
         previous,
         now: SystemTime::now(),
+        at: Instant::now(),
         is_whole: problems.is_empty(),
     };
     match compile(&config, &around) {

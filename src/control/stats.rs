@@ -1,6 +1,6 @@
 //! `/stats`: T, S, B, TTFT, ITL by route and endpoint, as JSON.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
@@ -18,7 +18,7 @@ impl Control {
         let routes: Map<_, _> =
             snapshot.routes.iter().map(|(name, totals)| (name.clone(), route(totals))).collect();
         let mut endpoints: Map<String, Value> = Map::new();
-        let nothing = EndpointCounts::default();
+        let (now, nothing) = (Instant::now(), EndpointCounts::default());
         for (id, endpoint) in plan.endpoints.pairs() {
             let cluster = &plan.clusters[endpoint.cluster].name;
             let counts = snapshot.endpoints.get(&(cluster.clone(), endpoint.url.clone())).unwrap_or(&nothing);
@@ -26,8 +26,8 @@ impl Control {
             let idle: usize = of_lanes().map(|gauge| gauge.idle).sum();
             let keep_alive = of_lanes().map(|gauge| gauge.keep_alive).min().unwrap_or(Duration::ZERO);
             let document = json!({
-                "admitted": endpoint.verdict.is_admitted(),
-                "state": if endpoint.verdict.is_admitted() { "up" } else { "drained" },
+                "admitted": endpoint.verdict().is_admitted(now),
+                "state": endpoint.verdict().state(now),
                 "in_flight": endpoint.load.in_flight(),
                 "queued": 0,
                 "requests": counts.requests,

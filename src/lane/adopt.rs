@@ -3,16 +3,16 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::balance::Candidate;
 use crate::base::ids::LaneId;
 use crate::base::rng::Rng;
 use crate::cluster::Cluster;
 use crate::metrics::recorder::Recorder;
-use crate::plan::{ClusterPlan, EndpointPlan, Plan, RetryConfig};
+use crate::plan::{ClusterPlan, EndpointPlan, Plan};
 use crate::pool::Pool;
-use crate::proxy::state::{EndpointOnLane, LanePlan};
-use crate::retry::Rules;
+use crate::proxy::state::{EndpointOnLane, LanePlan, Probing};
 
 /// A lane's part of its first plan.
 pub fn start(plan: Arc<Plan>, lane: LaneId, rng: &mut Rng) -> LanePlan {
@@ -25,6 +25,15 @@ pub fn adopt(old: &LanePlan, plan: Arc<Plan>, lane: LaneId, rng: &mut Rng) -> La
     let new = build(plan, lane, rng, |endpoint| {
         old.endpoints.iter().find(|known| Arc::ptr_eq(&known.load, &endpoint.load)).cloned()
     });
+    for (_, endpoint) in new.plan.endpoints.pairs() {
+        if !old.endpoints.iter().any(|known| Arc::ptr_eq(&known.load, &endpoint.load)) {
+            let slow_start = new.plan.clusters[endpoint.cluster].settings.slow_start;
+            endpoint.verdict().grow(Instant::now(), slow_start);
+        }
+        if new.plan.clusters[endpoint.cluster].settings.health.is_none() {
+            endpoint.health.forget_probes();
+        }
+    }
     for known in old.endpoints.iter() {
         if !new.endpoints.iter().any(|kept| Rc::ptr_eq(kept, known)) {
             known.retired.set(true);
@@ -59,6 +68,7 @@ fn build(
                     pool: RefCell::new(Pool::new(idle_max(cluster), cluster.settings.keep_alive.idle)),
                     load: Arc::clone(&endpoint.load),
                     retired: Cell::new(false),
+                    probing: Probing::default(),
                 }),
             }
         })
@@ -69,17 +79,17 @@ fn build(
         .map(|(id, cluster)| {
             let candidate = |id: &_| {
                 let endpoint = &plan.endpoints[*id];
-                Candidate {
+                let candidate = Candidate {
                     weight: endpoint.weight,
+                    max_in_flight: endpoint.max_in_flight,
                     load: Arc::clone(&endpoint.load),
-                    verdict: Arc::clone(&endpoint.verdict),
-                }
+                    verdict: Arc::clone(endpoint.verdict()),
+                };
+                (candidate, Arc::clone(&endpoint.health))
             };
-            let candidates = cluster.endpoints.iter().map(candidate).collect();
-            let RetryConfig { attempts, on, budget, .. } = &cluster.settings.retry;
-            let rules = Rules { attempts: *attempts, on: on.clone(), share: *budget };
+            let endpoints = cluster.endpoints.iter().map(candidate).unzip();
             let rng = Rng::new(rng.next_u64());
-            Cluster::start((id, lane), cluster.settings.balancer, candidates, rules, rng)
+            Cluster::start((id, lane), endpoints, Arc::clone(&cluster.ward), cluster.rules(), rng)
         })
         .collect();
     LanePlan { recorder: RefCell::new(recorder(&plan)), clusters, endpoints, plan }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::flag::Flag;
 use super::inbox::{Command, Inbox, LaneHandle, Report, Reporter};
 use super::running::Lane;
-use super::{accept, adopt, tick};
+use super::{accept, adopt, probe, tick};
 use crate::base::ids::{LaneId, ListenerId};
 use crate::base::rng::Rng;
 use crate::board::buffered::Granted;
@@ -67,6 +67,7 @@ pub async fn run(setup: LaneSetup) -> std::io::Result<()> {
         monoio::spawn(accept::run(listener, id, Rc::clone(&running)));
     }
     monoio::spawn(tick::run(Rc::clone(&running)));
+    monoio::spawn(probe::run(Rc::clone(&running)));
     monoio::spawn(evict(Rc::clone(&running.state)));
     monoio::spawn(async move { hangups.run().await });
     running.reports.send(Report::Ready);

@@ -39,5 +39,10 @@ metrics! {
     ENDPOINT_FAULTS "corelane_endpoint_faults_total" "Attempts that failed through an endpoint, those that it refused included."
     ENDPOINT_CONNECTS "corelane_endpoint_connects_total" "Connections to an endpoint that were begun, those that it refused included."
     ENDPOINT_REUSED "corelane_endpoint_reused_total" "Attempts that found a pooled connection."
+    RETRIES "corelane_retries_total" "Further attempts of requests, by cluster and reason."
+    EJECTIONS "corelane_ejections_total" "How often an endpoint was taken out for faults in a row."
+    ENDPOINT_ADMITTED "corelane_endpoint_admitted" "1 where requests may go to an endpoint, else 0."
+    ENDPOINT_IDLE "corelane_endpoint_idle" "Idle connections to an endpoint."
+    ENDPOINT_KEEP_ALIVE "corelane_endpoint_keep_alive_seconds" "How long an idle connection to an endpoint is trusted; the least of all lanes."
     ENDPOINT_IN_FLIGHT "corelane_endpoint_in_flight" "Requests in flight at an endpoint."
 }

@@ -104,6 +104,9 @@ pub struct RouteCounts {
     pub itl: Times,
 }
 
+/// Reasons for which a request is tried again (`retry.on`).
+pub const RETRY_REASONS: usize = 4;
+
 /// What is counted of one endpoint.
 #[derive(Debug, Clone, Default)]
 pub struct EndpointCounts {
@@ -115,6 +118,8 @@ pub struct EndpointCounts {
     pub connects: u64,
     /// Attempts on a pooled connection.
     pub reused: u64,
+    /// Attempts here after another one that failed or was refused, by the reasons of `retry.on`.
+    pub retries: [u64; RETRY_REASONS],
     /// T.
     pub total: Times,
     /// TTFT.
@@ -259,6 +264,9 @@ impl EndpointCounts {
         self.faults += other.faults;
         self.connects += other.connects;
         self.reused += other.reused;
+        for (ours, theirs) in self.retries.iter_mut().zip(other.retries) {
+            *ours += theirs;
+        }
         self.total.add(&other.total);
         self.ttft.add(&other.ttft);
         self.itl.add(&other.itl);

@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write};
 
 use super::names::Metric;
-use super::recorder::Times;
+use super::recorder::{RETRY_REASONS, Times};
 
 /// Upper bounds of histogram buckets, seconds: what a gateway adds is in the first, a long generation in the last.
 const BUCKETS_S: [f64; 20] = [
@@ -121,11 +121,11 @@ impl Exposition {
 }
 
 /// How many series `/metrics` shows for a plan of this size: a bound that no client can move.
-pub fn series(routes: usize, endpoints: usize, lanes: usize) -> usize {
+pub fn series(routes: usize, (clusters, endpoints): (usize, usize), lanes: usize) -> usize {
     let histogram = BUCKETS_S.len() + 3;
     // eight of the process, one a lane; six classes of status less one, three counters and four histograms a route;
-    // four counters and a gauge an endpoint
-    9 + lanes + routes * (5 + 3 + 4 * histogram) + endpoints * 5
+    // five counters and four gauges an endpoint; a reason to repeat each a cluster
+    9 + lanes + routes * (5 + 3 + 4 * histogram) + endpoints * 9 + clusters * RETRY_REASONS
 }
 
 fn escaped(text: &str) -> String {

@@ -19,6 +19,7 @@ use crate::codec::reply::LocalReply;
 use crate::config::url::EndpointAddress;
 use crate::config::{ClusterConfig, Config, EndpointConfig, NamedRoute, RespondConfig, TargetConfig};
 use crate::discovery::dns::Resolved;
+use crate::health::{Health, Ward};
 use crate::route::rewrite::Rewrite;
 
 /// Compiles `config`. The only way to a plan.
@@ -36,7 +37,8 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         let id = ClusterId::at(clusters.len());
         names.insert(name.value.as_str(), id);
         let own = compile_endpoints((id, &name.value), settings, &mut endpoints, around, &mut problems);
-        clusters.push(ClusterPlan { name: name.value.clone(), endpoints: own, settings: settings.clone() });
+        let ward = ward(&name.value, around);
+        clusters.push(ClusterPlan { name: name.value.clone(), endpoints: own, ward, settings: settings.clone() });
     }
     let (body_max, buffered) = (config.limits.body, config.limits.buffered);
     let mut routes = IdVec::new();
@@ -107,8 +109,8 @@ fn compile_endpoints(
     let mut own = Vec::new();
     for endpoint in &config.endpoints {
         if let Some(addresses) = addresses(endpoint, around.resolved, problems) {
-            let EndpointConfig { url, weight } = &endpoint.value;
-            let (load, verdict) = cells(name, &url.text, around);
+            let EndpointConfig { url, weight, max_in_flight } = &endpoint.value;
+            let (load, health) = cells(name, &url.text, around);
             own.push(all.push(EndpointPlan {
                 cluster: id,
                 url: url.text.clone(),
@@ -116,8 +118,9 @@ fn compile_endpoints(
                 base: url.base.clone(),
                 host: url.authority(),
                 weight: *weight,
+                max_in_flight: max_in_flight.map(u64::from),
                 load,
-                verdict,
+                health,
             }));
         }
     }
@@ -145,17 +148,23 @@ fn addresses(
     }
 }
 
-/// The cells of an endpoint that stays, or new ones.
-fn cells(cluster: &str, url: &str, around: &Surroundings<'_>) -> (Arc<EndpointLoad>, Arc<Verdict>) {
+/// What is known of an endpoint that stays, or nothing yet.
+fn cells(cluster: &str, url: &str, around: &Surroundings<'_>) -> (Arc<EndpointLoad>, Arc<Health>) {
     let known = around.previous.and_then(|plan| {
         plan.endpoints
             .iter()
             .find(|endpoint| endpoint.url == url && plan.clusters[endpoint.cluster].name == cluster)
     });
     match known {
-        Some(endpoint) => (Arc::clone(&endpoint.load), Arc::clone(&endpoint.verdict)),
-        None => (Arc::new(EndpointLoad::new(around.lanes)), Arc::default()),
+        Some(endpoint) => (Arc::clone(&endpoint.load), Arc::clone(&endpoint.health)),
+        None => (Arc::new(EndpointLoad::new(around.lanes)), Arc::new(Health::new(Arc::new(Verdict::new(around.at))))),
     }
+}
+
+/// Who decides over ejections in a cluster that stays, or a new one.
+fn ward(cluster: &str, around: &Surroundings<'_>) -> Arc<Ward> {
+    let known = around.previous.and_then(|plan| plan.clusters.iter().find(|known| known.name == cluster));
+    known.map_or_else(Arc::default, |known| Arc::clone(&known.ward))
 }
 
 fn compile_action(
@@ -218,7 +227,7 @@ fn no_route(around: &Surroundings<'_>) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, SystemTime};
+    use std::time::{Duration, Instant, SystemTime};
 
     use super::*;
     use crate::balance::BalancerKind;
@@ -241,6 +250,7 @@ mod tests {
                 cores: &[0, 1],
                 previous,
                 now,
+                at: Instant::now(),
                 is_whole: true,
             },
         )

@@ -50,16 +50,20 @@ impl Serialize for Plan {
 }
 
 fn cluster(plan: &Plan, cluster: &ClusterPlan) -> Value {
-    let ClusterPlan { name: _, endpoints, settings } = cluster;
+    let ClusterPlan { name: _, endpoints, ward: _, settings } = cluster;
     let mut shown = json!(settings);
     shown["endpoints"] = endpoints.iter().map(|id| endpoint(&plan.endpoints[*id])).collect();
     shown
 }
 
 fn endpoint(endpoint: &EndpointPlan) -> Value {
-    let EndpointPlan { cluster: _, url, addresses, base, host, weight, load: _, verdict: _ } = endpoint;
+    let EndpointPlan { cluster: _, url, addresses, base, host, weight, max_in_flight, load: _, health: _ } = endpoint;
     let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
-    json!({ "url": url, "weight": weight, "addresses": addresses, "base": base, "host": host })
+    let mut shown = json!({ "url": url, "weight": weight, "addresses": addresses, "base": base, "host": host });
+    if let Some(most) = max_in_flight {
+        shown["max_in_flight"] = json!(most);
+    }
+    shown
 }
 
 fn route(plan: &Plan, route: &RoutePlan) -> Value {

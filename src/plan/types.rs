@@ -1,7 +1,7 @@
 //! What a plan is made of. A table of the configuration that holds as it was read stands here as it is.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use crate::base::address::Address;
 use crate::base::ids::{ClusterId, EndpointId, IdVec, ListenerId, RouteId};
@@ -9,14 +9,16 @@ use crate::base::problem::Place;
 use crate::board::buffered::Budget;
 use crate::board::loads::EndpointLoad;
 use crate::board::verdicts::Verdict;
+use crate::cluster::Rules;
 use crate::codec::reply::LocalReply;
 pub use crate::config::{
-    AccessLogConfig as AccessLogPlan, LimitsConfig as LimitsPlan, ListenerConfig as ListenerPlan,
-    ObserveConfig as ObservePlan, RetryConfig, ServerConfig as ServerPlan, TimeoutConfig as Timeouts,
+    AccessLogConfig as AccessLogPlan, HealthConfig as ProbePlan, LimitsConfig as LimitsPlan, ListenerConfig as ListenerPlan,
+    ObserveConfig as ObservePlan, ServerConfig as ServerPlan, TimeoutConfig as Timeouts,
 };
 use crate::config::{ClusterConfig, RouteConfig};
 use crate::discovery::dns::Resolved;
-use crate::retry::RetryOn;
+use crate::health::{self, Health, Ward};
+use crate::retry::{self, RetryOn};
 use crate::route::RouteTable;
 use crate::route::rewrite::Rewrite;
 
@@ -58,11 +60,37 @@ pub struct ClusterPlan {
     pub name: String,
     /// Its endpoints, in the order written.
     pub endpoints: Vec<EndpointId>,
+    /// Decides over ejections; kept through reloads.
+    pub ward: Arc<Ward>,
     /// All that needs no compiling: balancing, clocks, idle connections and so on.
     pub settings: ClusterConfig,
 }
 
+impl EndpointPlan {
+    /// Whether it is admitted, and at which share.
+    pub fn verdict(&self) -> &Arc<Verdict> {
+        self.health.verdict()
+    }
+}
+
 impl ClusterPlan {
+    /// The rules of picking, repeating and health.
+    pub fn rules(&self) -> Rules {
+        let ClusterConfig { balancer, retry, ejection, slow_start, health, .. } = &self.settings;
+        Rules {
+            balancer: *balancer,
+            retry: retry::Rules { attempts: retry.attempts, on: retry.on.clone(), share: retry.budget },
+            health: health::Rules {
+                consecutive_faults: ejection.consecutive_faults,
+                window: ejection.window,
+                share: ejection.share,
+                slow_start: *slow_start,
+                unhealthy_after: health.as_ref().map_or(0, |health| health.unhealthy_after),
+                healthy_after: health.as_ref().map_or(0, |health| health.healthy_after),
+            },
+        }
+    }
+
     /// Whether a request may go to another endpoint though one answered it.
     pub fn repeats_answers(&self) -> bool {
         let retry = &self.settings.retry;
@@ -86,10 +114,12 @@ pub struct EndpointPlan {
     pub host: String,
     /// Its share relative to the others.
     pub weight: u32,
+    /// Most exchanges at once, over all lanes.
+    pub max_in_flight: Option<u64>,
     /// Its load over all lanes; kept through reloads.
     pub load: Arc<EndpointLoad>,
-    /// Whether it is admitted; kept through reloads.
-    pub verdict: Arc<Verdict>,
+    /// What is known of it, and whether it is admitted; kept through reloads.
+    pub health: Arc<Health>,
 }
 
 /// One route.
@@ -130,8 +160,10 @@ pub struct Surroundings<'a> {
     pub cores: &'a [usize],
     /// The plan in force, whose endpoints keep their cells on the board.
     pub previous: Option<&'a Plan>,
-    /// When this happens.
+    /// When this happens, by the calendar,
     pub now: SystemTime,
+    /// and by the clock.
+    pub at: Instant,
     /// Whether all of the configuration was understood. Where it was not, nothing is said that the missing parts
     /// would change.
     pub is_whole: bool,

@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use super::call;
+use super::call::{self, GivenUp};
 use super::hold;
 use super::inquiry::{Asked, Inquiry};
 use super::reply;
@@ -35,11 +35,11 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &LaneSt
         Action::Respond(_) => Answer::OfRoute,
         Action::Forward(targets) => match call::run(request, call, lane, targets).await {
             Ok(answer) => Answer::Relayed(answer),
-            Err((fault, body)) => {
+            Err(GivenUp { fault, body, wait }) => {
                 call.notes.fault = Some(fault);
                 let refusal = match body {
                     Some(broken) => hold::of_body(broken, fault.sent),
-                    None => reply::of_fault(&fault),
+                    None => reply::within(reply::of_fault(&fault), wait),
                 };
                 refuse(refusal, request, call)
             }

@@ -35,7 +35,7 @@ pub(super) struct Failed {
 pub(super) async fn run(
     request: &Request,
     call: &mut Call<'_>,
-    (id, ticket): (EndpointId, Ticket),
+    (id, mut ticket): (EndpointId, Ticket),
     wanted: Connection,
 ) -> Result<Relayed, Failed> {
     let endpoint = Rc::clone(&request.plan.endpoints[id]);
@@ -67,6 +67,7 @@ pub(super) async fn run(
     let upload = Upload::new(request.head.framing());
     match converse(call, &mut upstream, upload, timeouts, connected).await {
         Ok(Answered { head, framing, upload }) => {
+            ticket.answered(head.status(), call.notes.answered.unwrap_or(connected));
             Ok(Relayed { upstream, head, framing, ticket, endpoint, upload, timeouts })
         }
         Err((mut fault, body)) => {
@@ -93,7 +94,9 @@ fn fail(
     (on, heard): (Connection, Heard),
 ) -> Failed {
     let (position, cluster) = (ticket.position(), ticket.cluster());
-    if fault.side == Side::Upstream {
+    // A connection that was closed while it lay idle is nobody's fault.
+    let is_stale = on == Connection::Pooled && fault.sent == Sent::Nothing;
+    if fault.side == Side::Upstream && !is_stale {
         let id = request.plan.plan.clusters[cluster].endpoints[position];
         request.plan.recorder.borrow_mut().endpoints[id].faults += 1;
         ticket.settle(Outcome::Failed(fault), Instant::now());

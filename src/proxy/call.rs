@@ -1,19 +1,25 @@
 //! One cluster is asked: drives `Dispatch`, which says whom to try and what may be tried again.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::attempt::{self, Failed};
 use super::intake::BodyFault;
 use super::request::{Call, Request};
 use super::source::Relayed;
 use super::state::LaneState;
-use crate::base::fault::{Fault, Stage};
+use crate::base::fault::{Fault, FaultKind, Stage};
 use crate::base::ids::ClusterId;
 use crate::base::time::deadline;
 use crate::cluster::dispatch::{Dispatch, Step};
 
-/// Why a call was given up: the fault, and what is told of the request's body where that broke.
-pub(super) type GivenUp = (Fault, Option<BodyFault>);
+/// Why a call was given up.
+pub(super) struct GivenUp {
+    pub(super) fault: Fault,
+    /// What is told of the request's body, where that broke.
+    pub(super) body: Option<BodyFault>,
+    /// How long it takes until a place is free, where none is.
+    pub(super) wait: Option<Duration>,
+}
 
 /// Sends the request to one of `targets` until one answers or nothing may be tried any more.
 pub(super) async fn run(
@@ -32,9 +38,19 @@ pub(super) async fn run(
     let (mut refused, mut body) = (None, None);
     loop {
         let (ticket, connection) = match step {
-            Step::Attempt { ticket, connection } => (ticket, connection),
+            Step::Attempt { ticket, connection, because } => {
+                if let Some(reason) = because {
+                    let endpoint = plan.endpoints[ticket.position()];
+                    request.plan.recorder.borrow_mut().endpoints[endpoint].retries[reason as usize] += 1;
+                }
+                (ticket, connection)
+            }
             Step::GiveUp(fault) => {
-                let Some((answer, endpoint)) = refused else { return Err((fault, body)) };
+                let Some((answer, endpoint)) = refused else {
+                    let wait = || cluster.expected_wait(request.plan.plan.lanes);
+                    let wait = (fault.kind == FaultKind::QueueFull).then(wait);
+                    return Err(GivenUp { fault, body, wait });
+                };
                 call.notes.endpoint = endpoint;
                 return Ok(answer);
             }

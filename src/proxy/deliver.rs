@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::intake::Rest;
 use super::mouth::Mouth;
 use super::request::{Call, Request};
-use super::source::{Answer, Cut, Relayed};
+use super::source::{Answer, Cut, Relayed, served};
 use super::state::LaneState;
 use super::watch::Watch;
 use crate::base::fault::{Fault, FaultKind, Sent, Side, Stage};
@@ -29,6 +29,7 @@ use crate::codec::reply::LocalReply;
 use crate::codec::version::Reuse;
 use crate::codec::version::Version;
 use crate::codec::write::ConnectionField;
+use crate::net::writer::Wake;
 use crate::plan::Action;
 
 /// What becomes of a client's connection after an exchange.
@@ -321,7 +322,12 @@ impl<'d, 'c> Delivery<'d, 'c> {
         let since = Instant::now();
         poll_fn(|cx| {
             loop {
-                if answer.poll_upload(&mut call.body, cx).is_err() || answer.upload.is_over() {
+                if answer.poll_upload(&mut call.body, cx).is_err() {
+                    return Poll::Ready(());
+                }
+                // Its last bytes may still be on their way.
+                let mut is_leaving = || answer.upstream.writer.go_on(Wake::Surely, cx);
+                if answer.upload.is_refused() || (answer.upload.is_over() && !is_leaving()) {
                     return Poll::Ready(());
                 }
                 if answer.poll_over(cx).is_ready() {
@@ -372,7 +378,7 @@ fn finish(
     let now = Instant::now();
     notes.over = Some(now);
     let (outcome, ended) = match delivered {
-        Ok(()) => (Outcome::Served(status), if status < 500 { Ended::Well } else { Ended::Badly }),
+        Ok(()) => (served(&head), if status < 500 { Ended::Well } else { Ended::Badly }),
         Err(Cut::Upstream(kind)) => {
             let fault = Fault::upstream(Stage::Relay, kind, Sent::Wholly);
             notes.fault = Some(fault);

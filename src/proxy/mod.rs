@@ -40,6 +40,7 @@ mod log;
 mod mouth;
 mod notes;
 mod pace;
+pub mod probe;
 mod reply;
 mod request;
 mod resting;

@@ -186,6 +186,10 @@ pub(super) fn of_fault(fault: &Fault) -> ErrorReply {
             should_retry: Some(true),
             ..error(503, "no_endpoint", "No endpoint is available for this request; try again later.")
         },
+        (FaultKind::QueueFull, _) => ErrorReply {
+            should_retry: Some(true),
+            ..error(429, "queue_full", "The AI system has as many requests as it may; try again later.")
+        },
         (FaultKind::NoDescriptors, _) => ErrorReply {
             should_retry: Some(true),
             retry_after: Some(Duration::from_secs(1)),
@@ -239,6 +243,11 @@ pub(super) fn of_fault(fault: &Fault) -> ErrorReply {
             ..error(503, "draining", "The gateway is shutting down; try again.")
         },
     }
+}
+
+/// The same, with the time after which trying again makes sense, if it is known.
+pub(super) fn within(refusal: ErrorReply, wait: Option<Duration>) -> ErrorReply {
+    ErrorReply { retry_after: wait.or(refusal.retry_after), ..refusal }
 }
 
 #[cfg(test)]

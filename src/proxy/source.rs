@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 
@@ -18,6 +18,7 @@ use crate::codec::head::ResponseHead;
 use crate::codec::progress::Progress;
 use crate::codec::reply::LocalReply;
 use crate::codec::response::ResponseEvent;
+use crate::codec::retry_after::retry_after;
 use crate::plan::Timeouts;
 
 /// What a request is answered with.
@@ -54,6 +55,16 @@ pub(super) enum Cut {
     Body(BodyFault),
 }
 
+/// What an endpoint said, for its cluster to judge.
+pub(super) fn served(head: &ResponseHead) -> Outcome {
+    let status = head.status();
+    let retry_after = match status {
+        429 | 503 => retry_after(head.head(), SystemTime::now()),
+        _ => None,
+    };
+    Outcome::Served { status, retry_after }
+}
+
 impl Relayed {
     /// The next piece of the body in what was read, none at its end.
     pub(super) fn next_piece(&mut self) -> Result<Progress<Option<Bytes>>, Cut> {
@@ -87,7 +98,7 @@ impl Relayed {
 
     /// It goes to nobody: another endpoint is asked instead.
     pub(super) fn abandon(self, now: Instant) {
-        let outcome = Outcome::Served(self.head.status());
+        let outcome = served(&self.head);
         self.ticket.settle(outcome, now);
     }
 

@@ -47,6 +47,17 @@ pub struct EndpointOnLane {
     pub load: Arc<EndpointLoad>,
     /// No plan has it any more: what comes back is closed.
     pub retired: Cell<bool>,
+    /// Its active probes, where this lane makes them.
+    pub probing: Probing,
+}
+
+/// How far the probes of an endpoint are.
+#[derive(Debug, Default)]
+pub struct Probing {
+    /// When the next one is due; at once where there was none.
+    pub due: Cell<Option<Instant>>,
+    /// One is under way.
+    pub is_under_way: Cell<bool>,
 }
 
 /// What a lane lends to its exchanges.

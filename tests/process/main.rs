@@ -14,6 +14,7 @@ mod crowd;
 mod explaining;
 mod forwarding;
 mod headers;
+mod health;
 mod lanes;
 mod leaving;
 mod limits;

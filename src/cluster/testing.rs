@@ -1,0 +1,51 @@
+//! Clusters without a plan, for tests.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Cluster, Rules};
+use crate::balance::{BalancerKind, Candidate};
+use crate::base::ids::{ClusterId, Id, LaneId};
+use crate::base::rng::Rng;
+use crate::board::loads::EndpointLoad;
+use crate::board::verdicts::Verdict;
+use crate::health::{self, Health, Ward};
+use crate::retry::{self, RetryOn};
+
+/// The usual rules.
+pub(crate) fn rules(balancer: BalancerKind) -> Rules {
+    Rules {
+        balancer,
+        retry: retry::Rules { attempts: 2, on: vec![RetryOn::Connect, RetryOn::Stale], share: 0.1 },
+        health: health::Rules {
+            consecutive_faults: 5,
+            window: Duration::from_secs(30),
+            share: 0.5,
+            slow_start: Duration::from_secs(10),
+            unhealthy_after: 3,
+            healthy_after: 2,
+        },
+    }
+}
+
+/// So many endpoints, as lanes share them.
+pub(crate) fn endpoints(count: usize, max_in_flight: Option<u64>) -> Vec<(Candidate, Arc<Health>)> {
+    let endpoint = |_| {
+        let verdict = Arc::new(Verdict::new(Instant::now()));
+        let load = Arc::new(EndpointLoad::new(1));
+        (Candidate { weight: 1, max_in_flight, load, verdict: Arc::clone(&verdict) }, Arc::new(Health::new(verdict)))
+    };
+    (0..count).map(endpoint).collect()
+}
+
+/// One lane's cluster of them.
+pub(crate) fn cluster(endpoints: &[(Candidate, Arc<Health>)], balancer: BalancerKind) -> Rc<Cluster> {
+    with_rules(endpoints, rules(balancer), 5)
+}
+
+/// The same with these rules and this seed.
+pub(crate) fn with_rules(endpoints: &[(Candidate, Arc<Health>)], rules: Rules, seed: u64) -> Rc<Cluster> {
+    let ids = (ClusterId::at(0), LaneId::at(0));
+    Cluster::start(ids, endpoints.iter().cloned().unzip(), Arc::new(Ward::default()), rules, Rng::new(seed))
+}

@@ -1,0 +1,46 @@
+//! One active probe of an endpoint, on a connection of its own.
+
+use std::future::poll_fn;
+
+use super::upstream::{AnswerHead, Upstream};
+use crate::codec::method::Method;
+use crate::health::Probed;
+use crate::net::connect::{Blame, blame, connect_any};
+use crate::plan::{EndpointPlan, ProbePlan};
+
+/// Asks `endpoint` for its health. None where it is we who could not ask.
+pub async fn run(endpoint: &EndpointPlan, probe: &ProbePlan) -> Option<Probed> {
+    match monoio::time::timeout(probe.timeout, ask(endpoint, &probe.path)).await {
+        Ok(probed) => probed,
+        Err(_) => Some(Probed::Unhealthy),
+    }
+}
+
+async fn ask(endpoint: &EndpointPlan, path: &str) -> Option<Probed> {
+    let mut upstream = match connect_any(&endpoint.addresses).await {
+        Ok(stream) => Upstream::new(stream),
+        Err(error) if blame(&error) == Blame::Ours => return None,
+        Err(_) => return Some(Probed::Unhealthy),
+    };
+    upstream.expect(Method::Get);
+    let (base, host) = (&endpoint.base, &endpoint.host);
+    let request = format!(
+        "GET {base}{path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: corelane-probe\r\naccept: */*\r\nconnection: close\r\n\r\n"
+    );
+    if upstream.writer.write(request.into_bytes()).await.is_err() {
+        return Some(Probed::Unhealthy);
+    }
+    loop {
+        match poll_fn(|cx| upstream.poll_head(cx)).await {
+            Ok(AnswerHead::Interim(_)) => {}
+            Ok(AnswerHead::Final(head, _)) => {
+                return Some(match head.status() {
+                    200..=299 => Probed::Healthy,
+                    429 | 503 => Probed::Busy,
+                    _ => Probed::Unhealthy,
+                });
+            }
+            Err(_) => return Some(Probed::Unhealthy),
+        }
+    }
+}
