@@ -44,9 +44,14 @@ impl Places {
         taken.len() < self.max || taken.iter().any(|seat| seat.waits.get() != WaitsFor::Us)
     }
 
+    /// Whether none is free.
+    pub(super) fn are_taken(&self) -> bool {
+        self.taken.borrow().len() >= self.max
+    }
+
     /// Takes a place, which is made free if none is.
     pub(super) fn take(self: &Rc<Self>) -> Place {
-        if self.taken.borrow().len() >= self.max {
+        if self.are_taken() {
             self.clear_one();
         }
         let seat = Rc::new(Seat::default());

@@ -9,7 +9,7 @@ use super::state::Control;
 use crate::base::address::Address;
 use crate::base::rng::entropy;
 use crate::base::limits::{
-    ADMIN_HEAD_TIME, ADMIN_REQUEST_BYTES_MAX, ADMIN_TIMEOUT, LINGER_PAUSE, LINGER_TIME, TICK,
+    ROOM_PAUSE, ADMIN_HEAD_TIME, ADMIN_REQUEST_BYTES_MAX, ADMIN_TIMEOUT, LINGER_PAUSE, LINGER_TIME, TICK,
 };
 use crate::codec::encode::{OwnHead, write_reply};
 use crate::codec::error::CodecError;
@@ -38,6 +38,10 @@ pub(super) async fn serve(listener: &Listener, control: &Rc<Control>) {
         if !places.may_take_one() || listener.ready().await.is_err() {
             monoio::time::sleep(TICK).await;
             continue;
+        }
+        if places.are_taken() {
+            // Whoever has said something by now is heard before somebody has to go.
+            monoio::time::sleep(ROOM_PAUSE).await;
         }
         match listener.accept() {
             Ok(Some((socket, _))) => {
