@@ -83,7 +83,7 @@ fn what_was_understood_means_the_same_when_it_is_written_down() {
         // What the example shows in the place of a line above it.
         let mut full = text.replace("cores = ", "# cores = ");
         if full.contains("# e.g. endpoints = ") {
-            full = full.replace("\nendpoints = ", "\n# endpoints = ");
+            full = full.replacen("\nendpoints = ", "\n# endpoints = ", 1);
         }
         for text in [full.replace("# e.g. ", ""), text] {
             let shown = understood(text.replace("access_log = \"off\"", ""));

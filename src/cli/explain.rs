@@ -155,8 +155,13 @@ fn text(plan: &Plan, explained: &Explained) -> String {
         Outcome::Forwarded(targets) => {
             for target in targets {
                 let cluster = &plan.clusters[target.cluster];
-                let percent = f64::from(target.share) / target.shares as f64 * 100.0;
-                say("cluster", &format!("{} ({percent:.0} % of the route's requests)", cluster.name));
+                match target.share {
+                    0 => say("fallback", &cluster.name),
+                    share => {
+                        let percent = f64::from(share) / target.shares as f64 * 100.0;
+                        say("cluster", &format!("{} ({percent:.0} % of the route's requests)", cluster.name));
+                    }
+                }
                 let urls: Vec<_> =
                     target.endpoints.iter().map(|(id, _)| plan.endpoints[*id].url.as_str()).collect();
                 say("endpoint", &format!("{} of: {}", cluster.settings.balancer.name(), urls.join(", ")));

@@ -85,14 +85,17 @@ pub enum Heard {
 #[derive(Debug)]
 pub struct Dispatch {
     attempts: u32,
+    /// Most attempts here, beside one on a fresh connection after a stale one.
+    most: u32,
     tried: Vec<usize>,
 }
 
 impl Dispatch {
-    /// The first attempt.
-    pub fn start(cluster: &Rc<Cluster>, now: Instant) -> (Self, Step) {
+    /// The first attempt of at most `most`, where the cluster's rules allow as many.
+    pub fn start(cluster: &Rc<Cluster>, most: u32, now: Instant) -> (Self, Step) {
         cluster.earn();
-        let mut dispatch = Self { attempts: 0, tried: Vec::new() };
+        let most = most.min(cluster.retry().attempts);
+        let mut dispatch = Self { attempts: 0, most, tried: Vec::new() };
         let step = dispatch.pick(cluster, None, now).unwrap_or_else(|why| Step::GiveUp(nobody(why)));
         (dispatch, step)
     }
@@ -119,9 +122,14 @@ impl Dispatch {
         if may { self.apply(remedy, position, cluster, now) } else { None }
     }
 
-    fn may(&self, cluster: &Cluster, (reason, _): (RetryOn, Remedy)) -> bool {
+    fn may(&self, cluster: &Cluster, (reason, remedy): (RetryOn, Remedy)) -> bool {
         let rules = cluster.retry();
-        self.attempts < rules.attempts && rules.on.contains(&reason)
+        let is_left = match remedy {
+            Remedy::Elsewhere => self.attempts < self.most,
+            // There is one at most: the connection is a fresh one then.
+            Remedy::FreshConnection => rules.attempts > 1,
+        };
+        is_left && rules.on.contains(&reason)
     }
 
     fn apply(
@@ -232,7 +240,7 @@ mod tests {
     }
 
     fn start(cluster: &Rc<Cluster>) -> (Dispatch, usize) {
-        let (dispatch, step) = Dispatch::start(cluster, Instant::now());
+        let (dispatch, step) = Dispatch::start(cluster, u32::MAX, Instant::now());
         (dispatch, of(step).unwrap().0)
     }
 
@@ -309,6 +317,6 @@ mod tests {
 
     #[test]
     fn a_cluster_without_endpoints_is_told_at_once() {
-        assert_eq!(of(Dispatch::start(&cluster(0), Instant::now()).1), Err(nobody(NoPick::NoEndpoint)));
+        assert_eq!(of(Dispatch::start(&cluster(0), u32::MAX, Instant::now()).1), Err(nobody(NoPick::NoEndpoint)));
     }
 }

@@ -23,6 +23,9 @@ table! {
         matching: MatchConfig = key("match", Table(MatchConfig::KEYS), Is("{}")),
         /// A cluster, or several with shares, as below.
         to: Option<Placed<Shares>> = key("to", OneOrMore(&Short("cluster", TargetConfig::KEYS)), Absent),
+        /// Clusters that are asked, in this order, where there is no connection, no place or no endpoint in `to`, or it
+        /// answers 429 or 5xx but 504; one try each, before the first byte of an answer only.
+        fallback: Vec<Placed<String>> = key("fallback", List(&Text), Is("[]")),
         /// An answer of the gateway's own.
         respond: Option<Placed<RespondConfig>> = key("respond", Table(RespondConfig::KEYS), Absent),
         /// The path that goes upstream, behind the endpoint's own base.
@@ -156,12 +159,38 @@ fn check(table: &Table<'_, '_>, route: &NamedRoute) {
             "add to = \"CLUSTER\" or respond = { status = 200 }",
         ),
     }
+    check_fallback(table, route);
     if let (Some(rewrite), true, false) = (&route.settings.rewrite, table.has("respond"), table.has("to")) {
         table.tell(rewrite.problem(
             format!("route \"{name}\" answers by itself, and has `rewrite`"),
             "nothing is forwarded whose path could be rewritten",
             "remove it",
         ));
+    }
+}
+
+/// Who is asked instead must be somebody else.
+fn check_fallback(table: &Table<'_, '_>, route: &NamedRoute) {
+    let (name, fallback) = (&route.name.value, &route.settings.fallback);
+    let Some(first) = fallback.first() else { return };
+    let Some(to) = &route.settings.to else {
+        table.tell(first.problem(
+            format!("route \"{name}\" has `fallback` and no `to`"),
+            "nothing is forwarded that could go elsewhere",
+            "remove it, or add to = \"CLUSTER\"",
+        ));
+        return;
+    };
+    let is_only = |cluster: &str| to.value.0.iter().all(|target| target.cluster.value == cluster);
+    for (position, cluster) in fallback.iter().enumerate() {
+        let before = &fallback[..position];
+        if is_only(&cluster.value) || before.iter().any(|other| other.value == cluster.value) {
+            table.tell(cluster.problem(
+                format!("route \"{name}\" falls back to cluster \"{}\", which was asked before", cluster.value),
+                "it would be asked twice, and would fail twice",
+                "remove it, or name another cluster",
+            ));
+        }
     }
 }
 

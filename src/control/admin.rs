@@ -109,8 +109,9 @@ impl Control {
             Action::Respond(_) => true,
             Action::Forward(targets) => {
                 let admitted = |id: &_| plan.endpoints[*id].verdict().is_admitted(now);
-                let mut taken = targets.iter().filter(|(_, share)| *share > 0);
-                taken.any(|(id, _)| plan.clusters[*id].endpoints.iter().any(admitted))
+                let taken = targets.shares.iter().filter(|(_, share)| *share > 0).map(|(id, _)| id);
+                let mut all = taken.chain(&targets.fallback);
+                all.any(|id| plan.clusters[*id].endpoints.iter().any(admitted))
             }
         };
         let mut routes =

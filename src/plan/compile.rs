@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::fixed;
 use super::routes::{self, Rows};
 pub use super::types::Surroundings;
-use super::types::{Action, ClusterPlan, EndpointPlan, Plan, RoutePlan};
+use super::types::{Action, ClusterPlan, EndpointPlan, Plan, RoutePlan, Targets};
 use crate::base::address::Address;
 use crate::base::ids::{ClusterId, EndpointId, Id, IdVec, RouteId};
 use crate::base::problem::{Placed, Problem};
@@ -181,7 +181,14 @@ fn compile_action(
                     None => problems.push(unknown_cluster(route, cluster, clusters)),
                 }
             }
-            Some(Action::Forward(found))
+            let mut fallback = Vec::new();
+            for cluster in &route.settings.fallback {
+                match clusters.get(cluster.value.as_str()) {
+                    Some(id) => fallback.push(*id),
+                    None => problems.push(unknown_cluster(route, cluster, clusters)),
+                }
+            }
+            Some(Action::Forward(Targets { shares: found, fallback }))
         }
         (None, Some(respond)) => {
             let RespondConfig { status, body, content_type } = &respond.value;

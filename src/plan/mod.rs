@@ -11,5 +11,5 @@ mod types;
 
 pub use crate::base::choice::{HalfClose, HostRule};
 pub use types::{
-    AccessLogPlan, Action, ClusterPlan, EndpointPlan, ListenerPlan, Plan, ProbePlan, RoutePlan, Timeouts,
+    AccessLogPlan, Action, ClusterPlan, EndpointPlan, ListenerPlan, Plan, ProbePlan, RoutePlan, Targets, Timeouts,
 };

@@ -76,7 +76,7 @@ fn route(plan: &Plan, route: &RoutePlan) -> Value {
         Action::Forward(targets) => {
             let target =
                 |(id, weight): &(_, u32)| json!({ "cluster": plan.clusters[*id].name, "weight": weight });
-            shown["to"] = targets.iter().map(target).collect();
+            shown["to"] = targets.shares.iter().map(target).collect();
         }
         Action::Respond(reply) => {
             let LocalReply { status, content_type, fields: _, body } = reply;

@@ -140,10 +140,19 @@ pub struct RoutePlan {
 /// What a route does.
 #[derive(Debug)]
 pub enum Action {
-    /// Sends the request to one of these clusters; weights are shares, their sum is not zero.
-    Forward(Vec<(ClusterId, u32)>),
+    /// Sends the request on.
+    Forward(Targets),
     /// Answers by itself.
     Respond(LocalReply),
+}
+
+/// Where a route's requests go.
+#[derive(Debug)]
+pub struct Targets {
+    /// One of these clusters; weights are shares, their sum is not zero.
+    pub shares: Vec<(ClusterId, u32)>,
+    /// In this order, where that one cannot, or refuses.
+    pub fallback: Vec<ClusterId>,
 }
 
 /// What compilation needs besides the configuration.

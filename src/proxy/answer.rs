@@ -5,7 +5,8 @@
 
 use std::rc::Rc;
 
-use super::call::{self, GivenUp};
+use super::call::GivenUp;
+use super::forward;
 use super::hold;
 use super::inquiry::{Asked, Inquiry};
 use super::reply;
@@ -33,7 +34,7 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &LaneSt
     let (id, _) = request.route();
     match &plan.plan.routes[id].action {
         Action::Respond(_) => Answer::OfRoute,
-        Action::Forward(targets) => match call::run(request, call, lane, targets).await {
+        Action::Forward(targets) => match forward::run(request, call, lane, targets).await {
             Ok(answer) => Answer::Relayed(answer),
             Err(GivenUp { fault, body, wait }) => {
                 call.notes.fault = Some(fault);

@@ -54,7 +54,7 @@ pub(super) async fn run(
             Err(fault) => return Err(fail(request, call, ticket, fault, (Connection::Fresh, Heard::Nothing))),
         },
     };
-    if on == Connection::Pooled || request.plan.plan.clusters[cluster].repeats_answers() {
+    if on == Connection::Pooled || call.may_move_on || request.plan.plan.clusters[cluster].repeats_answers() {
         let replay = request.plan.plan.clusters[cluster].settings.retry.replay;
         call.body.keep_for_repeat(replay, request.head.framing(), &request.plan.plan.budget);
     } else {

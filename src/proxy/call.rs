@@ -6,9 +6,8 @@ use super::attempt::{self, Failed};
 use super::intake::BodyFault;
 use super::request::{Call, Request};
 use super::source::Relayed;
-use super::state::LaneState;
-use crate::base::fault::{Fault, FaultKind, Stage};
-use crate::base::ids::ClusterId;
+use crate::base::fault::{Fault, FaultKind, Sent, Stage};
+use crate::base::ids::{ClusterId, EndpointId};
 use crate::base::time::deadline;
 use crate::cluster::dispatch::{Dispatch, Step};
 
@@ -21,19 +20,19 @@ pub(super) struct GivenUp {
     pub(super) wait: Option<Duration>,
 }
 
-/// Sends the request to one of `targets` until one answers or nothing may be tried any more.
+/// Sends the request to the endpoints of one cluster, `most` times at most, until one answers or nothing may be tried any
+/// more. What is kept of the body for another attempt is the caller's to let go.
 pub(super) async fn run(
     request: &Request,
     call: &mut Call<'_>,
-    lane: &LaneState,
-    targets: &[(ClusterId, u32)],
+    id: ClusterId,
+    most: u32,
 ) -> Result<Relayed, GivenUp> {
-    let id = draw(targets, lane);
     let plan = &request.plan.plan.clusters[id];
     let cluster = &request.plan.clusters[id];
     call.deadline = plan.settings.timeouts.total.and_then(|total| deadline(Instant::now(), Some(total)));
     call.notes.stage = Stage::Pick;
-    let (mut dispatch, mut step) = Dispatch::start(cluster, call.notes.arrival.complete);
+    let (mut dispatch, mut step) = Dispatch::start(cluster, most, pick_time(call));
     // An answer in whose place another endpoint is asked, and the body's fault of the attempt that failed last.
     let (mut refused, mut body) = (None, None);
     loop {
@@ -46,32 +45,22 @@ pub(super) async fn run(
                 (ticket, connection)
             }
             Step::GiveUp(fault) => {
-                let Some((answer, endpoint)) = refused else {
-                    let wait = || cluster.expected_wait(request.plan.plan.lanes);
-                    let wait = (fault.kind == FaultKind::QueueFull).then(wait);
-                    return Err(GivenUp { fault, body, wait });
-                };
-                call.notes.endpoint = endpoint;
-                return Ok(answer);
+                let wait = || cluster.expected_wait(request.plan.plan.lanes);
+                let wait = (fault.kind == FaultKind::QueueFull).then(wait);
+                return or_aside(GivenUp { fault, body, wait }, refused, call);
             }
         };
         let position = ticket.position();
         match attempt::run(request, call, (plan.endpoints[position], ticket), connection).await {
             Ok(answer) => {
-                if let Some((before, _)) = refused.take() {
-                    Relayed::abandon(before, Instant::now());
-                }
+                refused.take().into_iter().for_each(Aside::abandon);
                 let status = answer.head.status();
                 match dispatch.answered(cluster, (position, status), call.body.at_hand(), Instant::now()) {
                     Some(another) => {
-                        refused = Some((answer, call.notes.endpoint));
+                        refused = Some(Aside::of(answer, call));
                         step = another;
                     }
-                    None => {
-                        // It will not be sent again.
-                        call.body.let_go();
-                        return Ok(answer);
-                    }
+                    None => return Ok(answer),
                 }
             }
             Err(Failed { failure, body: broken }) => {
@@ -82,18 +71,38 @@ pub(super) async fn run(
     }
 }
 
-/// One cluster by weight, drawn once a call and kept through its attempts.
-fn draw(targets: &[(ClusterId, u32)], lane: &LaneState) -> ClusterId {
-    if let [(only, _)] = targets {
-        return *only;
+/// When the first pick is made: the clock need not be asked where nothing was waited for.
+fn pick_time(call: &Call<'_>) -> Instant {
+    if call.notes.attempts == 0 { call.notes.arrival.complete } else { Instant::now() }
+}
+
+/// An answer in whose place somebody else is asked, and whose it is; it is delivered where nobody else answers.
+pub(super) struct Aside(Relayed, Option<EndpointId>);
+
+impl Aside {
+    pub(super) fn of(mut answer: Relayed, call: &Call<'_>) -> Self {
+        // What is left of the request goes to whoever is asked next.
+        answer.upload.give_up();
+        Self(answer, call.notes.endpoint)
     }
-    let sum: u64 = targets.iter().map(|(_, weight)| u64::from(*weight)).sum();
-    let mut drawn = lane.rng.borrow_mut().below(sum);
-    for (cluster, weight) in targets {
-        match drawn.checked_sub(u64::from(*weight)) {
-            Some(rest) => drawn = rest,
-            None => return *cluster,
+
+    /// Somebody else answered.
+    pub(super) fn abandon(self) {
+        self.0.abandon(Instant::now());
+    }
+}
+
+/// Nobody else answered: the answer that was set aside, unless somebody may have executed the request since.
+pub(super) fn or_aside(
+    given_up: GivenUp,
+    aside: Option<Aside>,
+    call: &mut Call<'_>,
+) -> Result<Relayed, GivenUp> {
+    match aside {
+        Some(Aside(answer, endpoint)) if given_up.fault.sent == Sent::Nothing => {
+            call.notes.endpoint = endpoint;
+            Ok(answer)
         }
+        _ => Err(given_up),
     }
-    unreachable!("a number below the sum of the weights falls into one of them")
 }

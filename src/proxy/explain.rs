@@ -99,10 +99,13 @@ fn follow(
     let target = |(cluster, share): &(ClusterId, u32)| Target {
         cluster: *cluster,
         share: *share,
-        shares: targets.iter().map(|(_, share)| u64::from(*share)).sum(),
+        shares: targets.shares.iter().map(|(_, share)| u64::from(*share)).sum(),
         endpoints: plan.clusters[*cluster].endpoints.iter().map(head_for).collect(),
     };
-    Ok(Outcome::Forwarded(targets.iter().filter(|(_, share)| *share > 0).map(target).collect()))
+    let taken = targets.shares.iter().filter(|(_, share)| *share > 0).copied();
+    // A fallback has no share of its own.
+    let fallback = targets.fallback.iter().map(|id| (*id, 0));
+    Ok(Outcome::Forwarded(taken.chain(fallback).map(|each| target(&each)).collect()))
 }
 
 /// Notes what is known so far.

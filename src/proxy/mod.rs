@@ -5,7 +5,7 @@
 //! | circle | does | asked by |
 //! |---|---|---|
 //! | `attempt` | tries one endpoint once: a connection, the request (`upload`), the head of the answer | `call` |
-//! | `call` | asks one cluster: dispatch, repeats | `answer` |
+//! | `call` | asks one cluster: dispatch, repeats | `forward`, for `answer`: a route's cluster, then its fallbacks |
 //! | `answer` | turns a request into an answer: what head and body decide (`inquiry`, `hold`), what the route does | `steps` |
 //! | `steps` | serves one exchange of a client: attend, answer, deliver, record | `downstream` |
 //!
@@ -31,6 +31,7 @@ mod deliver;
 pub mod downstream;
 mod ear;
 pub mod explain;
+mod forward;
 mod held;
 mod hold;
 mod idle;

@@ -56,6 +56,8 @@ pub(super) struct Call<'c> {
     pub(super) clock: &'c Watchdog,
     /// When the cluster's `total` runs out.
     pub(super) deadline: Option<Instant>,
+    /// Somebody else may be asked in the place of an endpoint that refuses.
+    pub(super) may_move_on: bool,
     /// Where interim answers go.
     pub(super) interim: Interim<'c>,
     pub(super) notes: Notes,

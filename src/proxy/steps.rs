@@ -44,6 +44,7 @@ pub(super) async fn run(
         body: Intake::of_client(ear, manners),
         clock,
         deadline: None,
+        may_move_on: false,
         interim: Interim::to(mouth, head.head().version()),
         notes: Notes::new(arrival),
     };

@@ -97,6 +97,7 @@ fn a_call_is_made_from_bytes_in_memory_with_no_client_anywhere() {
                 body: Intake::of_bytes(Bytes::from_static(b"hello world")),
                 clock: &clock,
                 deadline: None,
+        may_move_on: false,
                 interim: Interim::dropped(),
                 notes: Notes::new(Arrival { began: now, complete: now }),
             };
@@ -138,6 +139,7 @@ fn a_call_that_is_dropped_leaves_nothing_behind() {
                 body: Intake::of_bytes(Bytes::new()),
                 clock: &clock,
                 deadline: None,
+        may_move_on: false,
                 interim: Interim::dropped(),
                 notes: Notes::new(Arrival { began: now, complete: now }),
             };
