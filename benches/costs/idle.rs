@@ -41,7 +41,13 @@ fn exchange(authority: &str) -> io::Result<TcpStream> {
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     write!(stream, "GET /health HTTP/1.1\r\nhost: {authority}\r\n\r\n")?;
     let mut seen = [0; 4096];
-    match stream.read(&mut seen)? {
+    let read = loop {
+        match stream.read(&mut seen) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => break read?,
+        }
+    };
+    match read {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
         count if seen[..count].starts_with(b"HTTP/1.1 200") => Ok(stream),
         count => Err(io::Error::other(String::from_utf8_lossy(&seen[..count]).into_owned())),

@@ -72,8 +72,8 @@ pub(super) async fn run(
         }
         Err((mut fault, body)) => {
             if on == Connection::Pooled && fault.kind == FaultKind::Reset && !upstream.heard {
-                // It may have been closed as the request was sent.
-                if is_unread(&mut upstream).await {
+                // It may have been closed as the request was sent. In a box: it is rare, and a timer is large.
+                if Box::pin(is_unread(&mut upstream)).await {
                     fault.sent = Sent::Nothing;
                 }
             }

@@ -53,7 +53,9 @@ pub(super) async fn run(
         let position = ticket.position();
         match attempt::run(request, call, (plan.endpoints[position], ticket), connection).await {
             Ok(answer) => {
-                refused.take().into_iter().for_each(Aside::abandon);
+                if refused.is_some() {
+                    refused.take().into_iter().for_each(Aside::abandon);
+                }
                 let status = answer.head.status();
                 match dispatch.answered(cluster, (position, status), call.body.at_hand(), Instant::now()) {
                     Some(another) => {

@@ -19,7 +19,8 @@ pub(super) async fn run(
     let first = draw(&targets.shares, lane);
     let relayed = match &targets.fallback[..] {
         [] => call::run(request, call, first, u32::MAX).await?,
-        fallback => fall_back(request, call, first, fallback).await?,
+        // In a box: what it keeps aside is large, and most routes have none.
+        fallback => Box::pin(fall_back(request, call, first, fallback)).await?,
     };
     // It will not be sent again.
     call.body.let_go();
