@@ -392,7 +392,9 @@ fn finish(
         }
     };
     notes.ended = ended;
+    // A 503 is the word of an endpoint that is busy.
     if ended == Ended::Badly
+        && (status != 503 || delivered.is_err())
         && let Some(id) = notes.endpoint
     {
         request.plan.recorder.borrow_mut().endpoints[id].faults += 1;

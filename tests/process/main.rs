@@ -12,6 +12,7 @@ mod clocks;
 mod closing;
 mod crowd;
 mod explaining;
+mod failing;
 mod fallback;
 mod forwarding;
 mod headers;
