@@ -100,7 +100,7 @@ impl Health {
     }
 
     /// An attempt showed `sign`. The one that decides is `on_trial`. True where the endpoint should be ejected, if its
-    /// cluster allows it: see [`eject`].
+    /// cluster allows it: see [`Ward::eject`].
     #[must_use]
     pub fn note(&self, sign: Sign, on_trial: bool, rules: &Rules, now: Instant) -> bool {
         if sign == Sign::Success && !on_trial && !self.is_troubled.load(Ordering::Acquire) {

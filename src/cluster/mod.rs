@@ -81,6 +81,8 @@ pub struct Ticket {
     /// It decides whether the endpoint is well again.
     on_trial: bool,
     has_place: bool,
+    /// Its endpoint said so, and that was noted.
+    said_busy: bool,
     /// Until it is settled.
     is_open: bool,
 }
@@ -171,7 +173,7 @@ impl Cluster {
         }
         candidate.load.add(self.lane);
         let has_place = candidate.max_in_flight.is_some();
-        Some(Ticket { cluster: Rc::clone(self), position, on_trial, has_place, is_open: true })
+        Some(Ticket { cluster: Rc::clone(self), position, on_trial, has_place, said_busy: false, is_open: true })
     }
 
     /// How long it takes until a place is free, by how fast exchanges ended here so far; `lanes` of them end as fast.
@@ -190,6 +192,7 @@ impl Cluster {
             }
         }
         match (sign(outcome), now) {
+            (Some(Sign::Busy(_)), _) if ticket.said_busy => {}
             (Some(sign), Some(now)) => self.note(ticket, sign, now),
             _ if ticket.on_trial => candidate.verdict.end_trial(),
             _ => {}
@@ -260,12 +263,18 @@ impl Ticket {
         self.position
     }
 
-    /// The endpoint began to answer with this status: a trial need not last as long as an answer.
-    pub fn answered(&mut self, status: u16, now: Instant) {
-        if self.on_trial && Sign::of_status(status, None) == Sign::Success {
-            self.cluster.note(self, Sign::Success, now);
-            self.on_trial = false;
+    /// The endpoint began to answer like this. That it is well again, or busy, is known from then on, however long the
+    /// answer takes.
+    pub fn answered(&mut self, status: u16, retry_after: Option<Duration>, now: Instant) {
+        match Sign::of_status(status, retry_after) {
+            Sign::Success if self.on_trial => self.cluster.note(self, Sign::Success, now),
+            busy @ Sign::Busy(_) => {
+                self.cluster.note(self, busy, now);
+                self.said_busy = true;
+            }
+            Sign::Success | Sign::Fault => return,
         }
+        self.on_trial = false;
     }
 
     /// The attempt ended like this.
@@ -368,7 +377,7 @@ mod tests {
         assert!(only_first(now).is_err(), "one at a time");
         drop(trial);
         let mut trial = only_first(now).expect("a trial that decided nothing is made again");
-        trial.answered(200, now);
+        trial.answered(200, None, now);
         assert!(only_first(now).is_ok(), "it need not last to the end of the answer");
         trial.settle(failed(), now);
         assert!(verdict.is_admitted(now), "one fault more");

@@ -123,9 +123,9 @@ impl World {
                 Mood::Failing => 500,
                 Mood::Busy => 429,
             };
-            ticket.answered(status, self.now);
-            let another = dispatch.answered(&self.cluster, (position, status), AtHand::Whole, self.now);
             let alone = (status == 429).then_some(Duration::from_secs(2));
+            ticket.answered(status, alone, self.now);
+            let another = dispatch.answered(&self.cluster, (position, status), AtHand::Whole, self.now);
             let time = if self.moods[position] == Mood::Slow { 3_000_000 } else { 50_000 };
             let end = self.now + Duration::from_micros(self.rng.below(time));
             self.numbers += 1;

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::decide::{Identity, write_upstream};
 use super::intake::BodyFault;
 use super::request::{Call, Request};
-use super::source::Relayed;
+use super::source::{Relayed, wishes};
 use super::state::EndpointOnLane;
 use super::unread::is_unread;
 use super::upload::Upload;
@@ -67,7 +67,8 @@ pub(super) async fn run(
     let upload = Upload::new(request.head.framing());
     match converse(call, &mut upstream, upload, timeouts, connected).await {
         Ok(Answered { head, framing, upload }) => {
-            ticket.answered(head.status(), call.notes.answered.unwrap_or(connected));
+            let (status, retry_after) = wishes(&head);
+            ticket.answered(status, retry_after, call.notes.answered.unwrap_or(connected));
             Ok(Relayed { upstream, head, framing, ticket, endpoint, upload, timeouts })
         }
         Err((mut fault, body)) => {

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
@@ -57,12 +57,17 @@ pub(super) enum Cut {
 
 /// What an endpoint said, for its cluster to judge.
 pub(super) fn served(head: &ResponseHead) -> Outcome {
-    let status = head.status();
-    let retry_after = match status {
-        429 | 503 => retry_after(head.head(), SystemTime::now()),
-        _ => None,
-    };
+    let (status, retry_after) = wishes(head);
     Outcome::Served { status, retry_after }
+}
+
+/// The status of an answer, and for how long a busy endpoint wants to be left alone.
+pub(super) fn wishes(head: &ResponseHead) -> (u16, Option<Duration>) {
+    let status = head.status();
+    match status {
+        429 | 503 => (status, retry_after(head.head(), SystemTime::now())),
+        _ => (status, None),
+    }
 }
 
 impl Relayed {

@@ -250,7 +250,7 @@ fn check(row: &Row) {
             assert!(answer.contains("x-should-retry: false\r\n"), "it may have been executed: {answer}");
         }
         Whole(status, body) => {
-            let answer = client.read_until(&format!("{body}"));
+            let answer = client.read_until(body);
             assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
             if answer.to_ascii_lowercase().contains("transfer-encoding: chunked") {
                 client.read_until("\r\n0\r\n\r\n");
