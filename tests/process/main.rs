@@ -25,6 +25,7 @@ mod paths;
 mod pooling;
 mod readings;
 mod refusing;
+mod reloading;
 mod repeating;
 mod restarting;
 mod routing;
