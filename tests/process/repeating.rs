@@ -243,3 +243,72 @@ fn a_busy_answer_moves_on_to_another_endpoint_where_that_is_listed_and_is_delive
         }
     }
 }
+
+/// An endpoint that closes a connection on which nothing came for `KEPT`, and counts what it executed.
+fn impatient() -> (String, Arc<Mutex<HashMap<String, u32>>>) {
+    let upstream = Upstream::start();
+    let url = upstream.url();
+    let executed: Arc<Mutex<HashMap<String, u32>>> = Arc::default();
+    let log = Arc::clone(&executed);
+    std::thread::spawn(move || {
+        for stream in upstream.listener.incoming().flatten() {
+            let log = Arc::clone(&log);
+            std::thread::spawn(move || {
+                let mut peer = Peer::new(stream);
+                peer.stream.set_read_timeout(Some(KEPT)).unwrap();
+                while let Some(request) = peer.try_request() {
+                    *log.lock().unwrap().entry(request[..40].trim().to_owned()).or_default() += 1;
+                    peer.send(OK);
+                }
+            });
+        }
+    });
+    (url, executed)
+}
+
+const KEPT: Duration = Duration::from_millis(200);
+
+/// Posts of eight clients, each a little before, at, or after the moment at which its last connection is closed.
+fn post_around_the_close(gateway: &Gateway, posts: usize, from: usize) -> Vec<String> {
+    let answers = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let answers = &answers;
+            scope.spawn(move || {
+                let mut client = gateway.connect();
+                for number in 0..posts {
+                    client.send(post(&format!("{from}-{thread}-{number}-"), 500));
+                    answers.lock().unwrap().push(client.read_message());
+                    std::thread::sleep(
+                        KEPT + Duration::from_micros((number as u64 * 977) % 8000) - Duration::from_millis(3),
+                    );
+                }
+            });
+        }
+    });
+    answers.into_inner().unwrap()
+}
+
+#[test]
+fn posts_around_the_moment_at_which_their_endpoint_closes_run_once_and_once_that_is_learned_none_fails() {
+    let log = fresh_path("access.log");
+    let (url, executed) = impatient();
+    let gateway = trusting(&[&url], "", log.to_str().unwrap());
+    let answers = post_around_the_close(&gateway, 20, 0);
+    for answer in answers.iter().filter(|answer| !answer.starts_with("HTTP/1.1 200 ")) {
+        assert!(
+            answer.contains("upstream_reset") && answer.contains("x-should-retry: false\r\n"),
+            "{answer}"
+        );
+    }
+    assert!(executed.lock().unwrap().values().all(|times| *times == 1), "{:?}", executed.lock().unwrap());
+
+    let (url, executed) = impatient();
+    let gateway = Gateway::start(&one_cluster(&[&url]));
+    post_around_the_close(&gateway, 3, 1);
+    let answers = post_around_the_close(&gateway, 20, 2);
+    assert!(answers.iter().all(|answer| answer.starts_with("HTTP/1.1 200 ")), "{answers:?}");
+    assert!(executed.lock().unwrap().values().all(|times| *times == 1));
+    let learned = gateway.endpoint(&url)["keep_alive_ms"].as_u64().unwrap();
+    assert!((100..200).contains(&learned), "{learned} ms of 200");
+}
