@@ -108,6 +108,8 @@ impl Health {
         }
         let mut known = self.lock();
         match sign {
+            // What began before it was taken out says nothing new.
+            Sign::Fault if !on_trial && self.verdict.is_ejected() => false,
             Sign::Fault => {
                 self.is_troubled.store(true, Ordering::Release);
                 known.faults.push_back(now);
@@ -190,9 +192,13 @@ impl Health {
 pub struct Ward(Mutex<()>);
 
 impl Ward {
-    /// Ejects the endpoint at `position`, if the cluster can do without it; whether it did.
+    /// Ejects the endpoint at `position`, if the cluster can do without it; whether it is out then.
     pub fn eject(&self, all: &[Arc<Health>], position: usize, rules: &Rules, now: Instant) -> bool {
         let _one_at_a_time = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all[position].verdict.is_waiting_out() {
+            // Another lane has just seen the same row of faults.
+            return true;
+        }
         let others = || all.iter().enumerate().filter(|(at, _)| *at != position).map(|(_, health)| &health.verdict);
         let out = others().filter(|verdict| verdict.is_ejected()).count();
         let most = ((all.len() as f64 * rules.share) as usize).max(1);

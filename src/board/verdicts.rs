@@ -163,6 +163,11 @@ impl Verdict {
         self.flags.0.load(Ordering::Acquire) & Flag::Ejected as u64 != 0
     }
 
+    /// Whether it is ejected, and no exchange decides over it now.
+    pub fn is_waiting_out(&self) -> bool {
+        self.is_ejected() && !self.on_trial.load(Ordering::Acquire)
+    }
+
     /// The one exchange that decides; false if another lane has it.
     pub fn begin_trial(&self) -> bool {
         !self.on_trial.swap(true, Ordering::AcqRel)

@@ -384,6 +384,16 @@ mod tests {
     }
 
     #[test]
+    fn an_endpoint_that_dies_with_many_exchanges_is_out_for_one_window() {
+        let (now, endpoints) = (Instant::now(), endpoints(2, None));
+        let cluster = cluster(&endpoints, BalancerKind::RoundRobin);
+        let dying: Vec<_> = (0..50).map(|_| cluster.pick(&[1], now).unwrap()).collect();
+        dying.into_iter().for_each(|ticket| ticket.settle(failed(), now));
+        let verdict = &endpoints[0].0.verdict;
+        assert_eq!((verdict.ejections(), verdict.admission(now + 30 * SECOND)), (1, Admission::Trial));
+    }
+
+    #[test]
     fn the_last_endpoint_stays_however_it_fails() {
         let (now, endpoints) = (Instant::now(), endpoints(1, None));
         let cluster = cluster(&endpoints, BalancerKind::LeastWork);
