@@ -59,6 +59,7 @@ pub async fn run(setup: LaneSetup) -> std::io::Result<()> {
         loads,
         reports,
         closing: Flag::default(),
+        probes: Default::default(),
         retired: Default::default(),
     });
     let mut hearing = Bell::adopt(bell_socket)?;

@@ -1,5 +1,6 @@
 //! Runs the active probes that this lane was dealt: each endpoint is probed by one lane, and all see what it found.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -7,11 +8,11 @@ use super::running::Lane;
 use crate::base::ids::{EndpointId, Id};
 use crate::base::limits::TICK;
 use crate::proxy::probe;
-use crate::proxy::state::LanePlan;
+use crate::proxy::state::{EndpointOnLane, LanePlan};
 
-/// Looks for endpoints that are due, for the life of the lane.
+/// Looks for endpoints that are due, until the lane accepts no more.
 pub(super) async fn run(lane: Rc<Lane>) {
-    loop {
+    while !lane.closing.is_set() {
         let plan = lane.state.plan();
         let (own, lanes, now) = (lane.state.lane.position(), plan.plan.lanes, Instant::now());
         for (id, _) in plan.plan.endpoints.pairs().filter(|(id, _)| id.position() % lanes == own) {
@@ -24,22 +25,40 @@ pub(super) async fn run(lane: Rc<Lane>) {
             }
             probing.due.set(Some(now + probe.interval));
             probing.is_under_way.set(true);
-            monoio::spawn(ask(Rc::clone(&plan), id));
+            lane.probes.set(lane.probes.get() + 1);
+            monoio::spawn(ask(Rc::clone(&lane), Rc::clone(&plan), id));
         }
         drop(plan);
         monoio::time::sleep(TICK).await;
     }
 }
 
-async fn ask(plan: Rc<LanePlan>, id: EndpointId) {
-    let endpoint = &plan.plan.endpoints[id];
+async fn ask(lane: Rc<Lane>, plan: Rc<LanePlan>, id: EndpointId) {
+    let (endpoint, on_lane) = (&plan.plan.endpoints[id], &plan.endpoints[id]);
     let cluster = &plan.plan.clusters[endpoint.cluster];
     if let Some(settings) = &cluster.settings.health {
-        let probed = probe::run(endpoint, settings).await;
-        // An endpoint that left the configuration meanwhile, or is probed no more, has nothing to say.
-        if let Some(probed) = probed.filter(|_| !plan.endpoints[id].retired.get()) {
-            endpoint.health.note_probe(probed, &cluster.rules().health, Instant::now());
+        let mut probe = pin!(probe::run(endpoint, settings));
+        let probed = loop {
+            match monoio::time::timeout(TICK, probe.as_mut()).await {
+                Ok(probed) => break probed,
+                // The lane may not be left while the kernel reads into its buffer.
+                Err(_) if lane.closing.is_set() => break None,
+                Err(_) => {}
+            }
+        };
+        if let Some(probed) = probed.filter(|_| is_probed(&lane.state.plan(), on_lane)) {
+            endpoint.health.note_probe(probed, &cluster.health_rules(), Instant::now());
         }
     }
-    plan.endpoints[id].probing.is_under_way.set(false);
+    on_lane.probing.is_under_way.set(false);
+    lane.probes.set(lane.probes.get() - 1);
+}
+
+/// Whether the plan in force has the endpoint, and has it probed: a reload may have come while it was asked, and nobody
+/// would ever take back what was found then.
+fn is_probed(plan: &LanePlan, endpoint: &Rc<EndpointOnLane>) -> bool {
+    plan.endpoints.pairs().any(|(id, known)| {
+        let cluster = plan.plan.endpoints[id].cluster;
+        Rc::ptr_eq(known, endpoint) && plan.plan.clusters[cluster].settings.health.is_some()
+    })
 }

@@ -1,5 +1,6 @@
 //! A running lane: what it owns, and what it does at each command.
 
+use std::cell::Cell;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,6 +28,8 @@ pub(super) struct Lane {
     pub(super) reports: Reporter,
     /// Accept no more.
     pub(super) closing: Flag,
+    /// Probes under way.
+    pub(super) probes: Cell<usize>,
     /// Plans that were replaced and that exchanges may still hold.
     pub(super) retired: std::cell::RefCell<Vec<Rc<LanePlan>>>,
 }
@@ -93,13 +96,14 @@ impl Lane {
         self.reports.send(Report::Counts { lane, plan, recorder, gauges: Some(gauges) });
     }
 
-    /// Ends every connection, each the way a cut one ends. The loop is left only then: what an operation in the kernel
+    /// Ends every connection, each the way a cut one ends, and every probe. The loop is left only then: what an operation in the kernel
     /// still points at must not be freed under it.
     pub(super) async fn stop(&self) -> std::io::Result<()> {
         self.closing.set();
         self.state.watchdogs.end_all();
         let by = Instant::now() + STOP_TIME;
-        while self.loads.of(self.state.lane) > 0 && Instant::now() < by {
+        let is_busy = || self.loads.of(self.state.lane) > 0 || self.probes.get() > 0;
+        while is_busy() && Instant::now() < by {
             monoio::time::sleep(STOP_PAUSE).await;
         }
         Ok(())

@@ -76,18 +76,24 @@ impl EndpointPlan {
 impl ClusterPlan {
     /// The rules of picking, repeating and health.
     pub fn rules(&self) -> Rules {
-        let ClusterConfig { balancer, retry, ejection, slow_start, health, .. } = &self.settings;
+        let ClusterConfig { balancer, retry, .. } = &self.settings;
         Rules {
             balancer: *balancer,
             retry: retry::Rules { attempts: retry.attempts, on: retry.on.clone(), share: retry.budget },
-            health: health::Rules {
-                consecutive_faults: ejection.consecutive_faults,
-                window: ejection.window,
-                share: ejection.share,
-                slow_start: *slow_start,
-                unhealthy_after: health.as_ref().map_or(0, |health| health.unhealthy_after),
-                healthy_after: health.as_ref().map_or(0, |health| health.healthy_after),
-            },
+            health: self.health_rules(),
+        }
+    }
+
+    /// Those of health alone.
+    pub fn health_rules(&self) -> health::Rules {
+        let ClusterConfig { ejection, slow_start, health, .. } = &self.settings;
+        health::Rules {
+            consecutive_faults: ejection.consecutive_faults,
+            window: ejection.window,
+            share: ejection.share,
+            slow_start: *slow_start,
+            unhealthy_after: health.as_ref().map_or(0, |health| health.unhealthy_after),
+            healthy_after: health.as_ref().map_or(0, |health| health.healthy_after),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use crate::support::{Gateway, OK, Peer, Upstream};
+use crate::support::{After, Gateway, OK, Upstream};
 
 const POST: &str = "POST /v1 HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhello";
 
@@ -15,24 +15,15 @@ enum Does {
 
 /// An endpoint that keeps what it was asked.
 fn endpoint(does: Does) -> (String, Arc<Mutex<Vec<String>>>) {
-    let upstream = Upstream::start();
-    let (url, seen) = (upstream.url(), Arc::new(Mutex::new(Vec::new())));
+    let seen = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&seen);
-    std::thread::spawn(move || {
-        for stream in upstream.listener.incoming().flatten() {
-            let log = Arc::clone(&log);
-            std::thread::spawn(move || {
-                let mut peer = Peer::new(stream);
-                peer.stream.set_read_timeout(None).unwrap();
-                while let Some(request) = peer.try_request() {
-                    log.lock().unwrap().push(request);
-                    match does {
-                        Does::Answer(answer) => peer.send(answer),
-                        Does::Reset => return peer.reset(),
-                    }
-                }
-            });
+    let url = Upstream::start().play(move |peer, request| {
+        log.lock().unwrap().push(request);
+        match does {
+            Does::Answer(answer) => peer.send(answer),
+            Does::Reset => return After::Reset,
         }
+        After::GoOn
     });
     (url, seen)
 }

@@ -1,12 +1,13 @@
 //! What endpoints show, and what follows: ejection and return, a smaller share, probes, ceilings.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{Gateway, OK, Peer, Upstream, one_cluster};
+use crate::support::{After, Gateway, OK, PATIENCE, Peer, Upstream, one_cluster};
 
 const POST: &str = "POST /v1 HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nhi";
 const BROKEN: &str = "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 4\r\n\r\noops";
@@ -21,24 +22,15 @@ struct Moody {
 
 impl Moody {
     fn start(answer: &'static str) -> Self {
-        let upstream = Upstream::start();
-        let moody = Self { url: upstream.url(), answer: Arc::new(Mutex::new(answer)), asked: Arc::default() };
-        let (answer, asked) = (Arc::clone(&moody.answer), Arc::clone(&moody.asked));
-        std::thread::spawn(move || {
-            for stream in upstream.listener.incoming().flatten() {
-                let (answer, asked) = (Arc::clone(&answer), Arc::clone(&asked));
-                std::thread::spawn(move || {
-                    let mut peer = Peer::new(stream);
-                    peer.stream.set_read_timeout(None).unwrap();
-                    while peer.try_request().is_some() {
-                        asked.fetch_add(1, Ordering::SeqCst);
-                        let answer = *answer.lock().unwrap();
-                        peer.send(answer);
-                    }
-                });
-            }
+        let (answer, asked) = (Arc::new(Mutex::new(answer)), Arc::new(AtomicUsize::new(0)));
+        let (says, count) = (Arc::clone(&answer), Arc::clone(&asked));
+        let url = Upstream::start().play(move |peer, _| {
+            count.fetch_add(1, Ordering::SeqCst);
+            let answer = *says.lock().unwrap();
+            peer.send(answer);
+            After::GoOn
         });
-        moody
+        Self { url, answer, asked }
     }
 
     fn become_so(&self, answer: &'static str) {
@@ -190,40 +182,27 @@ struct Probed {
     url: String,
     answer: Arc<Mutex<&'static str>>,
     silent: Arc<AtomicBool>,
-    seen: Arc<Mutex<Vec<String>>>,
+    probes: Receiver<String>,
 }
 
 fn probed() -> Probed {
-    let upstream = Upstream::start();
-    let probed = Probed {
-        url: upstream.url(),
-        answer: Arc::new(Mutex::new(OK)),
-        silent: Arc::default(),
-        seen: Arc::default(),
-    };
-    let (answer, silent, seen) =
-        (Arc::clone(&probed.answer), Arc::clone(&probed.silent), Arc::clone(&probed.seen));
-    std::thread::spawn(move || {
-        for stream in upstream.listener.incoming().flatten() {
-            let (answer, silent, seen) = (Arc::clone(&answer), Arc::clone(&silent), Arc::clone(&seen));
-            std::thread::spawn(move || {
-                let mut peer = Peer::new(stream);
-                peer.stream.set_read_timeout(None).unwrap();
-                while let Some(request) = peer.try_request() {
-                    if !request.starts_with("GET /base/healthz ") {
-                        peer.send(OK);
-                        continue;
-                    }
-                    seen.lock().unwrap().push(request);
-                    if !silent.load(Ordering::SeqCst) {
-                        let answer = *answer.lock().unwrap();
-                        peer.send(answer);
-                    }
-                }
-            });
+    let (answer, silent) = (Arc::new(Mutex::new(OK)), Arc::new(AtomicBool::new(false)));
+    let (says, is_silent) = (Arc::clone(&answer), Arc::clone(&silent));
+    let (sender, probes) = channel();
+    let url = Upstream::start().play(move |peer, request| {
+        if !request.starts_with("GET /base/healthz ") {
+            peer.send(OK);
+            return After::GoOn;
         }
+        // Nobody counts them any more at the end of a test.
+        let _ = sender.send(request);
+        if !is_silent.load(Ordering::SeqCst) {
+            let answer = *says.lock().unwrap();
+            peer.send(answer);
+        }
+        After::GoOn
     });
-    probed
+    Probed { url, answer, silent, probes }
 }
 
 #[test]
@@ -254,12 +233,10 @@ fn probes_take_an_endpoint_out_and_bring_it_back_and_are_no_requests() {
     is("it is back", "up");
     // Busy is not dead.
     *endpoint.answer.lock().unwrap() = "HTTP/1.1 503 X\r\ncontent-length: 0\r\n\r\n";
-    let before = endpoint.seen.lock().unwrap().len();
-    while endpoint.seen.lock().unwrap().len() < before + 4 {
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    while endpoint.probes.try_recv().is_ok() {}
+    (0..4).for_each(|_| drop(endpoint.probes.recv_timeout(PATIENCE).unwrap()));
     assert_eq!(state(&gateway, &url), (true, "up".into()));
-    let probe = endpoint.seen.lock().unwrap()[0].clone();
+    let probe = endpoint.probes.recv_timeout(PATIENCE).unwrap();
     assert!(
         probe.contains("user-agent: corelane-probe\r\n") && probe.contains("connection: close\r\n"),
         "{probe}"
@@ -281,7 +258,32 @@ fn a_request_that_succeeds_outweighs_failed_probes_and_one_lane_asks_for_all() {
         assert_eq!(ask(&gateway), 200, "it serves, however busy it is");
         std::thread::sleep(Duration::from_millis(20));
     }
-    let probes = endpoint.seen.lock().unwrap().len();
+    let probes = endpoint.probes.try_iter().count();
     assert!((5..=21).contains(&probes), "{probes} probes in 2 s");
     gateway.until("nobody asks any more", |stats| stats["endpoints"]["up"][&url]["state"] == "unhealthy");
+}
+
+#[test]
+fn a_probe_that_is_under_way_holds_up_no_end_and_says_nothing_once_it_is_not_wanted_any_more() {
+    let upstream = Upstream::start();
+    let config =
+        |keys: &str| one_cluster(&[&upstream.url()]).replace("[[route]]", &format!("{keys}\n[[route]]"));
+    let probed = |timeout: &str| {
+        config(&format!("health = {{ path = \"/healthz\", timeout = \"{timeout}\", unhealthy_after = 1 }}"))
+    };
+    let mut gateway = Gateway::start(&probed("1s"));
+    let mut silent = upstream.accept();
+    silent.read_until("\r\n\r\n");
+    std::fs::write(&gateway.config, config("")).unwrap();
+    assert_eq!(gateway.admin("POST", "/reload").0, 200);
+    silent.wait_for_end();
+    assert_eq!(state(&gateway, &upstream.url()), (true, "up".into()), "nobody would ever bring it back");
+    std::fs::write(&gateway.config, probed("60s")).unwrap();
+    assert_eq!(gateway.admin("POST", "/reload").0, 200);
+    let mut silent = upstream.accept();
+    silent.read_until("\r\n\r\n");
+    let begun = Instant::now();
+    gateway.signal("TERM");
+    assert!(gateway.process.wait().unwrap().success());
+    assert!(begun.elapsed() < Duration::from_secs(10), "it took {:?}", begun.elapsed());
 }

@@ -1,49 +1,38 @@
 //! Reloads under load: streams lose no byte, no request fails, and what stays keeps its connections and what was learned.
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use crate::support::{Gateway, OK, Peer, Upstream};
+use crate::support::{After, Gateway, OK, PATIENCE, Upstream};
 
 const STREAMS: usize = 100;
 const RELOADS: usize = 60;
 
 /// An endpoint that streams numbers until it is told to stop, and answers everything else with `ok`.
 fn counting(stop: &Arc<AtomicBool>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
     let stop = Arc::clone(stop);
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let stop = Arc::clone(&stop);
-            std::thread::spawn(move || {
-                let mut peer = Peer::new(stream);
-                peer.stream.set_read_timeout(None).unwrap();
-                while let Some(request) = peer.try_request() {
-                    if !request.starts_with("GET /stream ") {
-                        peer.send(OK);
-                        continue;
-                    }
-                    peer.send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n");
-                    for number in 0.. {
-                        let event = format!("data: {number}\n\n");
-                        if write!(peer.stream, "{:x}\r\n{event}\r\n", event.len()).is_err() {
-                            return;
-                        }
-                        if stop.load(Ordering::SeqCst) {
-                            break;
-                        }
-                        std::thread::sleep(Duration::from_millis(15));
-                    }
-                    peer.send("0\r\n\r\n");
-                }
-            });
+    Upstream::start().play(move |peer, request| {
+        if !request.starts_with("GET /stream ") {
+            peer.send(OK);
+            return After::GoOn;
         }
-    });
-    url
+        peer.send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n");
+        for number in 0.. {
+            let event = format!("data: {number}\n\n");
+            if write!(peer.stream, "{:x}\r\n{event}\r\n", event.len()).is_err() {
+                return After::Close;
+            }
+            if stop.load(Ordering::SeqCst) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(15));
+        }
+        peer.send("0\r\n\r\n");
+        After::GoOn
+    })
 }
 
 /// A configuration of this generation: endpoints come, go and change their order, and so do routes.
@@ -142,11 +131,12 @@ fn a_drain_under_load_loses_no_request_whose_first_byte_was_read() {
     let config = format!("[cluster.up]\nendpoints = [{upstream:?}]\n[[route]]\nto = \"up\"\n");
     let mut gateway = Gateway::start_with(&config, &["--listen", "127.0.0.1:0", "--lanes", "2"]);
     let address = gateway.listening[0].clone();
-    let (answered, process) = (AtomicUsize::new(0), &mut gateway.process);
+    let (tell, told) = channel();
+    let process = &mut gateway.process;
     let id = process.id();
     std::thread::scope(|scope| {
         for _ in 0..8 {
-            let (address, answered) = (&address, &answered);
+            let (address, tell) = (&address, tell.clone());
             scope.spawn(move || {
                 loop {
                     let Ok(mut stream) = std::net::TcpStream::connect(address) else { return };
@@ -165,7 +155,7 @@ fn a_drain_under_load_loses_no_request_whose_first_byte_was_read() {
                         };
                         let answer = String::from_utf8_lossy(&seen[..count]).into_owned();
                         assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("ok"), "{answer:?}");
-                        answered.fetch_add(1, Ordering::SeqCst);
+                        tell.send(()).unwrap();
                         if answer.contains("connection: close\r\n") {
                             break;
                         }
@@ -173,8 +163,8 @@ fn a_drain_under_load_loses_no_request_whose_first_byte_was_read() {
                 }
             });
         }
-        while answered.load(Ordering::SeqCst) < 500 {
-            std::thread::sleep(Duration::from_millis(5));
+        for _ in 0..500 {
+            told.recv_timeout(PATIENCE).unwrap();
         }
         std::process::Command::new("kill").args(["-TERM", &id.to_string()]).status().unwrap();
     });

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{Gateway, OK, Peer, Upstream, fresh_path, one_cluster};
+use crate::support::{After, Gateway, OK, Peer, Upstream, fresh_path, one_cluster};
 
 /// One lane, so that there is one pool; idle connections are trusted for long.
 fn trusting(endpoints: &[&str], more: &str, log: &str) -> Gateway {
@@ -189,23 +190,13 @@ fn a_body_longer_than_is_kept_is_told_and_one_that_fits_is_sent_again() {
 }
 
 /// An endpoint that answers each request like this, and counts them.
-fn counting(answer: &'static str) -> (String, Arc<Mutex<Vec<String>>>) {
-    let upstream = Upstream::start();
-    let url = upstream.url();
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let log = Arc::clone(&seen);
-    std::thread::spawn(move || {
-        for stream in upstream.listener.incoming().flatten() {
-            let log = Arc::clone(&log);
-            std::thread::spawn(move || {
-                let mut peer = Peer::new(stream);
-                peer.stream.set_read_timeout(None).unwrap();
-                while let Some(request) = peer.try_request() {
-                    log.lock().unwrap().push(request);
-                    peer.send(answer);
-                }
-            });
-        }
+fn counting(answer: &'static str) -> (String, Arc<AtomicUsize>) {
+    let seen = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&seen);
+    let url = Upstream::start().play(move |peer, _| {
+        count.fetch_add(1, Ordering::SeqCst);
+        peer.send(answer);
+        After::GoOn
     });
     (url, seen)
 }
@@ -228,7 +219,7 @@ fn a_busy_answer_moves_on_to_another_endpoint_where_that_is_listed_and_is_delive
         // Once it said so it is left alone.
         let expected = if moves { vec![("200", 6)] } else { vec![("200", 5), ("429", 1)] };
         assert_eq!(statuses, expected.into_iter().map(|(status, n)| (status.to_owned(), n)).collect());
-        assert_eq!(seen.lock().unwrap().len(), 1);
+        assert_eq!(seen.load(Ordering::SeqCst), 1);
     }
     // With nobody else to ask, and with everybody busy, the engine's own answer is delivered.
     let ((one, _), (two, _)) = (counting(BUSY), counting(BUSY));
@@ -246,22 +237,13 @@ fn a_busy_answer_moves_on_to_another_endpoint_where_that_is_listed_and_is_delive
 
 /// An endpoint that closes a connection on which nothing came for `KEPT`, and counts what it executed.
 fn impatient() -> (String, Arc<Mutex<HashMap<String, u32>>>) {
-    let upstream = Upstream::start();
-    let url = upstream.url();
     let executed: Arc<Mutex<HashMap<String, u32>>> = Arc::default();
     let log = Arc::clone(&executed);
-    std::thread::spawn(move || {
-        for stream in upstream.listener.incoming().flatten() {
-            let log = Arc::clone(&log);
-            std::thread::spawn(move || {
-                let mut peer = Peer::new(stream);
-                peer.stream.set_read_timeout(Some(KEPT)).unwrap();
-                while let Some(request) = peer.try_request() {
-                    *log.lock().unwrap().entry(request[..40].trim().to_owned()).or_default() += 1;
-                    peer.send(OK);
-                }
-            });
-        }
+    let url = Upstream::start().play(move |peer, request| {
+        *log.lock().unwrap().entry(request[..40].trim().to_owned()).or_default() += 1;
+        peer.send(OK);
+        peer.stream.set_read_timeout(Some(KEPT)).unwrap();
+        After::GoOn
     });
     (url, executed)
 }

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, ErrorKind, PipeReader, PipeWriter, Read, Write
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -214,20 +215,41 @@ impl Upstream {
 
     /// Answers every request on every connection in the background, with `answer` as it is.
     pub fn serve(self, answer: &'static str) -> String {
-        let url = self.url();
+        self.play(move |peer, _| {
+            peer.send(answer);
+            After::GoOn
+        })
+    }
+
+    /// Plays every connection in the background, request by request; returns the URL.
+    pub fn play(self, each: impl Fn(&mut Peer, String) -> After + Send + Sync + 'static) -> String {
+        let (url, each) = (self.url(), Arc::new(each));
         std::thread::spawn(move || {
             for stream in self.listener.incoming().flatten() {
+                let each = Arc::clone(&each);
                 std::thread::spawn(move || {
                     let mut peer = Peer::new(stream);
                     peer.stream.set_read_timeout(None).unwrap();
-                    while peer.try_request().is_some() {
-                        peer.send(answer);
+                    while let Some(request) = peer.try_request() {
+                        match each(&mut peer, request) {
+                            After::GoOn => {}
+                            After::Close => return,
+                            After::Reset => return peer.reset(),
+                        }
                     }
                 });
             }
         });
         url
     }
+}
+
+/// What becomes of a connection after a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    GoOn,
+    Close,
+    Reset,
 }
 
 /// A small whole answer.
