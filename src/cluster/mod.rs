@@ -63,6 +63,22 @@ pub enum Outcome {
     Cancelled,
 }
 
+impl Outcome {
+    /// Whether the endpoint is to blame.
+    pub fn is_fault(self) -> bool {
+        self.sign() == Some(Sign::Fault)
+    }
+
+    /// What it shows of the endpoint; none where it shows nothing.
+    fn sign(self) -> Option<Sign> {
+        match self {
+            Self::Served { status, retry_after } => Some(Sign::of_status(status, retry_after)),
+            Self::Failed(_) => Some(Sign::Fault),
+            Self::Cancelled => None,
+        }
+    }
+}
+
 /// Why there is no endpoint to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoPick {
@@ -191,7 +207,7 @@ impl Cluster {
                 self.picking.borrow_mut().drain.ended(now);
             }
         }
-        match (sign(outcome), now) {
+        match (outcome.sign(), now) {
             (Some(Sign::Busy(_)), _) if ticket.said_busy => {}
             (Some(sign), Some(now)) => self.note(ticket, sign, now),
             _ if ticket.on_trial => candidate.verdict.end_trial(),
@@ -208,15 +224,6 @@ impl Cluster {
             // It failed its trial, and cannot be done without.
             self.candidates[ticket.position].verdict.readmit(now, rules.slow_start);
         }
-    }
-}
-
-/// What an outcome shows of the endpoint; none where it shows nothing.
-fn sign(outcome: Outcome) -> Option<Sign> {
-    match outcome {
-        Outcome::Served { status, retry_after } => Some(Sign::of_status(status, retry_after)),
-        Outcome::Failed(_) => Some(Sign::Fault),
-        Outcome::Cancelled => None,
     }
 }
 
@@ -265,14 +272,14 @@ impl Ticket {
 
     /// The endpoint began to answer like this. That it is well again, or busy, is known from then on, however long the
     /// answer takes.
-    pub fn answered(&mut self, status: u16, retry_after: Option<Duration>, now: Instant) {
-        match Sign::of_status(status, retry_after) {
-            Sign::Success if self.on_trial => self.cluster.note(self, Sign::Success, now),
-            busy @ Sign::Busy(_) => {
+    pub fn answered(&mut self, outcome: Outcome, now: Instant) {
+        match outcome.sign() {
+            Some(Sign::Success) if self.on_trial => self.cluster.note(self, Sign::Success, now),
+            Some(busy @ Sign::Busy(_)) => {
                 self.cluster.note(self, busy, now);
                 self.said_busy = true;
             }
-            Sign::Success | Sign::Fault => return,
+            Some(Sign::Success | Sign::Fault) | None => return,
         }
         self.on_trial = false;
     }
@@ -377,7 +384,7 @@ mod tests {
         assert!(only_first(now).is_err(), "one at a time");
         drop(trial);
         let mut trial = only_first(now).expect("a trial that decided nothing is made again");
-        trial.answered(200, None, now);
+        trial.answered(served(200), now);
         assert!(only_first(now).is_ok(), "it need not last to the end of the answer");
         trial.settle(failed(), now);
         assert!(verdict.is_admitted(now), "one fault more");

@@ -123,13 +123,14 @@ impl World {
                 Mood::Failing => 500,
                 Mood::Busy => 429,
             };
-            let alone = (status == 429).then_some(Duration::from_secs(2));
-            ticket.answered(status, alone, self.now);
+            let retry_after = (status == 429).then_some(Duration::from_secs(2));
+            let served = Outcome::Served { status, retry_after };
+            ticket.answered(served, self.now);
             let another = dispatch.answered(&self.cluster, (position, status), AtHand::Whole, self.now);
             let time = if self.moods[position] == Mood::Slow { 3_000_000 } else { 50_000 };
             let end = self.now + Duration::from_micros(self.rng.below(time));
             self.numbers += 1;
-            self.ends.insert((end, self.numbers), (ticket, Outcome::Served { status, retry_after: alone }));
+            self.ends.insert((end, self.numbers), (ticket, served));
             match another {
                 Some(again) => step = again,
                 None => return Answer::Status(status),

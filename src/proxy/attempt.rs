@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::decide::{Identity, write_upstream};
 use super::intake::BodyFault;
 use super::request::{Call, Request};
-use super::source::{Relayed, wishes};
+use super::source::{Relayed, served};
 use super::state::EndpointOnLane;
 use super::unread::is_unread;
 use super::upload::Upload;
@@ -67,9 +67,9 @@ pub(super) async fn run(
     let upload = Upload::new(request.head.framing());
     match converse(call, &mut upstream, upload, timeouts, connected).await {
         Ok(Answered { head, framing, upload }) => {
-            let (status, retry_after) = wishes(&head);
-            ticket.answered(status, retry_after, call.notes.answered.unwrap_or(connected));
-            Ok(Relayed { upstream, head, framing, ticket, endpoint, upload, timeouts })
+            ticket.answered(served(&head), call.notes.answered.unwrap_or(connected));
+            let between_bytes = timeouts.between_bytes;
+            Ok(Relayed { upstream, head, framing, ticket, endpoint, upload, between_bytes })
         }
         Err((mut fault, body)) => {
             if on == Connection::Pooled && fault.kind == FaultKind::Reset && !upstream.heard {
@@ -94,13 +94,11 @@ fn fail(
     fault: Fault,
     (on, heard): (Connection, Heard),
 ) -> Failed {
-    let (position, cluster) = (ticket.position(), ticket.cluster());
+    let position = ticket.position();
     // A connection that was closed while it lay idle is nobody's fault.
     let is_stale = on == Connection::Pooled && fault.sent == Sent::Nothing;
     if fault.side == Side::Upstream && !is_stale {
-        let id = request.plan.plan.clusters[cluster].endpoints[position];
-        request.plan.recorder.borrow_mut().endpoints[id].faults += 1;
-        ticket.settle(Outcome::Failed(fault), Instant::now());
+        request.settle(ticket, Outcome::Failed(fault), Instant::now());
     }
     let (repeat, at_hand) = (request.repeat(), call.body.at_hand());
     Failed { failure: Failure { position, fault, on, heard, repeat, at_hand }, body: None }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::attempt::{self, Failed};
 use super::intake::BodyFault;
 use super::request::{Call, Request};
-use super::source::Relayed;
+use super::source::{Relayed, served};
 use crate::base::fault::{Fault, FaultKind, Sent, Stage};
 use crate::base::ids::{ClusterId, EndpointId};
 use crate::base::time::deadline;
@@ -53,8 +53,8 @@ pub(super) async fn run(
         let position = ticket.position();
         match attempt::run(request, call, (plan.endpoints[position], ticket), connection).await {
             Ok(answer) => {
-                if refused.is_some() {
-                    refused.take().into_iter().for_each(Aside::abandon);
+                if let Some(before) = refused.take() {
+                    before.abandon(request);
                 }
                 let status = answer.head.status();
                 match dispatch.answered(cluster, (position, status), call.body.at_hand(), Instant::now()) {
@@ -88,9 +88,10 @@ impl Aside {
         Self(answer, call.notes.endpoint)
     }
 
-    /// Somebody else answered.
-    pub(super) fn abandon(self) {
-        self.0.abandon(Instant::now());
+    /// Somebody else answered: it goes to nobody.
+    pub(super) fn abandon(self, request: &Request) {
+        let Relayed { ticket, head, .. } = self.0;
+        request.settle(ticket, served(&head), Instant::now());
     }
 }
 

@@ -392,14 +392,7 @@ fn finish(
         }
     };
     notes.ended = ended;
-    // A 503 is the word of an endpoint that is busy.
-    if ended == Ended::Badly
-        && (status != 503 || delivered.is_err())
-        && let Some(id) = notes.endpoint
-    {
-        request.plan.recorder.borrow_mut().endpoints[id].faults += 1;
-    }
-    ticket.settle(outcome, now);
+    request.settle(ticket, outcome, now);
     if delivered.is_ok()
         && upload.rest() == Rest::Read
         && upstream.responses.reuse() == Reuse::KeepAlive

@@ -18,13 +18,13 @@ pub(super) async fn run(
 ) -> Result<Relayed, GivenUp> {
     let first = draw(&targets.shares, lane);
     let relayed = match &targets.fallback[..] {
-        [] => call::run(request, call, first, u32::MAX).await?,
+        [] => call::run(request, call, first, u32::MAX).await,
         // In a box: what it keeps aside is large, and most routes have none.
-        fallback => Box::pin(fall_back(request, call, first, fallback)).await?,
+        fallback => Box::pin(fall_back(request, call, first, fallback)).await,
     };
-    // It will not be sent again.
+    // It will not be sent again; where nobody answered nothing is left to send.
     call.body.let_go();
-    Ok(relayed)
+    relayed
 }
 
 /// Of all tries the last one is the fallback's, and each further fallback has one more.
@@ -45,7 +45,9 @@ async fn fall_back(
         let is_left = call.may_move_on && call.body.at_hand() == AtHand::Whole;
         match outcome {
             Ok(answer) => {
-                aside.take().into_iter().for_each(Aside::abandon);
+                if let Some(before) = aside.take() {
+                    before.abandon(request);
+                }
                 if !is_left || !is_moved_by(answer.head.status()) {
                     return Ok(answer);
                 }

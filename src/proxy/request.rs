@@ -12,6 +12,7 @@ use super::state::{LanePlan, RequestId};
 use super::watchdog::Watchdog;
 use crate::base::ids::{ListenerId, RouteId};
 use crate::cluster::dispatch::Repeat;
+use crate::cluster::{Outcome, Ticket};
 use crate::codec::encode::write_interim;
 use crate::codec::forwarded::Sender;
 use crate::codec::head::{RequestHead, ResponseHead};
@@ -39,6 +40,15 @@ impl Request {
     pub(super) fn route(&self) -> (RouteId, &RoutePlan) {
         let id = self.route.expect("a request is acted upon by the route that was found for it");
         (id, &self.plan.plan.routes[id])
+    }
+
+    /// An attempt ended like this: books whose fault it was, and settles its ticket.
+    pub(super) fn settle(&self, ticket: Ticket, outcome: Outcome, now: Instant) {
+        if outcome.is_fault() {
+            let endpoint = self.plan.plan.clusters[ticket.cluster()].endpoints[ticket.position()];
+            self.plan.recorder.borrow_mut().endpoints[endpoint].faults += 1;
+        }
+        ticket.settle(outcome, now);
     }
 
     /// Whether it may be executed twice: by its method, or because its client said how to tell a repeat

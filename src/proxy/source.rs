@@ -19,7 +19,6 @@ use crate::codec::progress::Progress;
 use crate::codec::reply::LocalReply;
 use crate::codec::response::ResponseEvent;
 use crate::codec::retry_after::retry_after;
-use crate::plan::Timeouts;
 
 /// What a request is answered with.
 #[allow(
@@ -43,7 +42,8 @@ pub(super) struct Relayed {
     pub(super) ticket: Ticket,
     pub(super) endpoint: Rc<EndpointOnLane>,
     pub(super) upload: Upload,
-    pub(super) timeouts: Timeouts,
+    /// How long the endpoint may be silent inside it.
+    pub(super) between_bytes: Option<Duration>,
 }
 
 /// Why an answer ended before its end.
@@ -55,19 +55,12 @@ pub(super) enum Cut {
     Body(BodyFault),
 }
 
-/// What an endpoint said, for its cluster to judge.
+/// What an endpoint said, for its cluster to judge: its status, and for how long it wants to be left alone if it is busy.
 pub(super) fn served(head: &ResponseHead) -> Outcome {
-    let (status, retry_after) = wishes(head);
-    Outcome::Served { status, retry_after }
-}
-
-/// The status of an answer, and for how long a busy endpoint wants to be left alone.
-pub(super) fn wishes(head: &ResponseHead) -> (u16, Option<Duration>) {
     let status = head.status();
-    match status {
-        429 | 503 => (status, retry_after(head.head(), SystemTime::now())),
-        _ => (status, None),
-    }
+    let is_busy = matches!(status, 429 | 503);
+    let retry_after = if is_busy { retry_after(head.head(), SystemTime::now()) } else { None };
+    Outcome::Served { status, retry_after }
 }
 
 impl Relayed {
@@ -101,12 +94,6 @@ impl Relayed {
         })
     }
 
-    /// It goes to nobody: another endpoint is asked instead.
-    pub(super) fn abandon(self, now: Instant) {
-        let outcome = served(&self.head);
-        self.ticket.settle(outcome, now);
-    }
-
     /// Sends the request on, if any of it is left.
     pub(super) fn poll_upload(&mut self, body: &mut Intake<'_>, cx: &mut Context<'_>) -> Result<(), Cut> {
         if self.upload.is_over() {
@@ -119,8 +106,8 @@ impl Relayed {
     /// only that counts which it does not take.
     pub(super) fn due(&self, since: Instant) -> Option<Instant> {
         match self.upload.is_over() {
-            true => deadline(since, self.timeouts.between_bytes),
-            false => self.upload.due(self.timeouts.between_bytes),
+            true => deadline(since, self.between_bytes),
+            false => self.upload.due(self.between_bytes),
         }
     }
 
@@ -128,7 +115,7 @@ impl Relayed {
     pub(super) fn is_late(&mut self, since: Instant, total: Option<Instant>, now: Instant) -> bool {
         let due = match self.upload.is_over() {
             true => self.due(since),
-            false if self.upload.is_stalled(self.timeouts.between_bytes, &self.upstream) => return true,
+            false if self.upload.is_stalled(self.between_bytes, &self.upstream) => return true,
             false => None,
         };
         earlier(due, total).is_some_and(|due| due <= now)

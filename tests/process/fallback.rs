@@ -71,6 +71,10 @@ fn an_answer_that_refuses_moves_the_request_on_with_its_body_and_no_other_does()
             (1, usize::from(moves)),
             "{status}"
         );
+        // Whether it moved on or not, it is booked as what it is.
+        let is_fault = matches!(status, "500" | "502" | "504");
+        let stats = gateway.stats();
+        assert_eq!(stats["endpoints"]["c0"][&first]["faults"], u64::from(is_fault), "{status}");
         if moves {
             assert!(seen.lock().unwrap()[0].ends_with("\r\n\r\nhello"), "{:?}", seen.lock().unwrap());
         }
