@@ -30,10 +30,10 @@
 //! # Reading it
 //!
 //! In an hour: [`proxy`], `proxy/steps.rs`, `proxy/answer.rs`, `proxy/call.rs`, [`cluster::dispatch`], [`codec`], [`plan`],
-//! [`lane`]. A byte is wrong: [`codec`]. The wrong endpoint got it: [`route`], [`cluster`]. It hung: [`net::reader`],
-//! [`net::writer`], `proxy/ear.rs`, `proxy/upload.rs`. Who was too slow: `proxy/mouth.rs`, [`proxy::watchdog`]. A setting is
-//! misread: [`plan::compile`]. A number is wrong: [`metrics`]. Nothing happened after a reload: `control/reload.rs`,
-//! [`lane::adopt`].
+//! [`lane`]. A byte is wrong: [`codec`]. The wrong endpoint got it: [`route`], [`cluster`]; none did: [`health`]. It was sent
+//! again, or was not: [`cluster::dispatch`], `proxy/unread.rs`, `proxy/forward.rs`. It hung: [`net::reader`], [`net::writer`],
+//! `proxy/ear.rs`, `proxy/upload.rs`. Who was too slow: `proxy/mouth.rs`, [`proxy::watchdog`]. A setting is misread:
+//! [`plan::compile`]. A number is wrong: [`metrics`]. Nothing happened after a reload: `control/reload.rs`, [`lane::adopt`].
 //!
 //! # Where this differs from a first sketch, and why
 //!

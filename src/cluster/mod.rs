@@ -1,4 +1,4 @@
-//! Balancing, and what may be repeated, as one decision of one cluster on one lane; knows no socket and no body.
+//! Balancing, health and what may be repeated, as one decision of one cluster on one lane; knows no socket and no body.
 
 pub mod dispatch;
 

@@ -56,9 +56,9 @@ table! {
             Lasts(SLOW_START)
         ),
         /// What is tried again: attempts are all tries of a request, made where no connection was; where a pooled one had
-        /// ended before the endpoint read a byte ("stale"); or for answers of "429" or "503". Nothing that may have been
-        /// executed is sent twice. Up to replay of a body is kept for a further try, within limits.buffered; further tries
-        /// are budget of all requests, beside a few in a second.
+        /// ended before the endpoint read a byte ("stale"); or for answers of "429" or "503". What may have been executed is
+        /// sent again only where its method or an idempotency-key allows it. Up to replay of a body is kept for a further
+        /// try, within limits.buffered; further tries are budget of all requests, beside a few in a second.
         retry: RetryConfig = key("retry", Table(RetryConfig::KEYS), Is("{}")),
     }
 }

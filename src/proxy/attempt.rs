@@ -39,8 +39,8 @@ pub(super) async fn run(
     wanted: Connection,
 ) -> Result<Relayed, Failed> {
     let endpoint = Rc::clone(&request.plan.endpoints[id]);
-    let cluster = ticket.cluster();
-    let timeouts = request.plan.plan.clusters[cluster].settings.timeouts;
+    let cluster = &request.plan.plan.clusters[ticket.cluster()];
+    let timeouts = cluster.settings.timeouts;
     call.notes.endpoint = Some(id);
     call.notes.attempts += 1;
 
@@ -54,8 +54,8 @@ pub(super) async fn run(
             Err(fault) => return Err(fail(request, call, ticket, fault, (Connection::Fresh, Heard::Nothing))),
         },
     };
-    if on == Connection::Pooled || call.may_move_on || request.plan.plan.clusters[cluster].repeats_answers() {
-        let replay = request.plan.plan.clusters[cluster].settings.retry.replay;
+    if on == Connection::Pooled || call.may_move_on || cluster.repeats_answers() {
+        let replay = cluster.settings.retry.replay;
         call.body.keep_for_repeat(replay, request.head.framing(), &request.plan.plan.budget);
     } else {
         call.body.keep_nothing();

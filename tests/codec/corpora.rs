@@ -8,6 +8,7 @@ use std::path::Path;
 use corelane::base::rng::Rng;
 
 use crate::fuzzed::TARGETS;
+use crate::mutation::mutant;
 use crate::table::rows;
 use crate::trace::{Sender, shown};
 
@@ -47,7 +48,7 @@ fn corpora_and_their_mutants_break_nothing() {
     for (name, target) in TARGETS {
         let seeds = seeds(name);
         let mut rng = Rng::new(seed);
-        let mutants = (0..count).map(|_| mutant(&seeds, &mut rng)).collect::<Vec<_>>();
+        let mutants = (0..count).map(|_| mutant(&seeds, &mut rng).1).collect::<Vec<_>>();
         for input in seeds.iter().chain(&mutants) {
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| target(input))) {
                 eprintln!(
@@ -58,29 +59,4 @@ fn corpora_and_their_mutants_break_nothing() {
             }
         }
     }
-}
-
-/// One of the seeds, changed in a few places.
-fn mutant(seeds: &[Vec<u8>], rng: &mut Rng) -> Vec<u8> {
-    let mut below = |bound: usize| rng.below(bound.max(1) as u64) as usize;
-    let mut bytes = seeds[below(seeds.len())].clone();
-    for _ in 0..1 + below(4) {
-        let at = below(bytes.len() + 1);
-        let end = at + below((bytes.len() - at).min(20) + 1);
-        match below(4) {
-            0 if at < bytes.len() => bytes[at] ^= 1 << below(8),
-            1 => drop(bytes.drain(at..end)),
-            2 => {
-                let twice = bytes[at..end].to_vec();
-                bytes.splice(at..at, twice);
-            }
-            _ => {
-                let other = &seeds[below(seeds.len())];
-                let from = below(other.len() + 1);
-                let piece = other[from..other.len().min(from + 1 + below(40))].to_vec();
-                bytes.splice(at..end, piece);
-            }
-        }
-    }
-    bytes
 }

@@ -16,6 +16,18 @@ use crate::trace::{
     written_interim,
 };
 
+/// All that holds of a reader's whole input; gives back what it did.
+pub fn all(sender: Sender, bytes: &[u8]) -> Trace {
+    let whole = trace(sender, &[bytes]);
+    conserving(&whole);
+    bounded(&whole);
+    like_httparse(&whole);
+    round_trip(&whole);
+    relayed_heads_read_back(&whole);
+    last(sender, bytes);
+    whole
+}
+
 /// Every input byte is in an event, counted as framing, or still in the input: a head is the bytes it was read from, a
 /// body is what a decoder that shares nothing with ours makes of the bytes between two heads, and the rest is left.
 pub fn conserving(trace: &Trace) {
