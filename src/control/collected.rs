@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use crate::base::ids::{Id, LaneId};
+use crate::base::ids::{EndpointId, Id, LaneId};
 use crate::lane::flag::Flag;
 use crate::lane::inbox::{Command, Gauges, LaneHandle};
 use crate::metrics::recorder::Recorder;
@@ -17,7 +17,7 @@ const COLLECT_TIME: Duration = Duration::from_millis(500);
 pub(super) struct Collected {
     pub(super) snapshot: RefCell<Snapshot>,
     /// By lane, then by endpoint of the plan in force.
-    pub(super) gauges: RefCell<Vec<Vec<Gauges>>>,
+    gauges: RefCell<Vec<Vec<Gauges>>>,
     /// Emptied recorders that travel to lanes again.
     spares: RefCell<Vec<Recorder>>,
     outstanding: RefCell<Vec<bool>>,
@@ -34,6 +34,16 @@ impl Collected {
             outstanding: RefCell::new(vec![false; lanes]),
             under_way: Cell::new(false),
             done: Flag::default(),
+        }
+    }
+
+    /// How an endpoint stands over all lanes: idle connections together, and the least idle limit.
+    pub(super) fn gauges(&self, endpoint: EndpointId) -> Gauges {
+        let lanes = self.gauges.borrow();
+        let of_lanes = || lanes.iter().filter_map(|lane| lane.get(endpoint.position()));
+        Gauges {
+            idle: of_lanes().map(|gauge| gauge.idle).sum(),
+            keep_alive: of_lanes().map(|gauge| gauge.keep_alive).min().unwrap_or_default(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::state::Control;
 use crate::base::choice::Words;
-use crate::base::ids::{EndpointId, Id};
+use crate::base::ids::EndpointId;
 use crate::base::say;
 use crate::metrics::names;
 use crate::metrics::names::Metric;
@@ -91,21 +91,18 @@ impl Control {
     /// What endpoints are now, beside what was counted of them.
     fn state_of_endpoints(&self, plan: &Plan, out: &mut Exposition) {
         let now = Instant::now();
-        let gauges = self.collected.gauges.borrow();
         fn labels<'p>(plan: &'p Plan, endpoint: &'p EndpointPlan) -> Vec<(&'static str, &'p str)> {
             vec![("cluster", &plan.clusters[endpoint.cluster].name), ("endpoint", &endpoint.url)]
         }
-        let of_lanes = |id: EndpointId| gauges.iter().filter_map(move |lane| lane.get(id.position()));
         let mut gauge = |metric, value: &dyn Fn(EndpointId, &EndpointPlan) -> f64| {
             let series = plan.endpoints.pairs().map(|(id, endpoint)| (labels(plan, endpoint), value(id, endpoint)));
             out.gauge(metric, series);
         };
         gauge(names::ENDPOINT_IN_FLIGHT, &|_, endpoint| endpoint.load.in_flight() as f64);
         gauge(names::ENDPOINT_ADMITTED, &|_, endpoint| f64::from(u8::from(endpoint.verdict().is_admitted(now))));
-        gauge(names::ENDPOINT_IDLE, &|id, _| of_lanes(id).map(|gauge| gauge.idle).sum::<usize>() as f64);
-        gauge(names::ENDPOINT_KEEP_ALIVE, &|id, _| {
-            of_lanes(id).map(|gauge| gauge.keep_alive.as_secs_f64()).fold(f64::INFINITY, f64::min)
-        });
+        let lanes = |id| self.collected.gauges(id);
+        gauge(names::ENDPOINT_IDLE, &|id, _| lanes(id).idle as f64);
+        gauge(names::ENDPOINT_KEEP_ALIVE, &|id, _| lanes(id).keep_alive.as_secs_f64());
         let ejections = plan.endpoints.iter().map(|endpoint| (labels(plan, endpoint), endpoint.verdict().ejections()));
         out.counter(names::EJECTIONS, ejections);
     }

@@ -9,7 +9,7 @@ use super::state::Control;
 use crate::base::address::Address;
 use crate::base::rng::entropy;
 use crate::base::limits::{
-    ROOM_PAUSE, ADMIN_HEAD_TIME, ADMIN_REQUEST_BYTES_MAX, ADMIN_TIMEOUT, LINGER_PAUSE, LINGER_TIME, TICK,
+    ADMIN_HEAD_TIME, ADMIN_REQUEST_BYTES_MAX, ADMIN_TIMEOUT, LINGER_PAUSE, LINGER_TIME, ROOM_PAUSE, TICK,
 };
 use crate::codec::encode::{OwnHead, write_reply};
 use crate::codec::error::CodecError;

@@ -1,6 +1,6 @@
 //! `/stats`: T, S, B, TTFT, ITL by route and endpoint, as JSON.
 
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Instant, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
@@ -14,7 +14,6 @@ impl Control {
     pub(super) fn stats(&self) -> Value {
         let plan = self.plan();
         let snapshot = self.collected.snapshot.borrow();
-        let gauges = self.collected.gauges.borrow();
         let routes: Map<_, _> =
             snapshot.routes.iter().map(|(name, totals)| (name.clone(), route(totals))).collect();
         let mut endpoints: Map<String, Value> = Map::new();
@@ -22,9 +21,7 @@ impl Control {
         for (id, endpoint) in plan.endpoints.pairs() {
             let cluster = &plan.clusters[endpoint.cluster].name;
             let counts = snapshot.endpoints.get(&(cluster.clone(), endpoint.url.clone())).unwrap_or(&nothing);
-            let of_lanes = || gauges.iter().filter_map(|lane| lane.get(id.position()));
-            let idle: usize = of_lanes().map(|gauge| gauge.idle).sum();
-            let keep_alive = of_lanes().map(|gauge| gauge.keep_alive).min().unwrap_or(Duration::ZERO);
+            let gauges = self.collected.gauges(id);
             let document = json!({
                 "admitted": endpoint.verdict().is_admitted(now),
                 "state": endpoint.verdict().state(now),
@@ -32,13 +29,13 @@ impl Control {
                 "queued": 0,
                 "requests": counts.requests,
                 "faults": counts.faults,
-                "idle": idle,
+                "idle": gauges.idle,
                 "connects": counts.connects,
                 "reused": counts.reused,
                 "T_us": times(&counts.total),
                 "ttft_us": times(&counts.ttft),
                 "itl_us": times(&counts.itl),
-                "keep_alive_ms": keep_alive.as_millis() as u64,
+                "keep_alive_ms": gauges.keep_alive.as_millis() as u64,
             });
             if let Value::Object(cluster) = endpoints.entry(cluster.clone()).or_insert_with(|| json!({})) {
                 cluster.insert(endpoint.url.clone(), document);
