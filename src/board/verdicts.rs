@@ -111,16 +111,24 @@ impl Verdict {
             let is_due = now >= self.ejected_until.load(Ordering::Acquire);
             return if is_due && !self.on_trial.load(Ordering::Acquire) { Admission::Trial } else { Admission::Out };
         }
-        if now < self.held_until.load(Ordering::Acquire) {
-            return Admission::Held;
+        let lowered = self.lowered(now);
+        if lowered != Admission::Share(WHOLE) {
+            return lowered;
         }
-        match (self.grown(now) * self.eased(now) / WHOLE).max(LEAST) {
-            WHOLE => {
-                // Nothing is left to look at; whoever lowers it again sets the flag after the times.
-                self.flags.0.fetch_and(!(Flag::Lowered as u64), Ordering::AcqRel);
-                Admission::Share(WHOLE)
-            }
-            share => Admission::Share(share),
+        // Nothing is left to look at. Whoever lowers it sets the flag after the times: one who did so in between is seen
+        // by looking at them once more.
+        self.set(Flag::Lowered, false);
+        let lowered = self.lowered(now);
+        if lowered != Admission::Share(WHOLE) {
+            self.set(Flag::Lowered, true);
+        }
+        lowered
+    }
+
+    fn lowered(&self, now: u64) -> Admission {
+        match now < self.held_until.load(Ordering::Acquire) {
+            true => Admission::Held,
+            false => Admission::Share((self.grown(now) * self.eased(now) / WHOLE).max(LEAST)),
         }
     }
 
