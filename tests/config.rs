@@ -80,16 +80,28 @@ fn what_was_understood_means_the_same_when_it_is_written_down() {
     };
     for file in files("config") {
         let text = std::fs::read_to_string(file).unwrap();
-        // What the example shows in the place of a line above it.
-        let mut full = text.replace("cores = ", "# cores = ");
-        if full.contains("# e.g. endpoints = ") {
-            full = full.replacen("\nendpoints = ", "\n# endpoints = ", 1);
-        }
-        for text in [full.replace("# e.g. ", ""), text] {
-            let shown = understood(text.replace("access_log = \"off\"", ""));
+        for text in [full(&text.replace("cores = ", "# cores = ")), text] {
+            let shown = understood(text);
             assert_eq!(understood(toml::to_string(&shown).unwrap()), shown);
         }
     }
+}
+
+/// An example with what is absent by default put in, in the place of what stands above it under the same name.
+fn full(text: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for line in text.lines() {
+        if let Some(shown) = line.strip_prefix("# e.g. ") {
+            let name = format!("{} = ", shown.split(" = ").next().unwrap());
+            let section = lines.iter().rposition(|line| line.starts_with('[')).unwrap_or(0);
+            lines[section..]
+                .iter_mut()
+                .filter(|line| line.starts_with(&name))
+                .for_each(|line| line.insert_str(0, "# "));
+        }
+        lines.push(line.strip_prefix("# e.g. ").unwrap_or(line).to_owned());
+    }
+    lines.join("\n")
 }
 
 fn schema() -> jsonschema::Validator {

@@ -215,6 +215,8 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Silence in the middle of an answer.
 pub const BETWEEN_BYTES_TIMEOUT: Duration = Duration::from_secs(300);
+/// A tunnel through which no byte goes either way, unless the operator sets another: what HAProxy's documents advise.
+pub const TUNNEL_IDLE: Duration = Duration::from_secs(3600);
 /// How long a drain may take.
 pub const DRAIN_TIME: Duration = Duration::from_secs(120);
 /// Grace of idle connections in a drain: a request already on the wire still arrives.

@@ -11,7 +11,9 @@ use crate::base::limits::CONNECTION_OPTIONS_MAX;
 pub(super) struct ConnectionOptions {
     pub(super) close: bool,
     pub(super) keep_alive: bool,
-    /// Some option is neither: it may nominate a field.
+    /// `upgrade`: beside an Upgrade field, which never passes by itself.
+    pub(super) upgrade: bool,
+    /// Some option is none of these: it may nominate a field.
     pub(super) nominates: bool,
     count: usize,
 }
@@ -28,6 +30,8 @@ impl ConnectionOptions {
                 self.close = true;
             } else if option.eq_ignore_ascii_case(b"keep-alive") {
                 self.keep_alive = true;
+            } else if option.eq_ignore_ascii_case(b"upgrade") {
+                self.upgrade = true;
             } else {
                 self.nominates = true;
             }

@@ -24,6 +24,8 @@ pub struct UpstreamHead<'a> {
     pub target: &'a [u8],
     /// Whether the client's expectation is passed on (RFC 9110 §10.1.1).
     pub expects: bool,
+    /// Whether its wish to go on as a WebSocket is (RFC 9110 §7.8).
+    pub switches: bool,
     /// The Host sent.
     pub host: &'a [u8],
     /// Who asks.
@@ -73,6 +75,9 @@ pub fn write_request(out: &mut Vec<u8>, request: &RequestHead, upstream: &Upstre
         out.extend_from_slice(b"max-forwards: ");
         write_decimal(out, left.saturating_sub(1));
         out.extend_from_slice(b"\r\n");
+    }
+    if upstream.switches {
+        write_connection(out, ConnectionField::Switch);
     }
     write_framing(out, request.framing(), request_says_length(request));
     write_forwarding(out, request, upstream.sender);

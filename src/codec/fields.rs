@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::connection::ConnectionOptions;
-use super::field::FieldName;
+use super::field::{FieldName, list};
 use super::version::{Reuse, Version};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +112,16 @@ impl Head {
     /// Whether `field` passes to the other side: neither hop-by-hop nor named by Connection (RFC 9110 §7.6.1).
     pub fn passes(&self, field: &Field<'_>) -> bool {
         !field.name.is_hop_by_hop() && !field.is_nominated
+    }
+
+    /// Whether the sender speaks of this protocol only: it wants to go on in it on the same connection, or does from here
+    /// on (RFC 9110 §7.8). In HTTP/1.0 nobody can.
+    pub fn upgrades_to(&self, protocol: &[u8]) -> bool {
+        let mut named = self.values(FieldName::Upgrade).flat_map(list);
+        self.options.upgrade
+            && self.version == Version::Http11
+            && named.next().is_some_and(|name| name.eq_ignore_ascii_case(protocol))
+            && named.next().is_none()
     }
 
     /// Whether the sender lets the connection live on (RFC 9112 §9.3).

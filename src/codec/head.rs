@@ -8,6 +8,9 @@ use super::number::plain_number;
 use super::target::Target;
 use super::version::Version;
 
+/// The one protocol that a connection may go on in.
+pub const WEBSOCKET: &[u8] = b"websocket";
+
 /// A request head: what was asked, understood as far as framing and routing need it.
 #[derive(Debug, Clone)]
 pub struct RequestHead {
@@ -47,6 +50,14 @@ impl RequestHead {
             .authority(&self.head.bytes)
             .or_else(|| self.head.value(FieldName::Host))
             .unwrap_or_default()
+    }
+    /// Whether it is the opening handshake of a WebSocket (RFC 6455 §4.1). A request with a body is none: its bytes could
+    /// be taken for those of the other protocol.
+    pub fn offers_websocket(&self) -> bool {
+        self.head.has(FieldName::Upgrade)
+            && self.method == Method::Get
+            && self.framing == Framing::Empty
+            && self.head.upgrades_to(WEBSOCKET)
     }
     /// How the body is delimited.
     pub fn framing(&self) -> Framing {
@@ -91,6 +102,10 @@ impl ResponseHead {
     /// The reason phrase as sent.
     pub fn reason(&self) -> &[u8] {
         self.reason.of(&self.head.bytes)
+    }
+    /// Whether the connection goes on as a WebSocket behind it (RFC 6455 §4.2.2).
+    pub fn is_switch(&self) -> bool {
+        self.status == 101 && self.head.upgrades_to(WEBSOCKET)
     }
     /// Whether it says when it was made.
     pub fn is_dated(&self) -> bool {

@@ -28,7 +28,7 @@
 //! | RFC 9112 §3.2 | Host is empty where the target has no authority | refused, but in HTTP/1.0 and beside an absolute target |
 //! | RFC 9110 §4.1 | a host may hold a comma or be an IPvFuture literal | refused: others split a list of hosts at it; nobody has such an address |
 //! | RFC 9110 §4.1 | a host may hold escapes | refused: some servers decode them, and routes are found by the name as it is |
-//! | RFC 9110 §7.8, §9.3.6, §9.3.8 | Upgrade, CONNECT and TRACE may be offered | upgrades are removed; CONNECT and TRACE are answered 501 |
+//! | RFC 9110 §7.8, §9.3.6, §9.3.8 | Upgrade, CONNECT and TRACE may be offered | `websocket` passes where a route says so, and its 101 comes back; any other upgrade is removed; CONNECT and TRACE are answered 501 |
 //! | RFC 9112 §9.3.2 | clients may pipeline | answered in order, one at a time; reading stops while busy |
 //!
 //! And towards tolerance:

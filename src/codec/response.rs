@@ -31,9 +31,18 @@ pub enum ResponseEvent {
 #[derive(Debug)]
 enum State {
     Idle,
-    Head { asked: Method, interim_bytes: usize },
+    Head { asked: Asked, interim_bytes: usize },
     Body(BodyReader),
     Failed(CodecError),
+}
+
+/// What a response answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// A request with this method.
+    Plainly(Method),
+    /// The opening handshake of a WebSocket.
+    ToSwitch,
 }
 
 /// Reads the response to one request after the other from a connection.
@@ -61,6 +70,16 @@ impl ResponseReader {
 
     /// A request with this method goes out: its response is what comes next.
     pub fn expect(&mut self, asked: Method) {
+        self.expect_for(Asked::Plainly(asked));
+    }
+
+    /// The opening handshake of a WebSocket goes out: where a 101 agrees to it, that is the final head, and what follows
+    /// until the endpoint closes are bytes of the other protocol.
+    pub fn expect_switch(&mut self) {
+        self.expect_for(Asked::ToSwitch);
+    }
+
+    fn expect_for(&mut self, asked: Asked) {
         debug_assert!(matches!(self.state, State::Idle), "one response at a time");
         self.state = State::Head { asked, interim_bytes: 0 };
     }
@@ -95,7 +114,7 @@ impl ResponseReader {
     fn head(
         &mut self,
         input: &mut BytesMut,
-        asked: Method,
+        asked: Asked,
         interim_bytes: usize,
     ) -> Result<Progress<ResponseEvent>, CodecError> {
         let Some(end) = head_end_within(input, &mut self.scanned, HEAD_BYTES_MAX)? else {
@@ -104,7 +123,8 @@ impl ResponseReader {
         let head = take_head(input, end, &mut self.heads);
         let head = split_response(head, std::mem::take(&mut self.table))?;
         match head.status() {
-            // Nobody asked for another protocol: Upgrade never passes.
+            101 if asked == Asked::ToSwitch && head.is_switch() => self.body(head, Framing::UntilClose),
+            // Nobody asked for another protocol, or for this one.
             101 => Err(CodecError::at(Rule::Status, 9)),
             // Time is no business of this reader: the clocks of the cluster run on.
             100..=199 if interim_bytes + end > INTERIM_BYTES_MAX => Err(CodecError::at(Rule::InterimMax, 0)),
@@ -113,15 +133,23 @@ impl ResponseReader {
                 Ok(Progress::Ready(ResponseEvent::Interim(head)))
             }
             _ => {
-                let framing = response_framing(asked, head.status(), head.head())?;
-                self.reuse = match framing {
-                    Framing::UntilClose => Reuse::Close,
-                    Framing::Empty | Framing::Length(_) | Framing::Chunked => head.head().reuse(),
+                let method = match asked {
+                    Asked::Plainly(method) => method,
+                    Asked::ToSwitch => Method::Get,
                 };
-                self.state = State::Body(BodyReader::new(framing, ChunksOf::Response));
-                Ok(Progress::Ready(ResponseEvent::Head(head, framing)))
+                let framing = response_framing(method, head.status(), head.head())?;
+                self.body(head, framing)
             }
         }
+    }
+
+    fn body(&mut self, head: ResponseHead, framing: Framing) -> Result<Progress<ResponseEvent>, CodecError> {
+        self.reuse = match framing {
+            Framing::UntilClose => Reuse::Close,
+            Framing::Empty | Framing::Length(_) | Framing::Chunked => head.head().reuse(),
+        };
+        self.state = State::Body(BodyReader::new(framing, ChunksOf::Response));
+        Ok(Progress::Ready(ResponseEvent::Head(head, framing)))
     }
 
     /// The endpoint closed its sending side: completes a body that runs until close, else an error.
@@ -177,6 +205,32 @@ mod tests {
             }
         }
         unreachable!("the bound was met")
+    }
+
+    #[test]
+    fn a_protocol_is_changed_only_where_both_sides_say_so() {
+        let switch = "HTTP/1.1 101 S\r\nconnection: Upgrade\r\nupgrade: WebSocket\r\n\r\n";
+        let first = |answer: &str, expect: fn(&mut ResponseReader)| {
+            let mut reader = ResponseReader::new();
+            expect(&mut reader);
+            reader.next(&mut BytesMut::from(answer)).map_err(|error| error.rule)
+        };
+        let handshake = ResponseReader::expect_switch;
+        let is_head = |event| matches!(event, Ok(Progress::Ready(ResponseEvent::Head(_, Framing::UntilClose))));
+        assert!(is_head(first(switch, handshake)));
+        assert_eq!(first(switch, |reader| reader.expect(Method::Get)).unwrap_err(), Rule::Status);
+        for (from, to) in [
+            ("connection: Upgrade\r\n", ""),
+            ("upgrade: WebSocket\r\n", ""),
+            ("WebSocket", "h2c"),
+            ("WebSocket", "websocket, h2c"),
+            ("HTTP/1.1", "HTTP/1.0"),
+        ] {
+            assert_eq!(first(&switch.replace(from, to), handshake).unwrap_err(), Rule::Status, "{to}");
+        }
+        // A refusal is an answer like any other.
+        let refusal = first("HTTP/1.1 426 U\r\ncontent-length: 2\r\n\r\nno", handshake);
+        assert!(matches!(refusal, Ok(Progress::Ready(ResponseEvent::Head(_, Framing::Length(2))))));
     }
 
     #[test]

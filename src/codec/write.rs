@@ -12,6 +12,8 @@ pub enum ConnectionField {
     KeepAlive,
     /// It ends here: `close`.
     Close,
+    /// It goes on as a WebSocket (RFC 9110 §7.8).
+    Switch,
 }
 
 impl ConnectionField {
@@ -19,7 +21,7 @@ impl ConnectionField {
     pub fn reuse(self) -> Reuse {
         match self {
             Self::Implied | Self::KeepAlive => Reuse::KeepAlive,
-            Self::Close => Reuse::Close,
+            Self::Close | Self::Switch => Reuse::Close,
         }
     }
 }
@@ -63,6 +65,7 @@ pub fn write_connection(out: &mut Vec<u8>, connection: ConnectionField) {
         ConnectionField::Implied => {}
         ConnectionField::KeepAlive => out.extend_from_slice(b"connection: keep-alive\r\n"),
         ConnectionField::Close => out.extend_from_slice(b"connection: close\r\n"),
+        ConnectionField::Switch => out.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n"),
     }
 }
 

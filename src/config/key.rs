@@ -103,6 +103,8 @@ pub enum Kind {
     Named(&'static Kind),
     /// Tables in tables whose keys are names, down to values of one kind.
     Tree(&'static Kind),
+    /// `false` for nothing, `true` for a table as it is without keys, or that table.
+    Switch(&'static Kind),
     /// This word, or a value.
     Or(&'static str, &'static Kind),
 }

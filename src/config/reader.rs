@@ -120,7 +120,7 @@ impl<'s, 't> Value<'s, 't> {
         Self { or: Some(word), ..self }
     }
 
-    fn wrong_type(&self, form: &str) {
+    pub(super) fn wrong_type(&self, form: &str) {
         let found = self.value.get_ref().type_str();
         self.complain(
             format!("`{}` cannot be of type {found}", self.name),
@@ -162,9 +162,14 @@ impl<'s, 't> Value<'s, 't> {
         self.string()
     }
 
+    /// The truth that it is, if it is one.
+    pub(super) fn is_true(&self) -> Option<bool> {
+        self.value.get_ref().as_bool()
+    }
+
     /// `true` or `false`.
     pub(super) fn truth(&self) -> Option<bool> {
-        let truth = self.value.get_ref().as_bool();
+        let truth = self.is_true();
         if truth.is_none() {
             self.wrong_type("true or false");
         }

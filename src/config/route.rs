@@ -1,9 +1,12 @@
 //! `[[route]]`: what becomes of requests.
 
+use std::time::Duration;
+
 use super::key::Kind;
 use super::matching::MatchConfig;
 use super::reader::{Setting, Table, Value};
 use super::table::table;
+use crate::base::limits::TUNNEL_IDLE;
 use crate::base::problem::Placed;
 use crate::codec::field::is_token_byte;
 
@@ -30,6 +33,9 @@ table! {
         respond: Option<Placed<RespondConfig>> = key("respond", Table(RespondConfig::KEYS), Absent),
         /// The path that goes upstream, behind the endpoint's own base.
         rewrite: Option<Placed<RewriteConfig>> = key("rewrite", Table(RewriteConfig::KEYS), Absent),
+        /// Whether a client may go on as a WebSocket: true, or a table as below. Where the endpoint agrees (101), bytes
+        /// pass both ways until both sides close; any other upgrade is left out of the request.
+        upgrade: Option<Placed<UpgradeConfig>> = key("upgrade", Switch(&Table(UpgradeConfig::KEYS)), Is("false")),
         /// This route's limit; that of [limits] without it.
         body: Option<u64> = key("body", Size(0, SIZE_MAX), Absent),
     }
@@ -43,6 +49,19 @@ table! {
         cluster: Placed<String> = key("cluster", Text, Required("its share of requests would go nowhere", "\"NAME\"")),
         /// Its share.
         weight: u32 = key("weight", Number(0, 65_535), Is("1")),
+    }
+}
+
+table! {
+    /// `upgrade`.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct UpgradeConfig {
+        /// A tunnel ends when no byte passes for so long, either way.
+        idle: Duration = key(
+            "idle",
+            Finite(INSTANT, "a tunnel whose ends are both gone would never be noticed"),
+            Lasts(TUNNEL_IDLE)
+        ),
     }
 }
 
@@ -160,10 +179,18 @@ fn check(table: &Table<'_, '_>, route: &NamedRoute) {
         ),
     }
     check_fallback(table, route);
-    if let (Some(rewrite), true, false) = (&route.settings.rewrite, table.has("respond"), table.has("to")) {
+    let answers_itself = table.has("respond") && !table.has("to");
+    if let (Some(rewrite), true) = (&route.settings.rewrite, answers_itself) {
         table.tell(rewrite.problem(
             format!("route \"{name}\" answers by itself, and has `rewrite`"),
             "nothing is forwarded whose path could be rewritten",
+            "remove it",
+        ));
+    }
+    if let (Some(upgrade), true) = (&route.settings.upgrade, answers_itself) {
+        table.tell(upgrade.problem(
+            format!("route \"{name}\" answers by itself, and has `upgrade`"),
+            "nobody is behind it to go on with in another protocol",
             "remove it",
         ));
     }

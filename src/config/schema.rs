@@ -48,7 +48,7 @@ fn bounds(kind: &Kind) -> Option<String> {
             Some(format!("From {} to {}", show_size(*least as u64), show_size(*most as u64)))
         }
         Kind::Time(least) | Kind::Finite(least, _) => Some(format!("At least {}", show_duration(*least))),
-        Kind::Or(_, kind) => bounds(kind),
+        Kind::Or(_, kind) | Kind::Switch(kind) => bounds(kind),
         Kind::Text
         | Kind::Secret
         | Kind::Form(_)
@@ -106,6 +106,7 @@ fn of(kind: &Kind, trees: &mut Map<String, Value>) -> Value {
             );
             tree
         }
+        Kind::Switch(kind) => json!({ "anyOf": [{ "type": "boolean" }, of(kind, trees)] }),
         Kind::Or(word, Kind::Choice(words)) => {
             json!({ "enum": words.iter().chain([word]).collect::<Vec<_>>() })
         }

@@ -66,6 +66,7 @@ fn shape(kind: &Kind) -> Shape {
         Kind::OneOrMore(inner) => Shape::Around(inner, Box::new(Kind::OneOrMore)),
         Kind::Named(inner) => Shape::Around(inner, Box::new(Kind::Named)),
         Kind::Tree(inner) => Shape::Around(inner, Box::new(Kind::Tree)),
+        Kind::Switch(inner) => Shape::Around(inner, Box::new(Kind::Switch)),
         Kind::Or(word, inner) => Shape::Around(inner, Box::new(move |inner| Kind::Or(word, inner))),
         Kind::Text
         | Kind::Secret
@@ -211,6 +212,7 @@ fn probes(kind: &Kind) -> Vec<(toml::Value, Due)> {
         Kind::Table(_) | Kind::Short(..) => vec![(whole(5), Refused), (value("{ zzz = 1 }"), Refused)],
         Kind::Named(_) => vec![(whole(5), Refused)],
         Kind::Tree(_) => vec![(value("1.5"), Refused)],
+        Kind::Switch(kind) => [probes(kind), probes(&Kind::Truth)].concat(),
         Kind::Scalar => vec![],
         Kind::Or(word, kind) => {
             let mut all = probes(kind);

@@ -62,10 +62,11 @@ pub fn size(text: &str) -> Result<u64, String> {
     value.filter(|value| *value <= 1 << 40).ok_or_else(|| "write at most \"1TiB\"".into())
 }
 
-/// A duration as an operator would write it: in seconds, or in milliseconds where they are not whole.
+/// A duration as an operator would write it: in hours or seconds, or in milliseconds where they are not whole.
 pub fn show_duration(duration: Duration) -> String {
-    match duration.subsec_millis() {
-        0 => format!("{}s", duration.as_secs()),
+    match (duration.as_secs(), duration.subsec_millis()) {
+        (seconds @ 1.., 0) if seconds.is_multiple_of(3600) => format!("{}h", seconds / 3600),
+        (seconds, 0) => format!("{seconds}s"),
         _ => format!("{}ms", duration.as_millis()),
     }
 }
@@ -118,7 +119,7 @@ mod tests {
 
     #[test]
     fn what_is_shown_can_be_read() {
-        for text in ["0s", "1ms", "1500ms", "75s", "7200s"] {
+        for text in ["0s", "1ms", "1500ms", "75s", "2h", "7201s"] {
             assert_eq!(show_duration(duration(text).unwrap()), text);
         }
         for text in ["0B", "1B", "1025B", "64KiB", "1536KiB", "64MiB", "1GiB", "1TiB"] {

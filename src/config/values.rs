@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json, json};
 
 use super::key::{Key, Kind};
-use super::reader::{Setting, Value};
+use super::reader::{Setting, Value, nothing};
 use super::units;
 use crate::base::choice::Words;
 use crate::base::problem::Placed;
@@ -127,6 +127,15 @@ impl<T: Setting> Setting for Option<T> {
         match kind {
             Kind::Or(word, _) if value.text() == Some(word) => Some(None),
             Kind::Or(word, kind) => T::read(value.or(word), kind).map(Some),
+            Kind::Switch(kind) => match value.is_true() {
+                Some(false) => Some(None),
+                Some(true) => nothing(value.placed(()).place, kind).map(Some),
+                None if value.is_table() => T::read(value, kind).map(Some),
+                None => {
+                    value.wrong_type("true, false or { … }");
+                    None
+                }
+            },
             _ => T::read(value, kind).map(Some),
         }
     }
@@ -134,8 +143,9 @@ impl<T: Setting> Setting for Option<T> {
     fn show(&self, kind: &'static Kind) -> Json {
         match (self, kind) {
             (None, Kind::Or(word, _)) => json!(word),
+            (None, Kind::Switch(_)) => json!(false),
             (None, _) => Json::Null,
-            (Some(value), Kind::Or(_, kind)) => value.show(kind),
+            (Some(value), Kind::Or(_, kind) | Kind::Switch(kind)) => value.show(kind),
             (Some(value), _) => value.show(kind),
         }
     }

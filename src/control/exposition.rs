@@ -45,7 +45,7 @@ impl Control {
             names::REQUESTS,
             routes().flat_map(|(name, counts)| {
                 let class = move |class: usize| vec![("route", name), ("status", CLASSES[class])];
-                (1..CLASSES.len()).map(move |at| (class(at), counts.statuses[at]))
+                (0..CLASSES.len()).map(move |at| (class(at), counts.statuses[at]))
             }),
         );
         let by_route = |metric: Metric, out: &mut Exposition, value: fn(&RouteCounts) -> u64| {

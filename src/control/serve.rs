@@ -112,7 +112,7 @@ async fn serve_one(socket: Socket, over: Over, place: &Place, control: Rc<Contro
         let sent = send(&mut stream, &reply, method, connection);
         match (place.unless_needed(WaitsFor::Rest, sent).await, connection) {
             (Some(Ok(())), ConnectionField::Implied | ConnectionField::KeepAlive) => {}
-            (Some(Ok(())), ConnectionField::Close) => {
+            (Some(Ok(())), ConnectionField::Close | ConnectionField::Switch) => {
                 let _ = place.unless_needed(WaitsFor::Rest, linger(&mut stream)).await;
                 return Ok(());
             }

@@ -9,6 +9,7 @@
 //! | S, success rate | exchanges that ended as intended | all but those whose client left early |
 //! | B, throughput | requests, body bytes each way, token-bearing events | per second, over the last ten |
 //!
+//! The T of a tunnel is that of its handshake, and ends with the 101: for how long two sides talk is no measure of anybody.
 //! Several token-bearing events that leave in one write count their gap once and zero for the others.
 //! Knows neither lanes nor HTTP.
 

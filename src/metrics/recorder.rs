@@ -86,7 +86,7 @@ pub struct RouteCounts {
     pub success: u64,
     /// Of them, those whose client left early.
     pub client_closed: u64,
-    /// Answers by class of status: 1xx (never), 2xx, 3xx, 4xx, 5xx, and 499.
+    /// Answers by class of status: 1xx (tunnels that ended), 2xx, 3xx, 4xx, 5xx, and 499.
     pub statuses: [u64; 6],
     /// Body bytes from clients.
     pub bytes_in: u64,

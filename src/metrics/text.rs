@@ -123,9 +123,9 @@ impl Exposition {
 /// How many series `/metrics` shows for a plan of this size: a bound that no client can move.
 pub fn series(routes: usize, (clusters, endpoints): (usize, usize), lanes: usize) -> usize {
     let histogram = BUCKETS_S.len() + 3;
-    // eight of the process, one a lane; six classes of status less one, three counters and four histograms a route;
+    // eight of the process, one a lane; six classes of status, three counters and four histograms a route;
     // five counters and four gauges an endpoint; a reason to repeat each a cluster
-    9 + lanes + routes * (5 + 3 + 4 * histogram) + endpoints * 9 + clusters * RETRY_REASONS
+    9 + lanes + routes * (6 + 3 + 4 * histogram) + endpoints * 9 + clusters * RETRY_REASONS
 }
 
 fn escaped(text: &str) -> String {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use super::decide::{Identity, write_upstream};
+use super::decide::{Identity, switches, write_upstream};
 use super::intake::BodyFault;
 use super::request::{Call, Request};
 use super::source::{Relayed, served};
@@ -157,9 +157,14 @@ fn write_head(request: &Request, call: &Call<'_>, upstream: &mut Upstream, id: E
         trace: &request.trace,
         request_id: request.id.as_bytes(),
         is_held: call.body.is_held(),
+        can_switch: call.body.client().is_some(),
     };
-    let out = upstream.expect(request.head.method());
-    write_upstream(out, &request.plan.plan, (request.route().0, id), &request.head, &identity);
+    let (plan, route) = (&request.plan.plan, request.route().0);
+    let out = match identity.can_switch && switches(plan, route, &request.head) {
+        true => upstream.expect_switch(),
+        false => upstream.expect(request.head.method()),
+    };
+    write_upstream(out, plan, (route, id), &request.head, &identity);
 }
 
 struct Answered {

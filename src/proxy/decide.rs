@@ -69,6 +69,11 @@ pub(super) fn body_max(plan: &Plan, rules: BodyRules, head: &RequestHead) -> u64
     possible.map(|route| plan.routes[route].body_max).max().unwrap_or(0)
 }
 
+/// Whether the request is offered to the endpoint as the opening of a WebSocket.
+pub(super) fn switches(plan: &Plan, route: RouteId, head: &RequestHead) -> bool {
+    plan.routes[route].settings.upgrade.is_some() && head.offers_websocket()
+}
+
 /// Who asks, in which trace, under which id: what a head that goes upstream says of the exchange.
 pub(super) struct Identity<'a> {
     pub(super) sender: &'a Sender,
@@ -76,6 +81,8 @@ pub(super) struct Identity<'a> {
     pub(super) request_id: &'a [u8],
     /// Whether the body is held: then an expectation was met already.
     pub(super) is_held: bool,
+    /// Whether there is somebody to go on with in another protocol.
+    pub(super) can_switch: bool,
 }
 
 /// Appends the head that goes to `endpoint`.
@@ -96,6 +103,7 @@ pub(super) fn write_upstream(
         base: &endpoint.base,
         target: &plan.routes[route].rewrite.apply(head.path_and_query()),
         expects: !identity.is_held,
+        switches: identity.can_switch && switches(plan, route, head),
         host,
         sender: identity.sender,
         trace: identity.trace,

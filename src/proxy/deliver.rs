@@ -13,6 +13,7 @@ use super::mouth::Mouth;
 use super::request::{Call, Request};
 use super::source::{Answer, Cut, Relayed, served};
 use super::state::LaneState;
+use super::tunnel;
 use super::watch::Watch;
 use crate::base::fault::{Fault, FaultKind, Sent, Side, Stage};
 use crate::base::limits::{RELAY_BYTES, WRITE_STALL};
@@ -60,6 +61,12 @@ pub(super) async fn run(
             Action::Respond(reply) => own(reply, request, call, mouth, lane).await,
             Action::Forward(_) => unreachable!("a route that forwards says nothing itself"),
         },
+        Answer::Relayed(relayed) if relayed.head.status() == 101 => {
+            // In a box: it is rare, and lives long.
+            let closed = Box::pin(tunnel::run(relayed, request, call, mouth)).await;
+            finish(taken(answer), closed.map_err(Cut::Upstream), request, call, lane);
+            if closed.is_ok() { End::Close } else { End::Reset }
+        }
         Answer::Relayed(relayed) => {
             if !relayed.upload.is_over() {
                 call.body.be_answered(request.plan.plan.limits.idle_timeout);
@@ -68,10 +75,7 @@ pub(super) async fn run(
             let connection = delivery.head(lane);
             let delivered = delivery.body().await;
             let framing = delivery.framing;
-            let Answer::Relayed(relayed) = std::mem::replace(answer, Answer::OfRoute) else {
-                unreachable!("what was relayed so far is so still")
-            };
-            finish(relayed, delivered, request, call, lane);
+            finish(taken(answer), delivered, request, call, lane);
             match delivered {
                 Ok(()) => end(connection, call.body.skip(), request),
                 // Without a length or a last chunk only a reset tells a cut answer from a whole one.
@@ -79,6 +83,13 @@ pub(super) async fn run(
                 Err(_) => End::Close,
             }
         }
+    }
+}
+
+fn taken(answer: &mut Answer) -> Relayed {
+    match std::mem::replace(answer, Answer::OfRoute) {
+        Answer::Relayed(relayed) => relayed,
+        Answer::Own(_) | Answer::OfRoute => unreachable!("what was relayed so far is so still"),
     }
 }
 
@@ -125,7 +136,7 @@ fn end(connection: ConnectionField, rest: Rest, request: &Request) -> End {
 }
 
 /// What an answer says of its exchange; its head is about to leave.
-fn signature<'r>(request: &'r Request, call: &Call<'_>) -> Signature<'r> {
+pub(super) fn signature<'r>(request: &'r Request, call: &Call<'_>) -> Signature<'r> {
     let says_time = request.plan.plan.observe.server_timing;
     Signature {
         request_id: request.id.as_bytes(),

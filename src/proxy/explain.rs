@@ -90,7 +90,7 @@ fn follow(
     // Ids that are random in life are zero here.
     let trace = TraceContext::of(head.head(), sender.is_trusted, [0, 0], 0);
     let id = RequestId::given(head.head(), sender.is_trusted).unwrap_or_else(|| RequestId::new(0, 0));
-    let identity = Identity { sender, trace: &trace, request_id: id.as_bytes(), is_held };
+    let identity = Identity { sender, trace: &trace, request_id: id.as_bytes(), is_held, can_switch: true };
     let head_for = |endpoint: &EndpointId| {
         let mut out = Vec::new();
         decide::write_upstream(&mut out, plan, (found, *endpoint), &head, &identity);

@@ -331,6 +331,11 @@ impl<'c> Intake<'c> {
         Rest::Read
     }
 
+    /// The client that sends it, if it is one.
+    pub(super) fn client(&self) -> Option<&'c RefCell<Ear>> {
+        self.client
+    }
+
     /// Whether its client sends no further request.
     pub(super) fn is_last(&self) -> bool {
         self.client.is_some_and(|ear| ear.borrow_mut().is_at_end())

@@ -11,7 +11,7 @@
 //!
 //! What travels through them stands in `request`: the request as it is understood, and the call that is made of it.
 //! `intake` is the body of the request wherever it comes from, `source` the answer and where its body comes from,
-//! `deliver` the only way out. A client connection is `downstream` (its loop), `idle` (a socket and a deadline) and
+//! `deliver` the only way out (`tunnel`, where both sides went on in another protocol). A client connection is `downstream` (its loop), `idle` (a socket and a deadline) and
 //! `client` (what an active one needs: its `ear` and its `mouth`).
 //!
 //! What is to come has its place: a filter in `answer`, between the route and what it does; a queue in `call`, before the
@@ -50,6 +50,7 @@ mod source;
 mod stall;
 pub mod state;
 mod steps;
+mod tunnel;
 pub mod turns;
 mod unread;
 mod upload;

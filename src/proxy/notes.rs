@@ -44,6 +44,9 @@ pub(super) struct Notes {
     /// What was sent of the answer would look whole if the connection were closed now (RFC 9112 §8).
     pub(super) looks_whole: bool,
     pub(super) ended: Ended,
+    /// When the client was told that its connection goes on in another protocol: what is measured of the exchange ends
+    /// there, for how long people talk is no measure of anybody.
+    pub(super) switched: Option<Instant>,
     /// When it was over, if its last step looked at the clock.
     pub(super) over: Option<Instant>,
     /// What went wrong, and the code of an answer of our own.
@@ -79,6 +82,7 @@ impl Notes {
             stage: Stage::Route,
             looks_whole: false,
             ended: Ended::Well,
+            switched: None,
             over: None,
             fault: None,
             code: None,

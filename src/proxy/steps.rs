@@ -90,7 +90,7 @@ fn lose(lost: Lost, notes: &mut Notes) -> End {
 /// Counts and logs a finished exchange, and tells when it was over.
 fn record(request: &Request, notes: &Notes, body: BodyNotes, lane: &LaneState) -> Instant {
     let now = notes.over.unwrap_or_else(Instant::now);
-    let summary = notes.summary(request.route, body, now);
+    let summary = notes.summary(request.route, body, notes.switched.unwrap_or(now));
     request.plan.recorder.borrow_mut().record(&summary);
     log::exchange(request, notes, lane, &summary, now);
     now

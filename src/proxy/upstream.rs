@@ -62,6 +62,16 @@ impl Upstream {
     /// A request with this method goes out next; its head is written into the empty buffer.
     pub(super) fn expect(&mut self, asked: Method) -> &mut Vec<u8> {
         self.responses.expect(asked);
+        self.begin()
+    }
+
+    /// The same for the opening handshake of a WebSocket.
+    pub(super) fn expect_switch(&mut self) -> &mut Vec<u8> {
+        self.responses.expect_switch();
+        self.begin()
+    }
+
+    fn begin(&mut self) -> &mut Vec<u8> {
         (self.heard, self.hung_up, self.write_error) = (false, false, None);
         self.handed_before = self.writer.progress();
         self.out.clear();

@@ -34,4 +34,5 @@ mod streaming;
 mod support;
 mod table;
 mod telling;
+mod tunnels;
 mod wire;
