@@ -178,6 +178,7 @@ fn what_was_understood_has_the_shape_of_the_file() {
             "to": [{ "cluster": "up", "weight": 3 }, { "cluster": "down", "weight": 0 }],
             "fallback": [],
             "rewrite": { "strip": "/a" },
+            "upgrade": false,
             "body": "1MiB",
         },
         {
@@ -185,6 +186,7 @@ fn what_was_understood_has_the_shape_of_the_file() {
             "match": {},
             "fallback": [],
             "respond": { "status": 203, "body": "pong\n", "content_type": "text/plain; charset=utf-8" },
+            "upgrade": false,
             "body": "64MiB",
         },
     ]);

@@ -25,6 +25,7 @@ PARTS = {
     "tritonclient": "checks.triton",
     "readers": "checks.readers",
     "unwanted": "checks.unwanted",
+    "websockets": "checks.sockets",
     "gateway": "checks.closing",
 }
 BUDGET = 240  # seconds for everything; a usual run takes a tenth of it

@@ -16,12 +16,15 @@ def run(bench, report) -> None:
     elif not (modules / "node_modules" / "openai").is_dir():
         report.skip("openai node", "the package is missing; run setup.sh again")
     else:
-        report.check("openai node: all of its checks ran", lambda: take_over(node, modules, bench, report), LIMIT)
+        urls = [bench.chat.url, bench.chat.upstream, modules, bench.rules.url, bench.rules.upstream]
+        take = lambda: take_results([node, SCRIPT, *urls], "openai node", bench, report)
+        report.check("openai node: all of its checks ran", take, LIMIT)
 
 
-def take_over(node: str, modules: Path, bench, report) -> None:
+def take_results(command: list, name: str, bench, report) -> None:
+    """Runs a script that prints how many checks it has, then a line for each."""
     fleet = bench.fleet
-    process = fleet.start("node", [node, SCRIPT, bench.chat.url, bench.chat.upstream, modules, bench.rules.url, bench.rules.upstream], stdout=subprocess.PIPE)
+    process = fleet.start("node", command, stdout=subprocess.PIPE)
     ran = expected = 0
     try:
         for line in process.stdout:
@@ -30,7 +33,7 @@ def take_over(node: str, modules: Path, bench, report) -> None:
                 expected = result["ran"]
                 continue
             ran += 1
-            report.record(f"openai node: {result['name']}", result["seconds"], result["fault"])
+            report.record(f"{name}: {result['name']}", result["seconds"], result["fault"])
     finally:
         code = fleet.end("node", patience=2)
     if code or not expected or ran != expected:
