@@ -1,6 +1,7 @@
 //! Corpora of the fuzzed readers, replayed with seeded mutants: `tests/data/fuzz/TARGET/*`, and the rows of the tables.
 //!
-//! `CORELANE_TEST_SEED` and `CORELANE_TEST_MUTATIONS` as in `mutation.rs`.
+//! `CORELANE_TEST_SEED` and `CORELANE_TEST_MUTATIONS` as in `mutation.rs`. With `CORELANE_TEST_SEEDS_TO=FOLDER` the seeds are
+//! written to `FOLDER/TARGET/*`, where `scripts/fuzz.sh` goes on from.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
@@ -47,6 +48,13 @@ fn corpora_and_their_mutants_break_nothing() {
     let (seed, count) = (from("CORELANE_TEST_SEED", 1), from("CORELANE_TEST_MUTATIONS", 3_000));
     for (name, target) in TARGETS {
         let seeds = seeds(name);
+        if let Some(folder) = std::env::var_os("CORELANE_TEST_SEEDS_TO") {
+            let folder = Path::new(&folder).join(name);
+            std::fs::create_dir_all(&folder).unwrap();
+            for (at, seed) in seeds.iter().enumerate() {
+                std::fs::write(folder.join(format!("seed-{at:04}")), seed).unwrap();
+            }
+        }
         let mut rng = Rng::new(seed);
         let mutants = (0..count).map(|_| mutant(&seeds, &mut rng).1).collect::<Vec<_>>();
         for input in seeds.iter().chain(&mutants) {

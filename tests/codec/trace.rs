@@ -159,7 +159,7 @@ pub fn written(head: &RequestHead) -> RequestHead {
         base: "",
         target: head.path_and_query(),
         expects: true,
-        switches: true,
+        switches: false,
         host: b"up",
         sender: &corelane::codec::forwarded::Sender::new("1.2.3.4".parse().ok(), &[]),
         trace: &TraceContext::of(head.head(), false, [1, 2], 3),
