@@ -45,13 +45,15 @@ const CLOSED: [(&str, &[&str], &str); 10] = [
 ];
 
 /// Where each outside package may be named.
-const DOORS: [(&str, &[&str]); 17] = [
+const DOORS: [(&str, &[&str]); 19] = [
     ("monoio", &["net", "proxy", "lane", "control", "sim", "load", "cli"]),
     ("io_uring", &["net/driver.rs"]),
     ("httparse", &["codec/split.rs"]),
     ("crossbeam_channel", &["lane/inbox.rs", "board/lines.rs"]),
     ("socket2", &["net"]),
-    ("rustix", &["net/fd.rs", "net/hangup.rs"]),
+    ("rustix", &["net/fd.rs", "net/hangup.rs", "control/notify.rs"]),
+    ("listenfd", &["net/handed.rs"]),
+    ("command_fds", &["control/replace.rs"]),
     ("core_affinity", &["lane/spawn.rs"]),
     ("hdrhistogram", &["metrics"]),
     ("memchr", &["codec", "route", "load"]),

@@ -215,6 +215,8 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Silence in the middle of an answer.
 pub const BETWEEN_BYTES_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long a new process may take until it accepts, before the one that it replaces gives it up.
+pub const REPLACE_TIME: Duration = Duration::from_secs(30);
 /// A tunnel through which no byte goes either way, unless the operator sets another: what HAProxy's documents advise.
 pub const TUNNEL_IDLE: Duration = Duration::from_secs(3600);
 /// How long a drain may take.

@@ -12,6 +12,7 @@ use crate::base::say::settle;
 use crate::control::load::{Origin, Source};
 use crate::control::{Started, run};
 use crate::net::driver;
+use crate::net::handed::Handed;
 use crate::sim::Sim;
 use crate::sim::options::SimOptions;
 
@@ -32,7 +33,7 @@ impl Demo {
             }
         };
         let text = config(&servers);
-        let code = finish(run(Origin::new(Source::Text("demo", text)), |started| {
+        let code = finish(run(Origin::new(Source::Text("demo", text)), Handed::default(), |started| {
             announce(started);
             settle();
             explain(started, &servers);

@@ -15,6 +15,7 @@ use crate::config::url::listen_address;
 use crate::control::failure::RunError;
 use crate::control::load::{Origin, Source};
 use crate::control::{Started, run};
+use crate::net::handed::Handed;
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
@@ -71,6 +72,10 @@ fn drivers() -> PossibleValuesParser {
 
 impl Run {
     pub(super) fn run(self) -> u8 {
+        let handed = match Handed::of_environment() {
+            Ok(handed) => handed,
+            Err(error) => return unusable(error),
+        };
         let source = match self.config {
             Some(file) => Source::File(file),
             None => Source::Upstreams(self.upstream),
@@ -83,7 +88,7 @@ impl Run {
             lanes: self.lanes.map(usize::from),
             io: self.io.map(|io| IoDriver::of(&io)),
         };
-        finish(run(origin, announce))
+        finish(run(origin, handed, announce))
     }
 }
 
@@ -102,6 +107,14 @@ pub(super) fn announce(started: &Started) {
     let cores: Vec<_> = started.cores.iter().map(ToString::to_string).collect();
     let cores = if cores.is_empty() { "unpinned".to_owned() } else { cores.join(",") };
     say(format_args!("ready lanes={} io={} cores={cores}", started.lanes, started.driver.name()));
+}
+
+/// What was handed over is no listening socket.
+fn unusable(error: std::io::Error) -> u8 {
+    say(format_args!(
+        "LISTEN_FDS is set, and not all of these descriptors can be used\n  why: {error}\n  fix: hand over listening stream sockets only, from descriptor 3 on"
+    ));
+    2
 }
 
 /// Prints what went wrong and tells the exit code.

@@ -52,9 +52,9 @@ fn share(limit: u64) -> usize {
 
 /// How many clients a limit bears, at two descriptors each, beside `idle` connections that are kept to endpoints.
 fn bearable(limit: u64, lanes: usize, listeners: usize, idle: usize) -> usize {
-    // Of each listener each lane has a descriptor that it accepts from, one that it waits with, and a client without a
-    // place.
-    let own = DESCRIPTORS_OWN + lanes * (DESCRIPTORS_A_LANE + 3 * listeners);
+    // Of each listener each lane has a descriptor that it accepts from, one that it waits with, one to be handed over, and
+    // a client without a place.
+    let own = DESCRIPTORS_OWN + lanes * (DESCRIPTORS_A_LANE + 4 * listeners);
     let reserve = own + ADMIN_CONNECTIONS_MAX.min(share(limit)) + idle.min(share(limit));
     let left = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(reserve);
     (left / 2).max(1)
@@ -68,10 +68,10 @@ mod tests {
     fn clients_leave_room_for_what_they_wait_for() {
         for (limit, lanes, idle, clients) in [
             (10, 1, 128, 1),
-            (128, 2, 128, 21),
-            (1024, 4, 128, 378),
-            (65_536, 4, 128, 32_634),
-            (u64::MAX, 4, 0, usize::MAX / 2 - 70),
+            (128, 2, 128, 20),
+            (1024, 4, 128, 376),
+            (65_536, 4, 128, 32_632),
+            (u64::MAX, 4, 0, usize::MAX / 2 - 72),
         ] {
             assert_eq!(bearable(limit, lanes, 1, idle), clients, "{limit}");
         }

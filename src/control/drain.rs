@@ -7,7 +7,7 @@ use super::failure::RunError;
 use super::signal::{Bytes, Signals};
 use super::state::Control;
 use crate::base::say::say;
-use crate::lane::inbox::Command;
+use crate::lane::inbox::{Command, Queue};
 
 /// How often it is looked whether the last connection ended.
 const LOOK: Duration = Duration::from_millis(10);
@@ -19,9 +19,9 @@ impl Control {
         monoio::spawn(Rc::clone(self).reload_on(reload));
         monoio::spawn(Rc::clone(self).count_stops(stop));
         monoio::spawn(Rc::clone(self).reopen_on(reopen));
-        monoio::spawn(refuse_on(replace));
+        monoio::spawn(Rc::clone(self).replace_on(replace));
         let mut outcome = Ok(());
-        while self.stops.get() == 0 && outcome.is_ok() {
+        while self.stops.get() == 0 && !self.replaced.is_set() && outcome.is_ok() {
             outcome = self.fail_if_broken();
             if outcome.is_err() {
                 say("a part of the gateway runs no more: the rest drains, then it exits with 1");
@@ -59,17 +59,28 @@ impl Control {
         let plan = self.plan();
         self.draining.set(true);
         say("draining");
-        let accept_until = Instant::now() + plan.server.drain_delay;
-        while Instant::now() < accept_until && !told_again() {
-            monoio::time::sleep(LOOK).await;
-        }
-        // Before the queues are emptied, so that nobody joins one that no lane looks at any more; and early, so that a
-        // successor may have the path while exchanges go on here.
-        self.remove_files();
+        let queue = match self.replaced.is_set() {
+            true => {
+                self.files.forget();
+                Queue::Left
+            }
+            false => {
+                self.notify.stopping();
+                let accept_until = Instant::now() + plan.server.drain_delay;
+                while Instant::now() < accept_until && !told_again() {
+                    monoio::time::sleep(LOOK).await;
+                }
+                // Before the queues are emptied, so that nobody joins one that no lane looks at any more; and early, so
+                // that a successor may have the path while exchanges go on here.
+                self.files.remove_listeners();
+                Queue::Emptied
+            }
+        };
+        self.heritage.take();
         let by = Instant::now() + plan.server.drain;
         for (position, lane) in self.lanes.iter().enumerate() {
             while !self.is_gone(position)
-                && lane.tell(Command::Drain).is_err()
+                && lane.tell(Command::Drain(queue)).is_err()
                 && Instant::now() < by
                 && !told_again()
             {
@@ -96,14 +107,5 @@ impl Control {
             true => connections.iter().enumerate().any(|(lane, count)| *count > 0 && !self.is_gone(lane)),
             false => self.loads.total() > 0,
         }
-    }
-}
-
-/// Replacing the binary is not there yet; whoever asks for it must not end the process.
-async fn refuse_on(mut signals: Bytes) {
-    while signals.next().await.is_ok() {
-        say(
-            "SIGUSR2 does nothing yet\n  why: the binary cannot be replaced while it runs\n  fix: start the new one and end this one with SIGTERM",
-        );
     }
 }

@@ -9,13 +9,16 @@ mod descriptors;
 mod drain;
 mod exposition;
 pub mod failure;
+mod files;
 mod guarded;
 mod hear;
 pub mod load;
+mod notify;
 mod opened;
 mod permission;
 mod places;
 mod reload;
+mod replace;
 mod serve;
 mod signal;
 mod state;
@@ -36,12 +39,15 @@ use crate::base::say::{hear_panics, say};
 use crate::lane::flag::Flag;
 use crate::lane::inbox::Command;
 use crate::net::driver;
-use crate::net::listen::{Listener, SocketFile};
+use crate::net::handed::Handed;
+use crate::net::listen::Listener;
 use crate::plan::Plan;
 use collected::Collected;
 use descriptors::Descriptors;
 use failure::{RunError, failed};
+use files::Files;
 use load::Origin;
+use notify::Notify;
 use opened::Opened;
 use state::Control;
 
@@ -60,28 +66,35 @@ pub struct Started {
     pub cores: Vec<usize>,
 }
 
-/// Runs the gateway until it is told to end. `started` is called once it accepts.
-pub fn run(origin: Origin, started: impl FnOnce(&Started)) -> Result<(), RunError> {
+/// Runs the gateway until it is told to end, on sockets of its own and those that were `handed` over. `started` is called
+/// once it accepts.
+pub fn run(origin: Origin, handed: Handed, started: impl FnOnce(&Started)) -> Result<(), RunError> {
     hear_panics();
-    let mut made = Vec::new();
-    let outcome = open_and_supervise(origin, started, &mut made);
+    let files = Rc::new(Files::default());
+    let outcome = open_and_supervise(origin, handed, started, &files);
     // Mostly a drain has removed them already. A start that fails leaves nothing behind either.
-    made.iter().for_each(SocketFile::unlink);
+    files.remove_all();
     outcome
 }
 
 fn open_and_supervise(
     origin: Origin,
+    mut handed: Handed,
     started: impl FnOnce(&Started),
-    made: &mut Vec<SocketFile>,
+    files: &Rc<Files>,
 ) -> Result<(), RunError> {
     let mut plan = load::load(&origin, None).map_err(RunError::Problems)?;
     let driver = choose_driver(&plan)?;
     let mut descriptors = Descriptors::raise();
     let clamped = descriptors.clamp(&mut plan);
-    let opened = Opened::open(Arc::new(plan), driver, made)?;
+    let opened = Opened::open(Arc::new(plan), driver, files, &mut handed)?;
     clamped.iter().for_each(say);
-    let outcome = driver::block_on(IoDriver::Epoll, supervise(origin, descriptors, opened, started));
+    let started = |said: &Started| {
+        started(said);
+        handed.tell_ready();
+    };
+    let supervised = supervise(origin, descriptors, opened, Rc::clone(files), started);
+    let outcome = driver::block_on(IoDriver::Epoll, supervised);
     outcome.map_err(|error| failed("the control thread cannot run", error, "allow epoll to this process"))?
 }
 
@@ -101,9 +114,10 @@ async fn supervise(
     origin: Origin,
     descriptors: Descriptors,
     opened: Opened,
+    files: Rc<Files>,
     started: impl FnOnce(&Started),
 ) -> Result<(), RunError> {
-    let Opened { plan, driver, listening, files, admin, lanes, loads, reports, threads, log } = opened;
+    let Opened { plan, driver, listening, heritage, admin, lanes, loads, reports, threads, log } = opened;
     let signals = signal::Signals::listen()
         .map_err(|error| failed("signals cannot be received", error, "raise the limit of open files"))?;
     let said = Started {
@@ -136,7 +150,10 @@ async fn supervise(
         draining: Cell::new(false),
         stops: Cell::new(0),
         panics: Cell::new(0),
-        files: Cell::new(files),
+        files,
+        heritage: RefCell::new(heritage),
+        notify: Notify::of_environment(),
+        replaced: Flag::default(),
     });
     monoio::spawn(Rc::clone(&control).hear(reports));
     control.await_lanes().await?;
@@ -152,7 +169,14 @@ async fn supervise(
     }
     monoio::spawn(Rc::clone(&control).count_seconds());
     started(&said);
+    control.notify.ready();
     let outcome = control.run_until_told(signals).await;
+    end_lanes(&control, &threads).await;
+    control.log.borrow_mut().end();
+    outcome
+}
+
+async fn end_lanes(control: &Control, threads: &[JoinHandle<()>]) {
     for lane in &control.lanes {
         // A lane that is gone already needs no telling.
         let _ = lane.tell(Command::Stop);
@@ -164,6 +188,4 @@ async fn supervise(
         }
         monoio::time::sleep(LANE_END_PAUSE).await;
     }
-    control.log.borrow_mut().end();
-    outcome
 }

@@ -1,21 +1,25 @@
 //! Sockets and threads, opened before the event loop of the control thread runs.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::access_log::{AccessLog, LOG_FIX, log_target};
 use super::failure::{RunError, failed};
+use super::files::{FileOf, Files};
 use crate::base::address::Address;
 use crate::base::choice::IoDriver;
 use crate::base::ids::{Id, LaneId};
+use crate::base::problem::{Place, Placed};
 use crate::base::rng::{Rng, entropy};
 use crate::board::lanes::LaneLoads;
 use crate::lane::event_loop::LaneSetup;
 use crate::lane::inbox::{Inbox, LaneHandle, Reports, inbox, reports};
 use crate::lane::spawn::spawn;
-use crate::net::listen::{ListenSocket, SocketFile, listen};
+use crate::net::handed::Handed;
+use crate::net::listen::{ListenSocket, listen};
 use crate::plan::Plan;
 
 /// Sockets and threads before the event loop of the control thread runs.
@@ -23,7 +27,8 @@ pub(super) struct Opened {
     pub(super) plan: Arc<Plan>,
     pub(super) driver: IoDriver,
     pub(super) listening: Vec<Address>,
-    pub(super) files: Vec<SocketFile>,
+    /// A descriptor of each listening socket, to be handed over.
+    pub(super) heritage: Vec<OwnedFd>,
     pub(super) admin: Option<ListenSocket>,
     pub(super) lanes: Vec<LaneHandle>,
     pub(super) loads: Arc<LaneLoads>,
@@ -33,31 +38,44 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    /// Opens all of it, and notes which files it `made`.
-    pub(super) fn open(plan: Arc<Plan>, driver: IoDriver, made: &mut Vec<SocketFile>) -> Result<Self, RunError> {
+    /// Opens all of it, but for the sockets that were `handed` over, and notes which `files` it made.
+    pub(super) fn open(
+        plan: Arc<Plan>,
+        driver: IoDriver,
+        files: &Files,
+        handed: &mut Handed,
+    ) -> Result<Self, RunError> {
         let count = plan.lanes;
+        let wiring =
+            |error: io::Error| failed("lanes cannot be wired up", error, "raise the limit of open files");
+        let addresses = plan.listeners.iter().map(|listener| &listener.address.value);
+        let addresses: Vec<_> = addresses.chain(&plan.server.admin.value).collect();
+        let mut dealt = handed.deal(&addresses).into_iter();
+        refuse_strays(handed)?;
+        let mut heritage = Vec::new();
+        let mut open = |address: &Address, count: usize| {
+            let sockets = listen(address, count, dealt.next().unwrap_or_default())
+                .map_err(|error| cannot_listen(address, error))?;
+            for socket in &sockets {
+                heritage.push(socket.twin().map_err(wiring)?);
+            }
+            Ok(sockets)
+        };
         let mut sockets: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
         let mut listening = Vec::new();
         for (id, listener) in plan.listeners.pairs() {
-            let opened = listen(&listener.address.value, count)
-                .map_err(|error| cannot_listen(&listener.address.value, error))?;
+            let opened = open(&listener.address.value, count)?;
             listening.extend(opened.first().map(|socket| socket.address().clone()));
-            made.extend(opened.first().and_then(|socket| socket.file().cloned()));
-            for (lane, socket) in sockets.iter_mut().zip(opened) {
-                lane.push((socket, id));
+            files.made(FileOf::Listener, opened.first().and_then(ListenSocket::file));
+            for (position, socket) in opened.into_iter().enumerate() {
+                sockets[position % count].push((socket, id));
             }
         }
-        let files = made.clone();
         let admin = match &plan.server.admin.value {
-            Some(address) => {
-                let mut sockets = listen(address, 1).map_err(|error| cannot_listen(address, error))?;
-                sockets.pop()
-            }
+            Some(address) => open(address, 1)?.pop(),
             None => None,
         };
-        made.extend(admin.as_ref().and_then(|socket| socket.file().cloned()));
-        let wiring =
-            |error: io::Error| failed("lanes cannot be wired up", error, "raise the limit of open files");
+        files.made(FileOf::Admin, admin.as_ref().and_then(ListenSocket::file));
         let (reporter, reports) = reports().map_err(wiring)?;
         let ends = (0..count).map(|_| inbox()).collect::<io::Result<Vec<_>>>().map_err(wiring)?;
         let (lanes, inboxes): (Vec<LaneHandle>, Vec<Inbox>) = ends.into_iter().unzip();
@@ -84,7 +102,22 @@ impl Opened {
                 failed("a lane's thread cannot be started", error, "raise the limit of threads")
             })?);
         }
-        Ok(Self { plan, driver, listening, files, admin, lanes, loads, reports, threads, log })
+        Ok(Self { plan, driver, listening, heritage, admin, lanes, loads, reports, threads, log })
+    }
+}
+
+/// A socket that was handed over and that nobody accepts from would let its clients wait for ever.
+fn refuse_strays(handed: &Handed) -> Result<(), RunError> {
+    let stray = |address: &Address| {
+        Placed { value: (), place: Place::option("LISTEN_FDS") }.problem(
+            format!("a socket that listens on {address} was handed over, and there is no such listener"),
+            "its clients would wait for ever",
+            format!("add [[listener]] address = \"{address}\", or hand it to another process"),
+        )
+    };
+    match handed.left().map(stray).collect::<Vec<_>>() {
+        strays if strays.is_empty() => Ok(()),
+        strays => Err(RunError::Problems(strays)),
     }
 }
 

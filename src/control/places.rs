@@ -68,6 +68,14 @@ impl Places {
         }
     }
 
+    /// Ends all connections that wait for a request: their clients find the successor when they come again.
+    pub(super) fn clear_waiting(&self) {
+        let mut taken = self.taken.borrow_mut();
+        for seat in taken.extract_if(.., |seat| seat.waits.get() == WaitsFor::Request) {
+            seat.leave.set();
+        }
+    }
+
     /// Ends the connection that has waited longest for a request, else for its client: one that never says anything, or
     /// never all of it, must not keep out a probe.
     pub(super) fn clear_one(&self) {

@@ -34,6 +34,13 @@ impl Control {
     /// Loads the configuration anew and puts it in force on all lanes; returns the new generation.
     pub(super) async fn reload(self: &Rc<Self>) -> Result<u64, Vec<Problem>> {
         let _turn = self.turn().await;
+        self.notify.reloading();
+        let reloaded = self.reload_now().await;
+        self.notify.ready();
+        reloaded
+    }
+
+    async fn reload_now(self: &Rc<Self>) -> Result<u64, Vec<Problem>> {
         let mut plan = self.load_aside().await?;
         self.descriptors.borrow_mut().clamp(&mut plan).iter().for_each(say);
         let plan = Arc::new(plan);

@@ -1,6 +1,9 @@
 //! The admin API's connections: their clocks, and manners towards those that are refused.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::places::{Place, Places, WaitsFor};
@@ -26,7 +29,7 @@ use crate::net::listen::Listener;
 use crate::net::stream::{Socket, Stream, Whole};
 use crate::proxy::state::RequestId;
 
-/// Serves the admin API for the life of the process.
+/// Serves the admin API for the life of the process, or until a successor does.
 pub(super) async fn serve(listener: &Listener, control: &Rc<Control>) {
     let over = match listener.address() {
         Address::Tcp(_) => Over::Network,
@@ -34,8 +37,8 @@ pub(super) async fn serve(listener: &Listener, control: &Rc<Control>) {
     };
     let max = control.descriptors.borrow().admin_connections();
     let places = Places::new(max);
-    loop {
-        if !places.may_take_one() || listener.ready().await.is_err() {
+    while !control.replaced.is_set() {
+        if !places.may_take_one() || ready(listener, control).await.is_err() {
             monoio::time::sleep(TICK).await;
             continue;
         }
@@ -59,6 +62,18 @@ pub(super) async fn serve(listener: &Listener, control: &Rc<Control>) {
             }
         }
     }
+    places.clear_waiting();
+}
+
+/// Waits for a connection, or until a successor takes them.
+async fn ready(listener: &Listener, control: &Control) -> std::io::Result<()> {
+    // Waiting for readiness takes nothing out of the socket, so it may be dropped.
+    let mut ready = pin!(listener.ready());
+    poll_fn(|cx| match control.replaced.poll_set(cx) {
+        Poll::Ready(()) => Poll::Ready(Ok(())),
+        Poll::Pending => ready.as_mut().poll(cx),
+    })
+    .await
 }
 
 /// What the wait for a request ended with.
@@ -100,6 +115,7 @@ async fn serve_one(socket: Socket, over: Over, place: &Place, control: Rc<Contro
             Some(_) | None => false,
         };
         let connection = match &head {
+            Some(_) if control.replaced.is_set() => ConnectionField::Close,
             Some(head) if in_step && head.head().reuse() == Reuse::KeepAlive => match head.head().version() {
                 Version::Http10 => ConnectionField::KeepAlive,
                 Version::Http11 => ConnectionField::Implied,

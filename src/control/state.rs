@@ -1,6 +1,8 @@
 //! What the control thread carries.
 
 use std::cell::{Cell, RefCell};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,12 +10,13 @@ use super::access_log::AccessLog;
 use super::collected::Collected;
 use super::descriptors::Descriptors;
 use super::failure::{RunError, failed};
+use super::files::Files;
 use super::load::Origin;
+use super::notify::Notify;
 use crate::base::choice::IoDriver;
 use crate::board::lanes::LaneLoads;
 use crate::lane::flag::Flag;
 use crate::lane::inbox::LaneHandle;
-use crate::net::listen::SocketFile;
 use crate::plan::Plan;
 
 /// What the control thread carries.
@@ -46,8 +49,14 @@ pub(super) struct Control {
     pub(super) stops: Cell<u32>,
     /// Panics on this thread.
     pub(super) panics: Cell<u64>,
-    /// Files of the listeners, removed when accepting stops.
-    pub(super) files: Cell<Vec<SocketFile>>,
+    /// Files of Unix sockets that this process made.
+    pub(super) files: Rc<Files>,
+    /// A descriptor of each listening socket, to be handed over; none once accepting stops, which they would keep up.
+    pub(super) heritage: RefCell<Vec<OwnedFd>>,
+    /// The supervisor.
+    pub(super) notify: Notify,
+    /// A successor accepts.
+    pub(super) replaced: Flag,
 }
 
 impl Control {
@@ -66,11 +75,6 @@ impl Control {
             }
             None => Ok(()),
         }
-    }
-
-    /// Removes the files of the listeners, once.
-    pub(super) fn remove_files(&self) {
-        self.files.take().iter().for_each(SocketFile::unlink);
     }
 
     pub(super) fn plan(&self) -> Arc<Plan> {

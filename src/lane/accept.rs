@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use super::inbox::Command;
+use super::inbox::{Command, Queue};
 use super::running::Lane;
 use crate::base::ids::{Id, ListenerId};
 use crate::base::limits::{ACCEPT_BURST_MAX, ROOM_PAUSE, TICK};
@@ -15,7 +15,7 @@ use crate::net::listen::{Listener, Peer};
 use crate::net::stream::Socket;
 
 /// Accepts on one listener until the lane closes it; then empties its queue, so that no client that was told
-/// "connected" is reset.
+/// "connected" is reset, unless somebody else does.
 pub(super) async fn run(listener: Listener, id: ListenerId, lane: Rc<Lane>) {
     while !lane.closing.is_set() {
         if ready(&listener, &lane).await.is_err() || accept_some(&listener, id, &lane).await.is_err() {
@@ -23,7 +23,9 @@ pub(super) async fn run(listener: Listener, id: ListenerId, lane: Rc<Lane>) {
             rest(&lane).await;
         }
     }
-    while let Ok(Some((socket, peer))) = next(&listener) {
+    while lane.queue.get() == Queue::Emptied
+        && let Ok(Some((socket, peer))) = next(&listener)
+    {
         let reserved = lane.loads.reserve(usize::MAX);
         debug_assert!(reserved, "here no limit counts");
         place(socket, peer, id, &lane);
@@ -96,7 +98,7 @@ fn place(socket: Socket, peer: Peer, id: ListenerId, lane: &Rc<Lane>) {
             lane.welcome(socket, peer, id);
         }
         Err(
-            Command::MakeRoom | Command::Adopt(_) | Command::Collect(_) | Command::Drain | Command::Stop,
+            Command::MakeRoom | Command::Adopt(_) | Command::Collect(_) | Command::Drain(_) | Command::Stop,
         ) => unreachable!("a full inbox gives back the command it was given"),
     }
 }

@@ -1,5 +1,6 @@
 //! A lane from its start to its stop: what it is started with, the tasks it runs, the commands it hears.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use super::flag::Flag;
-use super::inbox::{Command, Inbox, LaneHandle, Report, Reporter};
+use super::inbox::{Command, Inbox, LaneHandle, Queue, Report, Reporter};
 use super::running::Lane;
 use super::{accept, adopt, probe, tick};
 use crate::base::ids::{LaneId, ListenerId};
@@ -59,6 +60,7 @@ pub async fn run(setup: LaneSetup) -> std::io::Result<()> {
         loads,
         reports,
         closing: Flag::default(),
+        queue: Cell::new(Queue::Emptied),
         probes: Default::default(),
         retired: Default::default(),
     });
@@ -82,7 +84,7 @@ pub async fn run(setup: LaneSetup) -> std::io::Result<()> {
                 Command::MakeRoom => drop(running.give_room(Instant::now())),
                 Command::Adopt(plan) => running.adopt(plan),
                 Command::Collect(spare) => running.collect(*spare),
-                Command::Drain => running.drain(),
+                Command::Drain(queue) => running.drain(queue),
                 Command::Stop => return running.stop().await,
             }
         }

@@ -25,9 +25,18 @@ pub enum Command {
     /// Report the recorder and go on with this empty one.
     Collect(Box<Recorder>),
     /// Accept no more and let exchanges finish.
-    Drain,
+    Drain(Queue),
     /// End now.
     Stop,
+}
+
+/// What becomes of the clients that wait to be accepted when accepting ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Queue {
+    /// They are accepted: they were told "connected".
+    Emptied,
+    /// Another process that has the same sockets accepts them.
+    Left,
 }
 
 /// What a lane tells the control thread.

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::adopt;
 use super::caught::caught;
 use super::flag::Flag;
-use super::inbox::{Gauges, LaneHandle, Report, Reporter};
+use super::inbox::{Gauges, LaneHandle, Queue, Report, Reporter};
 use crate::base::ids::{EndpointId, Id, LaneId, ListenerId};
 use crate::base::limits::{DRAIN_IDLE_GRACE, STOP_PAUSE, STOP_TIME};
 use crate::board::lanes::LaneLoads;
@@ -28,6 +28,8 @@ pub(super) struct Lane {
     pub(super) reports: Reporter,
     /// Accept no more.
     pub(super) closing: Flag,
+    /// Who accepts those that wait then.
+    pub(super) queue: Cell<Queue>,
     /// Probes under way.
     pub(super) probes: Cell<usize>,
     /// Plans that were replaced and that exchanges may still hold.
@@ -110,7 +112,8 @@ impl Lane {
     }
 
     /// Accepts no more, lets exchanges finish, closes what is idle.
-    pub(super) fn drain(&self) {
+    pub(super) fn drain(&self, queue: Queue) {
+        self.queue.set(queue);
         self.state.draining.set(true);
         self.closing.set();
         self.state.watchdogs.hurry_idle(Instant::now() + DRAIN_IDLE_GRACE);

@@ -23,14 +23,24 @@ pub struct ListenSocket {
     file: Option<SocketFile>,
 }
 
-/// One listening socket for each of `lanes`; port 0 takes one free port for all of them.
+/// At least one listening socket for each of `lanes`, who take them in turns; port 0 takes one free port for all of them.
+///
+/// Those that were `handed` over are all there are, where there are any: each is accepted from, for clients wait in its
+/// queue, and its file is not ours.
 ///
 /// TCP lanes share the port by SO_REUSEPORT. A Unix path has one socket, which all lanes poll; the stale socket of a
 /// process that died is replaced, anything else that lies there is an error.
 ///
 /// An address that is in use is tried again for a while: the kernel holds the listener of a killed process until its
 /// ring is taken down. Blocks meanwhile.
-pub fn listen(address: &Address, lanes: usize) -> io::Result<Vec<ListenSocket>> {
+pub fn listen(
+    address: &Address,
+    lanes: usize,
+    handed: Vec<RawSocket>,
+) -> io::Result<Vec<ListenSocket>> {
+    if !handed.is_empty() {
+        return take_over(handed, address, lanes);
+    }
     for _ in 1..LISTEN_TRIES {
         match listen_now(address, lanes) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => thread::sleep(LISTEN_PAUSE),
@@ -66,6 +76,26 @@ fn listen_now(address: &Address, lanes: usize) -> io::Result<Vec<ListenSocket>> 
             Ok(all)
         }
     }
+}
+
+fn take_over(handed: Vec<RawSocket>, address: &Address, lanes: usize) -> io::Result<Vec<ListenSocket>> {
+    let mut all = Vec::new();
+    for socket in handed {
+        socket.set_nonblocking(true)?;
+        let address = match address {
+            Address::Tcp(configured) => {
+                socket.set_tcp_nodelay(true)?;
+                Address::Tcp(socket.local_addr()?.as_socket().unwrap_or(*configured))
+            }
+            Address::Unix(_) => address.clone(),
+        };
+        all.push(ListenSocket { socket, address, file: None });
+    }
+    for at in 0..lanes.saturating_sub(all.len()) {
+        let twin = ListenSocket { socket: all[at].socket.try_clone()?, address: all[at].address.clone(), file: None };
+        all.push(twin);
+    }
+    Ok(all)
 }
 
 /// Fails where another process listens already. Sockets that share a port by SO_REUSEPORT would share it with that
@@ -169,6 +199,11 @@ impl ListenSocket {
     /// The address that is really listened on.
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// A second descriptor of it, to be handed over.
+    pub fn twin(&self) -> io::Result<OwnedFd> {
+        self.socket.try_clone().map(OwnedFd::from)
     }
 
     /// The file that this process made for it, if it is a Unix socket: to be removed before accepting stops.

@@ -8,6 +8,7 @@ pub mod connect;
 pub mod doorbell;
 pub mod driver;
 mod fd;
+pub mod handed;
 pub mod hangup;
 pub mod listen;
 pub mod reader;

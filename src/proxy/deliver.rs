@@ -21,7 +21,7 @@ use crate::base::summary::Ended;
 use crate::base::time::earlier;
 use crate::cluster::Outcome;
 use crate::codec::chunked::{write_chunk, write_last_chunk};
-use crate::codec::encode::{DownstreamHead, OwnHead, Said, Signature, write_answer, write_reply};
+use crate::codec::encode::{DownstreamHead, OwnHead, Said, write_answer, write_reply};
 use crate::codec::field::FieldName;
 use crate::codec::framing::Framing;
 use crate::codec::method::Method;
@@ -104,7 +104,7 @@ async fn own(
     let rest = call.body.skip();
     let ends = rest == Rest::Outstanding || request.head.method() == Method::Connect;
     let connection = connection(request, call, ends, lane);
-    let own = OwnHead { connection, date: &lane.date.get(), signature: Some(signature(request, call)) };
+    let own = OwnHead { connection, date: &lane.date.get(), signature: Some(request.signature(call)) };
     let length = write_reply(&mut mouth.borrow_mut().out, reply, request.head.method(), own);
     call.notes.status = reply.status;
     call.notes.bytes_out += length;
@@ -132,15 +132,6 @@ fn end(connection: ConnectionField, rest: Rest, request: &Request) -> End {
         // A client that meant to close sends nothing more.
         (Rest::Read, Reuse::Close, Reuse::Close) => End::Close,
         (Rest::Outstanding, _, _) | (Rest::Read, Reuse::Close, Reuse::KeepAlive) => End::Linger,
-    }
-}
-
-/// What an answer says of its exchange; its head is about to leave.
-pub(super) fn signature<'r>(request: &'r Request, call: &Call<'_>) -> Signature<'r> {
-    let says_time = request.plan.plan.observe.server_timing;
-    Signature {
-        request_id: request.id.as_bytes(),
-        timing: says_time.then(|| call.notes.timing(call.body.waited, Instant::now())),
     }
 }
 
@@ -196,7 +187,7 @@ impl<'d, 'c> Delivery<'d, 'c> {
             framing: self.framing,
             connection,
             date: (!self.answer.head.is_dated()).then_some(&date[..]),
-            signature: Some(signature(self.request, self.call)),
+            signature: Some(self.request.signature(self.call)),
         };
         write_answer(&mut self.mouth.borrow_mut().out, Said::Relayed(&self.answer.head), &said);
         let notes = &mut self.call.notes;

@@ -13,7 +13,7 @@ use super::watchdog::Watchdog;
 use crate::base::ids::{ListenerId, RouteId};
 use crate::cluster::dispatch::Repeat;
 use crate::cluster::{Outcome, Ticket};
-use crate::codec::encode::write_interim;
+use crate::codec::encode::{Signature, write_interim};
 use crate::codec::forwarded::Sender;
 use crate::codec::head::{RequestHead, ResponseHead};
 use crate::codec::trace::TraceContext;
@@ -40,6 +40,15 @@ impl Request {
     pub(super) fn route(&self) -> (RouteId, &RoutePlan) {
         let id = self.route.expect("a request is acted upon by the route that was found for it");
         (id, &self.plan.plan.routes[id])
+    }
+
+    /// What an answer says of its exchange; its head is about to leave.
+    pub(super) fn signature(&self, call: &Call<'_>) -> Signature<'_> {
+        let says_time = self.plan.plan.observe.server_timing;
+        Signature {
+            request_id: self.id.as_bytes(),
+            timing: says_time.then(|| call.notes.timing(call.body.waited, Instant::now())),
+        }
     }
 
     /// An attempt ended like this: books whose fault it was, and settles its ticket.

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::deliver::signature;
 use super::ear::Ear;
 use super::mouth::Mouth;
 use super::request::{Call, Request};
@@ -61,7 +60,7 @@ pub(super) async fn run(
         framing: Framing::Empty,
         connection: ConnectionField::Switch,
         date: None,
-        signature: Some(signature(request, call)),
+        signature: Some(request.signature(call)),
     };
     write_answer(&mut mouth.borrow_mut().out, Said::Relayed(&answer.head), &said);
     (call.notes.status, call.notes.stage) = (answer.head.status(), Stage::Relay);

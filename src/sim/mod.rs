@@ -44,7 +44,7 @@ pub struct Sim {
 impl Sim {
     /// Binds `address` (port 0 takes a free one) and serves.
     pub fn start(address: &Address, options: SimOptions, driver: IoDriver) -> io::Result<Self> {
-        let Some(socket) = listen(address, 1)?.pop() else {
+        let Some(socket) = listen(address, 1, Vec::new())?.pop() else {
             return Err(io::ErrorKind::AddrNotAvailable.into());
         };
         let address = socket.address().clone();

@@ -27,6 +27,7 @@ mod readings;
 mod refusing;
 mod reloading;
 mod repeating;
+mod replacing;
 mod restarting;
 mod routing;
 mod starting;
