@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::failure::RunError;
 use super::signal::{Bytes, Signals};
 use super::state::Control;
+use crate::base::limits::DRAIN_IDLE_GRACE;
 use crate::base::say::say;
 use crate::lane::inbox::{Command, Queue};
 
@@ -57,7 +58,6 @@ impl Control {
     async fn drain(&self) {
         let told_again = || self.stops.get() > 1;
         let plan = self.plan();
-        self.draining.set(true);
         say("draining");
         let queue = match self.replaced.is_set() {
             true => {
@@ -65,6 +65,7 @@ impl Control {
                 Queue::Left
             }
             false => {
+                self.draining.set(true);
                 self.notify.stopping();
                 let accept_until = Instant::now() + plan.server.drain_delay;
                 while Instant::now() < accept_until && !told_again() {
@@ -91,6 +92,23 @@ impl Control {
         monoio::time::sleep(LOOK).await;
         while self.serves() && Instant::now() < by && !told_again() {
             monoio::time::sleep(LOOK).await;
+        }
+        if queue == Queue::Left {
+            self.see_off_admin(by).await;
+        }
+    }
+
+    /// A successor has the admin API: whoever connected before has a moment to ask, and is answered.
+    async fn see_off_admin(&self, by: Instant) {
+        let grace = Instant::now() + DRAIN_IDLE_GRACE;
+        loop {
+            let now = Instant::now();
+            match self.places.in_use() {
+                (true, is_answered) if now < if is_answered { by } else { grace } => {
+                    monoio::time::sleep(LOOK).await;
+                }
+                _ => return,
+            }
         }
     }
 }

@@ -48,6 +48,7 @@ use failure::{RunError, failed};
 use files::Files;
 use load::Origin;
 use notify::Notify;
+use places::Places;
 use opened::Opened;
 use state::Control;
 
@@ -146,13 +147,14 @@ async fn supervise(
         broken: RefCell::default(),
         changed: Flag::default(),
         log: RefCell::new(log),
-        descriptors: RefCell::new(descriptors),
         draining: Cell::new(false),
         stops: Cell::new(0),
         panics: Cell::new(0),
         files,
         heritage: RefCell::new(heritage),
         notify: Notify::of_environment(),
+        places: Places::new(descriptors.admin_connections()),
+        descriptors: RefCell::new(descriptors),
         replaced: Flag::default(),
     });
     monoio::spawn(Rc::clone(&control).hear(reports));

@@ -68,12 +68,10 @@ impl Places {
         }
     }
 
-    /// Ends all connections that wait for a request: their clients find the successor when they come again.
-    pub(super) fn clear_waiting(&self) {
-        let mut taken = self.taken.borrow_mut();
-        for seat in taken.extract_if(.., |seat| seat.waits.get() == WaitsFor::Request) {
-            seat.leave.set();
-        }
+    /// Whether somebody is connected, and whether somebody is being answered.
+    pub(super) fn in_use(&self) -> (bool, bool) {
+        let taken = self.taken.borrow();
+        (!taken.is_empty(), taken.iter().any(|seat| seat.waits.get() == WaitsFor::Us))
     }
 
     /// Ends the connection that has waited longest for a request, else for its client: one that never says anything, or

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::places::{Place, Places, WaitsFor};
+use super::places::{Place, WaitsFor};
 use super::permission::{Over, Refusal, judge};
 use super::state::Control;
 use crate::base::address::Address;
@@ -35,8 +35,7 @@ pub(super) async fn serve(listener: &Listener, control: &Rc<Control>) {
         Address::Tcp(_) => Over::Network,
         Address::Unix(_) => Over::UnixSocket,
     };
-    let max = control.descriptors.borrow().admin_connections();
-    let places = Places::new(max);
+    let places = &control.places;
     while !control.replaced.is_set() {
         if !places.may_take_one() || ready(listener, control).await.is_err() {
             monoio::time::sleep(TICK).await;
@@ -62,7 +61,6 @@ pub(super) async fn serve(listener: &Listener, control: &Rc<Control>) {
             }
         }
     }
-    places.clear_waiting();
 }
 
 /// Waits for a connection, or until a successor takes them.

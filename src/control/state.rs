@@ -13,6 +13,7 @@ use super::failure::{RunError, failed};
 use super::files::Files;
 use super::load::Origin;
 use super::notify::Notify;
+use super::places::Places;
 use crate::base::choice::IoDriver;
 use crate::board::lanes::LaneLoads;
 use crate::lane::flag::Flag;
@@ -44,6 +45,7 @@ pub(super) struct Control {
     pub(super) changed: Flag,
     pub(super) log: RefCell<AccessLog>,
     pub(super) descriptors: RefCell<Descriptors>,
+    /// Accepting is to end, and nobody else goes on.
     pub(super) draining: Cell<bool>,
     /// Signals to stop so far.
     pub(super) stops: Cell<u32>,
@@ -55,6 +57,8 @@ pub(super) struct Control {
     pub(super) heritage: RefCell<Vec<OwnedFd>>,
     /// The supervisor.
     pub(super) notify: Notify,
+    /// Connections to the admin API.
+    pub(super) places: Rc<Places>,
     /// A successor accepts.
     pub(super) replaced: Flag,
 }

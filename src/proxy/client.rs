@@ -77,6 +77,7 @@ impl Client {
             on_half_close: plan.listeners[listener].on_half_close,
             half_closed: false,
             left: false,
+            told_end: false,
         };
         let sender = match caller {
             Caller::Known(sender) => sender,

@@ -28,6 +28,9 @@ pub(super) struct Ear {
     pub(super) half_closed: bool,
     /// The end of the stream came inside a request.
     pub(super) left: bool,
+    /// The client was told that nothing more comes. Where it has ended its side too, the kernel shows that as a hang-up,
+    /// and what it said before may not be passed on yet.
+    pub(super) told_end: bool,
 }
 
 /// The deadline on the client's own clock came.
@@ -60,6 +63,10 @@ impl Ear {
             return Poll::Ready(Heard::Lost(Lost::Drained));
         }
         if self.half_closed || self.reader.unread().len() >= RELAY_BYTES {
+            if self.told_end {
+                // Whether it is there the next read tells, and nobody waits to tell it anything.
+                return Poll::Pending;
+            }
             // Nothing more is read for now, and whether it is there shows nevertheless.
             let sign = match self.on_half_close {
                 HalfClose::Cancel => Sign::Close,

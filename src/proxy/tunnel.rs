@@ -164,6 +164,7 @@ impl Tunnel<'_, '_> {
                 Poll::Ready(Ok(0)) => {
                     // A client that is gone already need not be told.
                     let _ = mouth.writer.shutdown();
+                    self.ear.borrow_mut().told_end = true;
                     self.is_down_over = true;
                     return Poll::Ready(Ok(()));
                 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
-use corelane::base::limits::HEAD_BYTES_MAX;
+use corelane::base::limits::{FIELDS_MAX, HEAD_BYTES_MAX};
 use corelane::codec::encode::{
     DownstreamHead, Said, Signature, UpstreamHead, write_answer, write_interim, write_request,
 };
@@ -145,6 +145,15 @@ fn feed(pieces: &[&[u8]], mut next: impl FnMut(&mut BytesMut) -> Result<Event, C
     }
     trace.left = input.to_vec();
     trace
+}
+
+/// Fields that the gateway may add to a head: one that was read at the bound is longer than that when it is written, and
+/// nobody who reads as strictly would take it back.
+const ROOM: usize = 16;
+
+/// Whether what is written for `head` stays within the bound on fields.
+pub fn has_room(head: &Head) -> bool {
+    head.fields().count() + ROOM <= FIELDS_MAX
 }
 
 /// A field as one line.

@@ -72,14 +72,6 @@ fn what_cannot_start_says_why_and_exits_by_the_contract() {
 }
 
 #[test]
-fn a_request_to_replace_the_binary_does_not_end_the_gateway() {
-    let mut gateway = Gateway::start("[[route]]\nrespond = { body = \"here\" }\n");
-    gateway.signal("USR2");
-    assert_eq!(gateway.next_line(), "SIGUSR2 does nothing yet");
-    assert!(gateway.exchange("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").ends_with("here"));
-}
-
-#[test]
 fn a_log_that_cannot_be_written_is_refused_and_the_old_plan_stays() {
     let gateway = Gateway::start("[[route]]\nrespond = { body = \"old\" }\n");
     let text =

@@ -155,6 +155,20 @@ fn a_side_that_ends_is_told_to_the_other_which_may_still_speak() {
     drop(client);
     assert_eq!(endpoint.read_to_end(), "an answer to them");
     gateway.until("both are over", |stats| stats["routes"]["all"]["success"] == 2);
+
+    // Where both have ended, what the second one said last is still on its way.
+    let (mut client, mut endpoint) = tunnel(&gateway, &upstream);
+    endpoint.half_close();
+    assert_eq!(client.read_to_end(), "");
+    let sending = thread::spawn(move || {
+        client.send("x".repeat(8 << 20));
+        client.half_close();
+        client.read_to_end()
+    });
+    thread::sleep(Duration::from_millis(500));
+    assert_eq!(endpoint.read_to_end().len(), 8 << 20);
+    drop(endpoint);
+    sending.join().unwrap();
 }
 
 #[test]
