@@ -258,19 +258,23 @@ impl Trace {
                         framing_name(head.framing()),
                         head.head().reuse(),
                     ));
-                    lines.extend(passing(written(head).head()).iter().map(|field| shown(field)));
+                    if has_room(head.head()) {
+                        lines.extend(passing(written(head).head()).iter().map(|field| shown(field)));
+                    }
                 }
                 Event::Interim(head) => {
-                    let fields = passing(written_interim(head).head());
+                    let written = has_room(head.head()).then(|| written_interim(head));
+                    let fields = written.map_or_else(Vec::new, |written| passing(written.head()));
                     let fields: String = fields.iter().map(|field| format!("; {}", shown(field))).collect();
                     lines.push(format!("interim {}{fields}", head.status()));
                 }
                 Event::Response(head, framing) => {
                     let reason = shown(head.reason());
                     lines.push(format!("{} {reason:?} {}", head.status(), framing_name(*framing)));
-                    lines.extend(
-                        passing(written_answer(head, *framing).head()).iter().map(|field| shown(field)),
-                    );
+                    if has_room(head.head()) {
+                        let fields = passing(written_answer(head, *framing).head());
+                        lines.extend(fields.iter().map(|field| shown(field)));
+                    }
                 }
                 Event::Data(data) => body.extend_from_slice(data),
                 Event::End => {
