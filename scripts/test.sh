@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # test.sh: everything that must hold, from format to real clients and servers; installs what it needs.
 #   scripts/test.sh           all of it
-#   scripts/test.sh PART…     only these parts: format lints unit io_uring epoll docs benches costs real
+#   scripts/test.sh PART…     only these parts: format lints unit io_uring epoll docs benches costs soak real
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 parts=("$@")
-((${#parts[@]})) || parts=(format lints unit io_uring epoll docs benches costs real)
+((${#parts[@]})) || parts=(format lints unit io_uring epoll docs benches costs soak real)
 table=() failed=()
 cache=${CORELANE_CACHE:-.cache}/real
 
@@ -35,13 +35,17 @@ unit() { cargo test --quiet --locked --lib --test house --test codec --test conf
 process() {
   CORELANE_TEST_IO=$1 cargo test --quiet --locked --test process
 }
-io_uring() {
+# Whether the kernel and the container allow io_uring.
+has_io_uring() {
   cargo build --quiet --locked
   target/debug/corelane sim --listen 127.0.0.1:0 --io io_uring </dev/null >/dev/null 2>&1 &
   local probe=$!
   sleep 0.5
-  if kill "$probe" 2>/dev/null; then
-    wait "$probe" 2>/dev/null || true # it was ended by us, with the status of a signal
+  kill "$probe" 2>/dev/null || return 1
+  wait "$probe" 2>/dev/null || true # it was ended by us, with the status of a signal
+}
+io_uring() {
+  if has_io_uring; then
     process io_uring
   else
     unable "process tests on io_uring: this kernel or container forbids it"
@@ -63,6 +67,15 @@ costs() {
     return
   fi
   cargo bench --quiet --locked --bench costs
+}
+# Everything at once with faults injected, in short.
+soak() {
+  scripts/soak.sh 20s epoll
+  if has_io_uring; then
+    scripts/soak.sh 20s io_uring
+  else
+    unable "the soak on io_uring: this kernel or container forbids it"
+  fi
 }
 real() {
   cargo build --quiet --locked --release

@@ -151,3 +151,28 @@ pub fn reports() -> io::Result<(Reporter, Reports)> {
     let bell = Arc::new(bell);
     Ok((Reporter { reports: sender, bell: Arc::clone(&bell) }, Reports { reports, socket, bell }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ids::Id;
+
+    #[test]
+    fn past_their_bounds_a_command_comes_back_and_a_report_is_given_up() {
+        let (lane, inbox) = inbox().unwrap();
+        for _ in 0..INBOX_MAX {
+            assert!(lane.tell(Command::MakeRoom).is_ok());
+        }
+        assert!(matches!(lane.tell(Command::Stop), Err(Command::Stop)), "whoever tells it keeps what it has");
+        let (commands, ..) = inbox.open();
+        assert_eq!(commands.try_iter().count(), INBOX_MAX);
+        assert!(lane.tell(Command::Stop).is_ok());
+
+        let (reporter, reports) = reports().unwrap();
+        for _ in 0..REPORTS_MAX + 1 {
+            // A lane never waits for the control thread.
+            reporter.send(Report::Adopted(LaneId::at(0), 1));
+        }
+        assert_eq!(reports.reports.try_iter().count(), REPORTS_MAX);
+    }
+}

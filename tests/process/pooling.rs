@@ -143,6 +143,26 @@ fn idle_connections_end_with_their_limit_and_a_pool_of_none_keeps_none() {
 }
 
 #[test]
+fn pools_of_all_lanes_keep_no_more_than_their_bound() {
+    let upstream = Upstream::start();
+    let config =
+        one_cluster(&[&upstream.url()]).replace("[[route]]", "keep_alive = { max_idle = 4 }\n[[route]]");
+    let gateway = Gateway::start_with(&config, &["--listen", "127.0.0.1:0", "--lanes", "2"]);
+    let mut clients: Vec<_> = (0..20).map(|_| gateway.connect()).collect();
+    clients.iter_mut().for_each(|client| client.send(GET));
+    let mut servers: Vec<_> = clients.iter().map(|_| upstream.accept()).collect();
+    for server in &mut servers {
+        server.read_until("\r\n\r\n");
+        server.send(OK);
+    }
+    clients.iter_mut().for_each(|client| assert!(client.read_message().ends_with("ok")));
+    let url = upstream.url();
+    gateway.until("the rest is closed", |stats| stats["endpoints"]["up"][&url]["idle"] == 4);
+    let is_open = |peer: &mut Peer| peer.is_silent();
+    assert_eq!(servers.iter_mut().filter_map(|server| is_open(server).then_some(())).count(), 4);
+}
+
+#[test]
 fn a_safe_request_on_a_connection_that_dies_is_repeated_once_on_a_fresh_one() {
     let upstream = Upstream::start();
     let gateway = one_lane(&one_cluster(&[&upstream.url()]));
