@@ -35,7 +35,7 @@ use std::time::Instant;
 use crate::base::address::Address;
 use crate::base::choice::IoDriver;
 use crate::base::limits::{LANE_END_LOOKS, LANE_END_PAUSE, TICK};
-use crate::base::say::{hear_panics, say};
+use crate::base::say::{hear_panics, say, settle};
 use crate::lane::flag::Flag;
 use crate::lane::inbox::Command;
 use crate::net::driver;
@@ -92,6 +92,8 @@ fn open_and_supervise(
     clamped.iter().for_each(say);
     let started = |said: &Started| {
         started(said);
+        // Whoever reads both sees `ready` first.
+        settle();
         handed.tell_ready();
     };
     let supervised = supervise(origin, descriptors, opened, Rc::clone(files), started);

@@ -52,62 +52,68 @@ fn a_post_on_a_connection_that_was_gone_before_it_came_is_sent_again_and_arrives
     let gateway = trusting(&[&upstream.url()], "", log);
     let mut client = gateway.connect();
     // The endpoint closes a moment before, as, or after the request is sent: earlier and later from round to round.
+    // The right moment is not met in each run of so many rounds on a busy machine; then there are more.
     const ROUNDS: usize = 400;
-    let mut told = 0;
-    for round in 0..ROUNDS {
-        let (before, id) = (format!("before-{round}"), format!("round-{round}"));
-        client.send(post(&before, 100));
-        let mut server = upstream.accept();
-        assert!(server.read_message().starts_with(&format!("POST /v1/{before} ")));
-        server.send(OK);
-        assert!(client.read_message().starts_with("HTTP/1.1 200 "));
-        let go = Arc::new(Barrier::new(2));
-        let (late, wait) = (round as u64, Arc::clone(&go));
-        let closing = std::thread::spawn(move || {
-            wait.wait();
-            spin(Duration::from_micros(late));
-            drop(server);
-        });
-        go.wait();
-        spin(Duration::from_micros(ROUNDS as u64 / 2));
-        client.send(post(&id, 3000));
-        closing.join().unwrap();
-        // Where it was sent again, it comes on a new connection; where nobody can know, the client is told.
-        upstream.listener.set_nonblocking(true).unwrap();
-        client.stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
-        let answer = loop {
-            if let Ok((stream, _)) = upstream.listener.accept() {
-                stream.set_nonblocking(false).unwrap();
-                let mut server = Peer::new(stream);
-                let request = server.read_message();
-                assert!(request.starts_with(&format!("POST /v1/{id} ")), "{request}");
-                assert!(request.ends_with(&format!("{id:<3000}")), "the body is whole");
-                server.send("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok");
+    let (mut told, mut again, mut rounds) = (0, 0, 0);
+    while again == 0 && rounds < 10 * ROUNDS {
+        for round in rounds..rounds + ROUNDS {
+            let (before, id) = (format!("before-{round}"), format!("round-{round}"));
+            client.send(post(&before, 100));
+            let mut server = upstream.accept();
+            assert!(server.read_message().starts_with(&format!("POST /v1/{before} ")));
+            server.send(OK);
+            assert!(client.read_message().starts_with("HTTP/1.1 200 "));
+            let go = Arc::new(Barrier::new(2));
+            let (late, wait) = ((round % ROUNDS) as u64, Arc::clone(&go));
+            let closing = std::thread::spawn(move || {
+                wait.wait();
+                spin(Duration::from_micros(late));
+                drop(server);
+            });
+            go.wait();
+            spin(Duration::from_micros(ROUNDS as u64 / 2));
+            client.send(post(&id, 3000));
+            closing.join().unwrap();
+            // Where it was sent again, it comes on a new connection; where nobody can know, the client is told.
+            upstream.listener.set_nonblocking(true).unwrap();
+            client.stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+            let answer = loop {
+                if let Ok((stream, _)) = upstream.listener.accept() {
+                    stream.set_nonblocking(false).unwrap();
+                    let mut server = Peer::new(stream);
+                    let request = server.read_message();
+                    assert!(request.starts_with(&format!("POST /v1/{id} ")), "{request}");
+                    assert!(request.ends_with(&format!("{id:<3000}")), "the body is whole");
+                    server.send("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok");
+                }
+                match client.stream.peek(&mut [0]) {
+                    Ok(1..) => break client.read_message(),
+                    Ok(0) => panic!("the gateway closed"),
+                    Err(error) => {
+                        assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
+                    }
+                }
+            };
+            upstream.listener.set_nonblocking(false).unwrap();
+            client.stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            if answer.starts_with("HTTP/1.1 502 ") {
+                told += 1;
+                assert!(
+                    answer.contains("upstream_reset") && answer.contains("x-should-retry: false\r\n"),
+                    "{answer}"
+                );
+                assert!(!upstream.has_waiting(), "it was told as failed, and sent again");
+            } else {
+                assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
             }
-            match client.stream.peek(&mut [0]) {
-                Ok(1..) => break client.read_message(),
-                Ok(0) => panic!("the gateway closed"),
-                Err(error) => assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)),
-            }
-        };
-        upstream.listener.set_nonblocking(false).unwrap();
-        client.stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        if answer.starts_with("HTTP/1.1 502 ") {
-            told += 1;
-            assert!(
-                answer.contains("upstream_reset") && answer.contains("x-should-retry: false\r\n"),
-                "{answer}"
-            );
-            assert!(!upstream.has_waiting(), "it was told as failed, and sent again");
-        } else {
-            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         }
+        rounds += ROUNDS;
+        let lines = lines(log, 2 * rounds);
+        again = lines.values().filter(|line| line["attempts"] == 2).count();
+        assert_eq!(lines.values().filter(|line| line["status"] == 502).count(), told);
     }
-    let lines = lines(log, 2 * ROUNDS);
-    let again = lines.values().filter(|line| line["attempts"] == 2).count();
-    assert!(again > 0, "in {ROUNDS} rounds none was sent again; {told} were told as failed");
-    assert_eq!(lines.values().filter(|line| line["status"] == 502).count(), told);
-    eprintln!("{ROUNDS} rounds: {again} were sent again, {told} told as failed");
+    assert!(again > 0, "in {rounds} rounds none was sent again; {told} were told as failed");
+    eprintln!("{rounds} rounds: {again} were sent again, {told} told as failed");
 }
 
 #[test]
