@@ -21,7 +21,7 @@
 //!  5  plan      plan                   config -> immutable plan
 //!  4  config    config                 text -> config
 //!  3  cluster   cluster                balancing, health and what may be repeated, as one decision
-//!  2  deciders  route balance health retry pool metrics
+//!  2  deciders  route filter balance health retry pool metrics
 //!  1  world     codec  net  board  discovery
 //!  0  ground    base                   ids, limits, time, chance, faults, problems
 //!  beside       sim load               the simulated inference server, the load generator
@@ -30,7 +30,7 @@
 //! # Reading it
 //!
 //! In an hour: [`proxy`], `proxy/steps.rs`, `proxy/answer.rs`, `proxy/call.rs`, [`cluster::dispatch`], [`codec`], [`plan`],
-//! [`lane`]. A byte is wrong: [`codec`]. The wrong endpoint got it: [`route`], [`cluster`]; none did: [`health`]. It was sent
+//! [`lane`]. A byte is wrong: [`codec`]. The wrong endpoint got it: [`route`], [`cluster`]; none did: [`health`]; it was refused: [`filter`]. It was sent
 //! again, or was not: [`cluster::dispatch`], `proxy/unread.rs`, `proxy/forward.rs`. It hung: [`net::reader`], [`net::writer`],
 //! `proxy/ear.rs`, `proxy/upload.rs`. Who was too slow: `proxy/mouth.rs`, [`proxy::watchdog`]. A setting is misread:
 //! [`plan::compile`]. A number is wrong: [`metrics`]. Nothing happened after a reload: `control/reload.rs`, [`lane::adopt`].
@@ -66,7 +66,7 @@ macro_rules! rooms {
 }
 
 rooms! {
-    balance base board cli cluster codec config control discovery health lane load metrics net plan pool proxy retry route sim
+    balance base board cli cluster codec config control discovery filter health lane load metrics net plan pool proxy retry route sim
 }
 
 pub use cli::main;

@@ -5,13 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Floor of each room. A room may import from the floors below it, never from a neighbour, never from above.
-const FLOORS: [(&str, u8); 22] = [
+const FLOORS: [(&str, u8); 23] = [
     ("base", 0),
     ("codec", 1),
     ("net", 1),
     ("board", 1),
     ("discovery", 1),
     ("route", 2),
+    ("filter", 2),
     ("balance", 2),
     ("health", 2),
     ("retry", 2),
@@ -31,8 +32,9 @@ const FLOORS: [(&str, u8); 22] = [
 ];
 
 /// Rooms that may not import some room although it lies below them, and why.
-const CLOSED: [(&str, &[&str], &str); 10] = [
+const CLOSED: [(&str, &[&str], &str); 11] = [
     ("route", &["net", "discovery"], "deciders know no socket"),
+    ("filter", &["net", "discovery"], "deciders know no socket"),
     ("balance", &["net", "discovery", "codec"], "deciders know no socket"),
     ("health", &["net", "discovery", "codec"], "deciders know no socket"),
     ("retry", &["net", "discovery", "codec"], "deciders know no socket"),

@@ -99,7 +99,7 @@ pub fn config(servers: &Servers, generation: u64) -> String {
          [cluster.steady]\nendpoints = [\"http://{steady}\"]\n\
          [cluster.shaky]\nendpoints = [{shaky}]\nretry = {{ attempts = 3, on = [\"connect\", \"stale\", \"503\"] }}\nejection = {{ window = \"2s\" }}\nslow_start = \"1s\"\n\
          health = {{ path = \"/health\", interval = \"500ms\", timeout = \"500ms\" }}\ntimeout = {{ connect = \"1s\", first_byte = \"2s\", between_bytes = \"2s\" }}\n\
-         [cluster.faulty]\nendpoints = [\"http://{steady}\"]\ntimeout = {{ connect = \"1s\", first_byte = \"400ms\", between_bytes = \"400ms\" }}\n\
+         [cluster.faulty]\nendpoints = [\"http://{steady}\"]\ntimeout = {{ connect = \"1s\", first_byte = \"1500ms\", between_bytes = \"1500ms\" }}\n\
          [cluster.dead]\nendpoints = [\"http://{dead}\"]\n\
          [cluster.echo]\nendpoints = [\"http://{echo}\"]\n\
          {}[[route]]\nname = \"rest\"\nto = \"steady\"\n\

@@ -35,6 +35,8 @@ ids! {
     ListenerId,
     /// One route of a plan.
     RouteId,
+    /// One filter of a plan.
+    FilterId,
     /// One cluster of a plan.
     ClusterId,
     /// One endpoint, counted over all clusters of a plan.

@@ -113,11 +113,14 @@ impl Explain {
 
 fn document(plan: &Plan, explained: &Explained) -> Value {
     let route = explained.route.map(|id| plan.routes[id].name.as_str());
+    let judged = explained.filters.iter();
+    let filters: Vec<_> =
+        judged.map(|(id, said)| json!({ "name": plan.filters[*id].0, "verdict": said.name() })).collect();
     match &explained.outcome {
         Outcome::Refused(refusal) => json!({
-            "route": route, "status": refusal.status, "code": refusal.code, "message": refusal.message,
+            "route": route, "filters": filters, "status": refusal.status, "code": refusal.code, "message": refusal.message,
         }),
-        Outcome::Answered(status) => json!({ "route": route, "status": status }),
+        Outcome::Answered(status) => json!({ "route": route, "filters": filters, "status": status }),
         Outcome::Forwarded(targets) => {
             let targets: Vec<_> = targets
                 .iter()
@@ -134,7 +137,7 @@ fn document(plan: &Plan, explained: &Explained) -> Value {
                     })
                 })
                 .collect();
-            json!({ "route": route, "filters": [], "to": targets })
+            json!({ "route": route, "filters": filters, "to": targets })
         }
     }
 }
@@ -145,6 +148,9 @@ fn text(plan: &Plan, explained: &Explained) -> String {
     match explained.route {
         Some(id) => say("route", &plan.routes[id].name),
         None => say("route", "none"),
+    }
+    for (id, said) in &explained.filters {
+        say("filter", &format!("{}: {}", plan.filters[*id].0, said.name()));
     }
     match &explained.outcome {
         Outcome::Refused(refusal) => {

@@ -37,18 +37,45 @@ impl Sender {
         Self { address: self.address, text: Rc::clone(&self.text), is_trusted }
     }
 
-    /// The client's address: the rightmost of x-forwarded-for that is not trusted, else the sender's own.
+    /// The client: the rightmost address of x-forwarded-for that is not trusted, else the sender itself.
     ///
-    /// An entry that is no address ends the search: what stands left of it was said by nobody we know. Where all are
-    /// trusted, the field tells of no client.
-    pub fn client(&self, head: &Head, trusted: &[Network]) -> Option<IpAddr> {
+    /// An entry that is no address ends the search, and nobody knows who it is: what stands left of it was said by nobody we
+    /// know. Where all are trusted, the field tells of no client.
+    pub fn client(&self, head: &Head, trusted: &[Network]) -> Client {
+        let own = self.address.map_or(Client::Local, Client::Address);
         if !self.is_trusted {
-            return self.address;
+            return own;
         }
-        let values: Vec<&[u8]> = head.values(FieldName::XForwardedFor).flat_map(list).collect();
-        let mut said = values.into_iter().rev().map_while(address_in);
-        let client = said.find(|address| !trusted.iter().any(|network| network.contains(Some(*address))));
-        client.or(self.address)
+        let entries: Vec<&[u8]> = head.values(FieldName::XForwardedFor).flat_map(list).collect();
+        for entry in entries.into_iter().rev() {
+            match address_in(entry) {
+                None => return Client::Unknown,
+                Some(address) if trusted.iter().any(|network| network.contains(Some(address))) => {}
+                Some(address) => return Client::Address(address),
+            }
+        }
+        own
+    }
+}
+
+/// Who asks, as far as that can be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Client {
+    /// Somebody at this address.
+    Address(IpAddr),
+    /// Somebody on this machine, over a Unix socket.
+    Local,
+    /// A trusted sender names somebody by what is no address.
+    Unknown,
+}
+
+impl Client {
+    /// The address, if there is one.
+    pub fn address(self) -> Option<IpAddr> {
+        match self {
+            Self::Address(address) => Some(address),
+            Self::Local | Self::Unknown => None,
+        }
     }
 }
 
@@ -170,7 +197,11 @@ mod tests {
         for (sender, chain, client) in [
             ("10.0.0.1", "1.1.1.1, 2.2.2.2, 10.0.0.9", "2.2.2.2"),
             ("10.0.0.1", "10.0.0.7, 10.0.0.9", "10.0.0.1"),
-            ("10.0.0.1", "1.1.1.1, junk, 10.0.0.9", "10.0.0.1"),
+            ("10.0.0.1", "1.1.1.1, junk, 10.0.0.9", "unknown"),
+            ("10.0.0.1", "junk", "unknown"),
+            ("unix", "unknown, 10.0.0.9", "unknown"),
+            ("unix", "10.0.0.9", "unix"),
+            ("unix", "", "unix"),
             ("10.0.0.1", "[2001:db8::1]:5000", "2001:db8::1"),
             ("10.0.0.1", "", "10.0.0.1"),
             ("192.0.2.1", "1.1.1.1", "192.0.2.1"),
@@ -178,7 +209,12 @@ mod tests {
         ] {
             let request = request(&format!("x-forwarded-for: {chain}\r\n"));
             let sender = Sender::new(sender.parse().ok(), &trusted());
-            assert_eq!(sender.client(request.head(), &trusted()), client.parse().ok(), "{chain}");
+            let expected = match client {
+                "unknown" => Client::Unknown,
+                "unix" => Client::Local,
+                address => Client::Address(address.parse().unwrap()),
+            };
+            assert_eq!(sender.client(request.head(), &trusted()), expected, "{chain}");
         }
     }
 }

@@ -97,7 +97,9 @@ pub enum Kind {
     OneOrMore(&'static Kind),
     /// A table with these keys.
     Table(&'static [Key]),
-    /// The same, or the value of this one key alone.
+    /// One of several tables, told apart by the word of their first key, a choice of one.
+    Kinds(&'static [Kind]),
+    /// The same as a table, or the value of this one key alone.
     Short(&'static str, &'static [Key]),
     /// A table whose keys are names.
     Named(&'static Kind),

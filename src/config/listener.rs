@@ -22,6 +22,8 @@ table! {
         trusted: Vec<Network> = key("trusted", List(&Text), Is("[]")),
         /// "v1" or "v2": every connection must begin with that header, which names the client.
         proxy_protocol: ProxyProtocol = key("proxy_protocol", Choice(ProxyProtocol::WORDS), Is("'off'")),
+        /// Filters that each request meets first, in this order, also one that no route fits.
+        filters: Vec<Placed<String>> = key("filters", List(&Text), Is("[]")),
         /// A client that closes its sending side after its request: "cancel", or "finish".
         on_half_close: HalfClose = key("on_half_close", Choice(HalfClose::WORDS), Is("'cancel'")),
     }

@@ -4,6 +4,7 @@
 //! default. What needs names, other tables or the machine is left to compilation. How a key is added: `key.rs`.
 
 mod cluster;
+mod filter;
 pub mod key;
 mod limits;
 mod listener;
@@ -22,6 +23,7 @@ pub mod url;
 pub(crate) mod values;
 
 pub use cluster::{ClusterConfig, EndpointConfig, HealthConfig, TimeoutConfig};
+pub use filter::{FilterConfig, IpConfig};
 pub use limits::LimitsConfig;
 pub use listener::ListenerConfig;
 pub use observe::{AccessLogConfig, ObserveConfig};

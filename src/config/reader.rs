@@ -129,6 +129,23 @@ impl<'s, 't> Value<'s, 't> {
         );
     }
 
+    /// Which of `words` the `kind` of a table is.
+    pub(super) fn kind(&self, words: &[&'static str]) -> Option<&'static str> {
+        let such = words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
+        let Some(table) = self.value.get_ref().as_table() else {
+            self.wrong_type("{ kind = … }");
+            return None;
+        };
+        match table.iter().find(|(name, _)| name.get_ref() == "kind") {
+            Some((name, value)) => Value { source: self.source, name: name.get_ref(), value, or: None }.word(words),
+            None => {
+                let fix = format!("add kind, one of: {such}");
+                self.complain(format!("`{}` has no `kind`", self.name), "nobody could know what it does", fix);
+                None
+            }
+        }
+    }
+
     /// The text that it is, if it is one.
     pub(super) fn text(&self) -> Option<&'s str> {
         self.value.get_ref().as_str()

@@ -1,6 +1,7 @@
 //! The whole configuration: its tables, and what it is without a file.
 
 use super::cluster::ClusterConfig;
+use super::filter::FilterConfig;
 use super::key::Kind;
 use super::limits::LimitsConfig;
 use super::listener::ListenerConfig;
@@ -26,6 +27,8 @@ table! {
         ),
         /// Bounds on clients.
         limits: LimitsConfig = key("limits", Table(LimitsConfig::KEYS), Is("{}")),
+        /// What looks at requests before they are answered: routes and listeners name them.
+        filters: ByName<FilterConfig> = key("filter", Named(&FilterConfig::KINDS), Is("{}")),
         /// Named sets of interchangeable endpoints.
         clusters: ByName<ClusterConfig> = key("cluster", Named(&Table(ClusterConfig::KEYS)), Is("{}")),
         /// What becomes of requests; the most specific route wins.

@@ -24,6 +24,8 @@ table! {
         /// not what its type says, and cannot be read, is refused with 400, a compressed one with 415: conditions do not
         /// fail open. Values are compared by their text: true and "true" are the same, 1 and 1.0 are not.
         matching: MatchConfig = key("match", Table(MatchConfig::KEYS), Is("{}")),
+        /// Filters that its requests meet, in this order, behind those of the listener.
+        filters: Vec<Placed<String>> = key("filters", List(&Text), Is("[]")),
         /// A cluster, or several with shares, as below.
         to: Option<Placed<Shares>> = key("to", OneOrMore(&Short("cluster", TargetConfig::KEYS)), Absent),
         /// Clusters that are asked, in this order, where there is no connection, no place or no endpoint in `to`, or it

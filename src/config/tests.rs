@@ -51,6 +51,8 @@ enum Shape {
     Leaf,
     /// Keys.
     Keys(&'static [Key], Box<dyn Fn(&'static [Key]) -> Kind>),
+    /// Several tables, each with the word that tells it.
+    Kinds(&'static [Kind]),
     /// Another kind.
     Around(&'static Kind, Box<dyn Fn(&'static Kind) -> Kind>),
 }
@@ -59,6 +61,7 @@ fn shape(kind: &Kind) -> Shape {
     match *kind {
         Kind::Table(keys) => Shape::Keys(keys, Box::new(Kind::Table)),
         Kind::Short(name, keys) => Shape::Keys(keys, Box::new(move |keys| Kind::Short(name, keys))),
+        Kind::Kinds(kinds) => Shape::Kinds(kinds),
         Kind::List(inner) => Shape::Around(inner, Box::new(Kind::List)),
         Kind::NonEmpty(inner, why, fix) => {
             Shape::Around(inner, Box::new(move |inner| Kind::NonEmpty(inner, why, fix)))
@@ -96,9 +99,29 @@ fn keys(kind: &Kind) -> Vec<(Vec<&'static str>, &'static Key)> {
     };
     match shape(kind) {
         Shape::Keys(all, _) => all.iter().flat_map(with_inner).collect(),
+        Shape::Kinds(kinds) => {
+            let named = |kind: &Kind| {
+                let below = keys(kind).into_iter();
+                below.map(|(path, key)| ([&[told_by(kind)], &path[..]].concat(), key)).collect::<Vec<_>>()
+            };
+            kinds.iter().flat_map(named).collect()
+        }
         Shape::Around(inner, _) => keys(inner),
         Shape::Leaf => Vec::new(),
     }
+}
+
+/// What stands in a path for the table of that kind: `<ip>`.
+fn told_by(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::Table([Key { kind: Kind::Choice([word]), .. }, ..]) => Box::leak(format!("<{word}>").into()),
+        _ => panic!("{kind:?} does not say what it is"),
+    }
+}
+
+/// Whether a table of the document is of the kind that stands in a path.
+fn is_kind(value: &toml::Value, told_by: &str) -> bool {
+    value.get("kind").and_then(toml::Value::as_str).is_some_and(|word| format!("<{word}>") == told_by)
 }
 
 /// `kind` with another key at `path`.
@@ -110,6 +133,10 @@ fn with(kind: &Kind, path: &[&str], new: Key) -> Kind {
     };
     match shape(kind) {
         Shape::Keys(all, make) => make(Box::leak(all.iter().map(replaced).collect())),
+        Shape::Kinds(kinds) => {
+            let changed = |kind: &Kind| if told_by(kind) == path[0] { with(kind, &path[1..], new) } else { *kind };
+            Kind::Kinds(Box::leak(kinds.iter().map(changed).collect()))
+        }
         Shape::Around(inner, make) => make(leak(with(inner, path, new))),
         Shape::Leaf => *kind,
     }
@@ -120,6 +147,9 @@ fn with(kind: &Kind, path: &[&str], new: Key) -> Kind {
 fn set(document: &mut toml::Value, path: &[&str], new: Option<&toml::Value>) -> bool {
     match document {
         toml::Value::Table(table) => match (path, new) {
+            ([kind, rest @ ..], _) if kind.starts_with('<') => {
+                table.iter_mut().any(|(_, inner)| is_kind(inner, kind) && set(inner, rest, new))
+            }
             ([name], Some(new)) if table.contains_key(*name) => {
                 table.insert((*name).to_owned(), new.clone());
                 true
@@ -141,6 +171,9 @@ fn values<'d>(document: &'d toml::Value, path: &[&str]) -> Vec<&'d toml::Value> 
     match (document, path) {
         (found, []) => vec![found],
         (toml::Value::Array(items), _) => items.iter().flat_map(|item| values(item, path)).collect(),
+        (toml::Value::Table(table), [kind, rest @ ..]) if kind.starts_with('<') => {
+            table.values().filter(|inner| is_kind(inner, kind)).flat_map(|inner| values(inner, rest)).collect()
+        }
         (toml::Value::Table(table), [name, rest @ ..]) => match table.get(*name) {
             Some(inner) => values(inner, rest),
             None => table.values().filter(|inner| inner.is_table()).flat_map(|v| values(v, path)).collect(),
@@ -209,7 +242,9 @@ fn probes(kind: &Kind) -> Vec<(toml::Value, Due)> {
             let empty = matches!(kind, Kind::NonEmpty(..)).then(|| (value("[]"), Refused));
             probes(item).into_iter().map(listed).chain(empty).chain([(value("1.5"), Refused)]).collect()
         }
-        Kind::Table(_) | Kind::Short(..) => vec![(whole(5), Refused), (value("{ zzz = 1 }"), Refused)],
+        Kind::Table(_) | Kind::Short(..) | Kind::Kinds(_) => {
+            vec![(whole(5), Refused), (value("{ zzz = 1 }"), Refused)]
+        }
         Kind::Named(_) => vec![(whole(5), Refused)],
         Kind::Tree(_) => vec![(value("1.5"), Refused)],
         Kind::Switch(kind) => [probes(kind), probes(&Kind::Truth)].concat(),
@@ -288,7 +323,7 @@ fn words(kind: &Kind) -> (Vec<&'static str>, bool) {
             ([&[*word], &words[..]].concat(), are_all)
         }
         (_, Shape::Around(inner, _)) => words(inner),
-        (_, Shape::Keys(..) | Shape::Leaf) => (Vec::new(), false),
+        (_, Shape::Keys(..) | Shape::Kinds(_) | Shape::Leaf) => (Vec::new(), false),
     }
 }
 
@@ -360,8 +395,11 @@ static SHOWN: LazyLock<Vec<Shown>> = LazyLock::new(|| {
 fn comment_fault(path: &[&str], key: &Key) -> Option<String> {
     let plain = |text: &str| text.trim_end_matches('.').to_lowercase();
     let about = key.about.split_whitespace().collect::<Vec<_>>().join(" ");
-    let is_said = SHOWN.iter().any(|shown| shown.path == path && plain(&shown.comment) == plain(&about));
-    (path.len() == 2 && !is_said).then(|| format!("{path:?} is not told as: {about}"))
+    // What kind of table it is, the example shows in the same line.
+    let place: Vec<_> = path.iter().filter(|name| !name.starts_with('<')).collect();
+    let is_here = |shown: &Shown| shown.path.iter().eq(place.iter().copied());
+    let is_said = SHOWN.iter().any(|shown| is_here(shown) && plain(&shown.comment) == plain(&about));
+    (place.len() == 2 && !is_said).then(|| format!("{path:?} is not told as: {about}"))
 }
 
 #[test]
@@ -390,6 +428,8 @@ fn changed(kind: &Kind) -> Vec<(Kind, bool)> {
         }
         Kind::Time(least) => vec![(Kind::Time(later(least)), false)],
         Kind::Finite(least, why) => vec![(Kind::Finite(later(least), why), false)],
+        // The one word that tells a table of several is what it is known by.
+        Kind::Choice([_]) => Vec::new(),
         Kind::Choice(words) => {
             let without = |at: usize| [&words[..at], &words[at + 1..]].concat();
             (0..words.len()).map(|at| (Kind::Choice(Box::leak(without(at).into())), true)).collect()

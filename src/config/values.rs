@@ -101,6 +101,7 @@ impl Setting for String {
         match kind {
             Kind::Form(form) => value.parsed(form),
             Kind::Text => value.string(),
+            Kind::Choice(words) => value.word(words).map(str::to_owned),
             _ => unfit::<Self>(kind),
         }
     }

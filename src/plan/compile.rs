@@ -5,19 +5,22 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::filters;
 use super::fixed;
 use super::routes::{self, Rows};
 pub use super::types::Surroundings;
 use super::types::{Action, ClusterPlan, EndpointPlan, Plan, RoutePlan, Targets};
 use crate::base::address::Address;
-use crate::base::ids::{ClusterId, EndpointId, Id, IdVec, RouteId};
+use crate::base::ids::{ClusterId, EndpointId, FilterId, Id, IdVec, RouteId};
 use crate::base::problem::{Placed, Problem};
 use crate::board::buffered::Budget;
 use crate::board::loads::EndpointLoad;
 use crate::board::verdicts::Verdict;
 use crate::codec::reply::LocalReply;
 use crate::config::url::EndpointAddress;
-use crate::config::{ClusterConfig, Config, EndpointConfig, NamedRoute, RespondConfig, TargetConfig};
+use crate::config::{
+    ClusterConfig, Config, EndpointConfig, ListenerConfig, NamedRoute, RespondConfig, TargetConfig,
+};
 use crate::discovery::dns::Resolved;
 use crate::health::{Health, Ward};
 use crate::route::rewrite::Rewrite;
@@ -40,12 +43,20 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         let ward = ward(&name.value, around);
         clusters.push(ClusterPlan { name: name.value.clone(), endpoints: own, ward, settings: settings.clone() });
     }
+    let known = filters::filters(config);
+    let chain = |listener: &ListenerConfig| {
+        let whose = format!("the listener {}", listener.address.value);
+        filters::chain(&whose, &listener.filters, &known, &mut problems)
+    };
+    let chains = config.listeners.iter().map(chain).collect();
     let (body_max, buffered) = (config.limits.body, config.limits.buffered);
     let mut routes = IdVec::new();
     let mut rows = Rows::default();
     for route in &config.routes {
         let Some(action) = compile_action(route, &names, &mut problems) else { continue };
-        let id: RouteId = routes.push(compile_route(route, action, body_max));
+        let whose = format!("route \"{}\"", route.name.value);
+        let chain = filters::chain(&whose, &route.settings.filters, &known, &mut problems);
+        let id: RouteId = routes.push(compile_route(route, (chain, action), body_max));
         rows.add(route, id, &mut problems);
         routes::check_rewrite(route, &mut problems);
         if around.is_whole {
@@ -57,6 +68,7 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
             problems.push(no_route(around));
         }
         rows.find_shadows(&mut problems);
+        filters::find_unused(config, &mut problems);
     }
     problems.sort_by(|a, b| a.place.cmp(&b.place));
     if !problems.is_empty() {
@@ -70,6 +82,8 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         server,
         listeners,
         limits: config.limits.clone(),
+        filters: known,
+        chains,
         clusters,
         endpoints,
         routes,
@@ -82,12 +96,17 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
     })
 }
 
-fn compile_route(route: &NamedRoute, action: Action, body_max: u64) -> RoutePlan {
+fn compile_route(
+    route: &NamedRoute,
+    (chain, action): (Vec<FilterId>, Action),
+    body_max: u64,
+) -> RoutePlan {
     let settings = route.settings.clone();
     let rewrite = settings.rewrite.as_ref().map(|rewrite| &rewrite.value);
     let part = |part: Option<&Option<String>>| part.cloned().flatten().unwrap_or_default();
     RoutePlan {
         name: route.name.value.clone(),
+        chain,
         action,
         rewrite: Rewrite {
             strip: part(rewrite.map(|rewrite| &rewrite.strip)),

@@ -4,6 +4,7 @@
 //! inside their own plan.
 
 pub mod compile;
+mod filters;
 mod fixed;
 mod routes;
 mod shown;

@@ -4,8 +4,11 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::types::{Action, ClusterPlan, EndpointPlan, Plan, RoutePlan};
+use crate::base::network::Network;
 use crate::codec::reply::LocalReply;
 use crate::config::units::show_size;
+use crate::filter::FilterPlan;
+use crate::filter::ip::Ip;
 
 // Every structure is taken apart by all its fields: a new one must be thought about here.
 
@@ -19,6 +22,8 @@ impl Serialize for Plan {
             server,
             listeners,
             limits,
+            filters,
+            chains: _,
             clusters,
             endpoints: _,
             routes,
@@ -30,6 +35,7 @@ impl Serialize for Plan {
         server["lanes"] = json!(lanes);
         let clusters: Map<_, _> =
             clusters.iter().map(|known| (known.name.clone(), cluster(self, known))).collect();
+        let filters: Map<_, _> = filters.iter().map(|(name, known)| (name.clone(), filter(known))).collect();
         // In the order in which they are tried; a list of values makes several rows of one route.
         let mut order = Vec::new();
         for (_, id) in table.rows() {
@@ -41,11 +47,21 @@ impl Serialize for Plan {
             "server": server,
             "listener": listeners.iter().collect::<Vec<_>>(),
             "limits": limits,
+            "filter": filters,
             "cluster": clusters,
             "route": order.into_iter().map(|id| route(self, &routes[id])).collect::<Vec<_>>(),
             "observe": observe,
         })
         .serialize(to)
+    }
+}
+
+fn filter(filter: &FilterPlan) -> Value {
+    match filter {
+        FilterPlan::Ip(Ip { allow, deny }) => {
+            let texts = |all: &[Network]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
+            json!({ "kind": "ip", "allow": texts(allow), "deny": texts(deny) })
+        }
     }
 }
 
@@ -68,7 +84,7 @@ fn endpoint(endpoint: &EndpointPlan) -> Value {
 
 fn route(plan: &Plan, route: &RoutePlan) -> Value {
     // What `rewrite` does stands in the settings as it was written.
-    let RoutePlan { name, action, rewrite: _, body_max, settings } = route;
+    let RoutePlan { name, chain: _, action, rewrite: _, body_max, settings } = route;
     let mut shown = json!(settings);
     shown["name"] = json!(name);
     shown["body"] = json!(show_size(*body_max));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use crate::base::address::Address;
-use crate::base::ids::{ClusterId, EndpointId, IdVec, ListenerId, RouteId};
+use crate::base::ids::{ClusterId, EndpointId, FilterId, IdVec, ListenerId, RouteId};
 use crate::base::problem::Place;
 use crate::board::buffered::Budget;
 use crate::board::loads::EndpointLoad;
@@ -17,6 +17,7 @@ pub use crate::config::{
 };
 use crate::config::{ClusterConfig, RouteConfig};
 use crate::discovery::dns::Resolved;
+use crate::filter::Filters;
 use crate::health::{self, Health, Ward};
 use crate::retry::{self, RetryOn};
 use crate::route::RouteTable;
@@ -39,6 +40,10 @@ pub struct Plan {
     pub listeners: IdVec<ListenerId, ListenerPlan>,
     /// Bounds on clients.
     pub limits: LimitsPlan,
+    /// All filters, with their names.
+    pub filters: Filters,
+    /// Those that each request of a listener meets first.
+    pub chains: IdVec<ListenerId, Vec<FilterId>>,
     /// All clusters.
     pub clusters: IdVec<ClusterId, ClusterPlan>,
     /// All endpoints of all clusters.
@@ -133,6 +138,8 @@ pub struct EndpointPlan {
 pub struct RoutePlan {
     /// Its name.
     pub name: String,
+    /// Filters that its requests meet.
+    pub chain: Vec<FilterId>,
     /// What it does.
     pub action: Action,
     /// What becomes of the target on its way upstream.

@@ -1,7 +1,7 @@
 //! A request becomes an answer: its route is found, and what that does is done. Never fails: a refusal is an answer.
 //!
-//! Filters belong between the two steps: those that ask for the head before any body byte is awaited, the others once
-//! the body is held.
+//! Filters stand in between: the listener's before a route is looked for, the route's as soon as it is known, and before
+//! any more of the body is awaited.
 
 use std::rc::Rc;
 
@@ -13,12 +13,17 @@ use super::reply;
 use super::request::{Call, Request};
 use super::source::Answer;
 use super::state::LaneState;
-use crate::base::ids::RouteId;
+use crate::base::ids::{FilterId, RouteId};
 use crate::codec::reply::ErrorReply;
+use crate::filter::{self, View};
 use crate::plan::Action;
 
 /// Answers `request`.
 pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &LaneState) -> Answer {
+    let plan = Rc::clone(&request.plan);
+    if let Err(refusal) = filtered(request, &plan.plan.chains[request.listener]) {
+        return refuse(refusal, request, call);
+    }
     match find_route(request, call, lane).await {
         Ok(route) => {
             request.route = Some(route);
@@ -27,10 +32,12 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &LaneSt
         }
         Err(refusal) => return refuse(refusal, request, call),
     }
+    if let Err(refusal) = filtered(request, &request.route().1.chain) {
+        return refuse(refusal, request, call);
+    }
     if request.head.forwards_left() == Some(0) {
         return Answer::Own(reply::last_stop());
     }
-    let plan = Rc::clone(&request.plan);
     let (id, _) = request.route();
     match &plan.plan.routes[id].action {
         Action::Respond(_) => Answer::OfRoute,
@@ -46,6 +53,17 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &LaneSt
             }
         },
     }
+}
+
+/// Walks a chain of filters.
+fn filtered(request: &Request, chain: &[FilterId]) -> Result<(), ErrorReply> {
+    if chain.is_empty() {
+        return Ok(());
+    }
+    let plan = &request.plan.plan;
+    let trusted = &plan.listeners[request.listener].trusted;
+    let client = request.sender.client(request.head.head(), trusted);
+    filter::walk(&plan.filters, chain, &View { client }, |_| {}).map_err(|(_, refusal)| refusal)
 }
 
 /// The route: what the head alone decides, or head and body together.

@@ -7,20 +7,42 @@ use super::inquiry::{Asked, Inquiry};
 use super::reply;
 use super::state::RequestId;
 use crate::base::fault::Sent;
-use crate::base::ids::{ClusterId, EndpointId, RouteId};
+use crate::base::ids::{ClusterId, EndpointId, FilterId, Id, ListenerId, RouteId};
 use crate::codec::forwarded::Sender;
 use crate::codec::progress::Progress;
 use crate::codec::reply::ErrorReply;
 use crate::codec::request::{RequestEvent, RequestReader};
 use crate::codec::trace::TraceContext;
+use crate::filter::{self, View};
 use crate::plan::{Action, Plan};
 
 /// What would become of a request.
 pub struct Explained {
     /// The route, if one was found.
     pub route: Option<RouteId>,
+    /// The filters that it met, each with what it said, in their order.
+    pub filters: Vec<(FilterId, Judgement)>,
     /// What happens.
     pub outcome: Outcome,
+}
+
+/// What a filter says of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Judgement {
+    /// It passes.
+    Pass,
+    /// It is refused.
+    Refuse,
+}
+
+impl Judgement {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Refuse => "refuse",
+        }
+    }
 }
 
 /// What happens to a request.
@@ -47,16 +69,33 @@ pub struct Target {
 
 /// Explains `message`, a whole request as it would arrive from `sender`.
 pub fn explain(plan: &Plan, message: &[u8], sender: &Sender) -> Explained {
-    let mut route = None;
-    let outcome = follow(plan, message, sender, &mut route).unwrap_or_else(Outcome::Refused);
-    Explained { route, outcome }
+    let mut seen = Seen { route: None, filters: Vec::new() };
+    let outcome = follow(plan, message, sender, &mut seen).unwrap_or_else(Outcome::Refused);
+    Explained { route: seen.route, filters: seen.filters, outcome }
+}
+
+/// What was met so far.
+struct Seen {
+    route: Option<RouteId>,
+    filters: Vec<(FilterId, Judgement)>,
+}
+
+impl Seen {
+    /// Walks a chain of filters.
+    fn walk(&mut self, plan: &Plan, chain: &[FilterId], view: &View) -> Result<(), ErrorReply> {
+        let walked = filter::walk(&plan.filters, chain, view, |id| self.filters.push((id, Judgement::Pass)));
+        walked.map_err(|(id, refusal)| {
+            self.filters.push((id, Judgement::Refuse));
+            refusal
+        })
+    }
 }
 
 fn follow(
     plan: &Plan,
     message: &[u8],
     sender: &Sender,
-    route: &mut Option<RouteId>,
+    seen: &mut Seen,
 ) -> Result<Outcome, ErrorReply> {
     let mut input = BytesMut::from(message);
     let mut reader = RequestReader::new(plan.limits.head_bytes);
@@ -66,6 +105,11 @@ fn follow(
             return Err(reply::too_slow(Sent::Nothing));
         }
     };
+    let listener = ListenerId::at(0);
+    let client = sender.client(head.head(), &plan.listeners[listener].trusted);
+    let view = View { client };
+    seen.walk(plan, &plan.chains[listener], &view)?;
+    let route = &mut seen.route;
     let (mut inquiry, asked) = Inquiry::new(plan, &head);
     let is_held = matches!(asked, Asked::NeedsMore);
     take(asked, route)?;
@@ -80,6 +124,7 @@ fn follow(
         take(asked, route)?;
     }
     let found = route.expect("a body that ended decides");
+    seen.walk(plan, &plan.routes[found].chain, &view)?;
     if head.forwards_left() == Some(0) {
         return Ok(Outcome::Answered(reply::last_stop().status));
     }

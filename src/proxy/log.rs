@@ -27,7 +27,7 @@ pub(super) fn exchange(request: &Request, notes: &Notes, lane: &LaneState, summa
         request_id: request.id.as_str(),
         upstream_request_id: notes.upstream_id.as_deref().unwrap_or_default(),
         trace_id: request.trace.id(),
-        client: request.sender.client(head.head(), &listener.trusted),
+        client: request.sender.client(head.head(), &listener.trusted).address(),
         method: head.method_bytes(),
         host: head.authority(),
         path: head.path(),

@@ -176,6 +176,7 @@ fn what_was_understood_has_the_shape_of_the_file() {
                 "body": { "model": ["m-*", "~^n"], "meta.tier": "1" },
             },
             "to": [{ "cluster": "up", "weight": 3 }, { "cluster": "down", "weight": 0 }],
+            "filters": [],
             "fallback": [],
             "rewrite": { "strip": "/a" },
             "upgrade": false,
@@ -184,6 +185,7 @@ fn what_was_understood_has_the_shape_of_the_file() {
         {
             "name": "route-1",
             "match": {},
+            "filters": [],
             "fallback": [],
             "respond": { "status": 203, "body": "pong\n", "content_type": "text/plain; charset=utf-8" },
             "upgrade": false,

@@ -14,6 +14,7 @@ mod crowd;
 mod explaining;
 mod failing;
 mod fallback;
+mod filtering;
 mod forwarding;
 mod headers;
 mod health;
