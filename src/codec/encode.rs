@@ -157,8 +157,8 @@ pub struct Timing {
 
 /// Appends the head of an answer to a client.
 ///
-/// A relayed one without a body keeps the endpoint's own Content-Length (HEAD, 304: RFC 9110 §8.6), except that 204 has
-/// none; and it keeps the id that the endpoint gave it, which is what the endpoint's own support asks for.
+/// A relayed one without a body keeps the endpoint's own Content-Length (HEAD, 304: RFC 9110 §8.6), except that 101 and 204
+/// have none; and it keeps the id that the endpoint gave it, which is what the endpoint's own support asks for.
 pub fn write_answer(out: &mut Vec<u8>, said: Said<'_>, downstream: &DownstreamHead<'_>) {
     let (has_id, version) = match said {
         Said::Relayed(response) => {
@@ -226,7 +226,9 @@ fn write_relayed(out: &mut Vec<u8>, response: &ResponseHead, framing: Framing) {
     let head = response.head();
     for field in head.fields() {
         match field.name {
-            FieldName::ContentLength if framing == Framing::Empty && response.status() != 204 => {
+            FieldName::ContentLength
+                if framing == Framing::Empty && !matches!(response.status(), 101 | 204) =>
+            {
                 write_relayed_field(out, &field);
             }
             FieldName::ContentLength => {}
