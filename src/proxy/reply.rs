@@ -213,6 +213,12 @@ pub(super) fn of_fault(fault: &Fault) -> ErrorReply {
             "The AI system did not answer in time; the request may have been executed.",
             "http_response_timeout",
         ),
+        (FaultKind::Reset, _) if untouched => upstream(
+            502,
+            "upstream_reset",
+            "The AI system closed the connection before it read the request; try again.",
+            "connection_terminated",
+        ),
         (FaultKind::Reset, _) => upstream(
             502,
             "upstream_reset",
@@ -260,6 +266,10 @@ mod tests {
         assert_eq!(retry(Stage::Connect, FaultKind::Refused, Sent::Nothing), Some(true));
         assert_eq!(retry(Stage::Wait, FaultKind::Reset, Sent::Wholly), Some(false));
         assert_eq!(retry(Stage::Send, FaultKind::Reset, Sent::Partly), Some(false));
+        // What is said does not contradict it.
+        let says = |sent| of_fault(&Fault::upstream(Stage::Wait, FaultKind::Reset, sent)).message;
+        assert!(says(Sent::Nothing).contains("try again") && !says(Sent::Nothing).contains("executed"));
+        assert!(says(Sent::Wholly).contains("may have been executed"));
         assert_eq!(retry(Stage::Wait, FaultKind::Timeout, Sent::Wholly), Some(false));
     }
 }

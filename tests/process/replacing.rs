@@ -187,6 +187,26 @@ fn a_unix_path_outlives_those_that_hand_it_over() {
     let _ = (std::fs::remove_file(&path), std::fs::remove_file(&admin));
 }
 
+#[test]
+fn a_successor_with_more_or_fewer_lanes_accepts_from_every_queue() {
+    let upstream = Upstream::start().serve(OK);
+    let config = |lanes: usize| format!("[server]\nlanes = {lanes}\n{}", one_cluster(&[&upstream]));
+    let mut gateway = Gateway::start(&config(1));
+    let address = gateway.listening[0].clone();
+    let mut all = vec![Process(gateway.process.id())];
+    for lanes in [3, 2, 1, 2] {
+        std::fs::write(&gateway.config, config(lanes)).unwrap();
+        let last = all.last().unwrap().0;
+        all.push(replace(&mut gateway, last));
+        all[all.len() - 2].wait_for_end();
+        // The kernel spreads them over all sockets that there are.
+        for _ in 0..40 {
+            exchange(&address).unwrap();
+        }
+    }
+    assert!(gateway.process.wait().unwrap().success());
+}
+
 /// Asks for a replacement that must fail, and returns what is said of it.
 fn fail_to_replace(gateway: &mut Gateway) -> String {
     gateway.signal("USR2");
