@@ -213,18 +213,9 @@ pub(super) fn of_fault(fault: &Fault) -> ErrorReply {
             "The AI system did not answer in time; the request may have been executed.",
             "http_response_timeout",
         ),
-        (FaultKind::Reset, _) if untouched => upstream(
-            502,
-            "upstream_reset",
-            "The AI system closed the connection before it read the request; try again.",
-            "connection_terminated",
-        ),
-        (FaultKind::Reset, _) => upstream(
-            502,
-            "upstream_reset",
-            "The AI system closed the connection before it answered; the request may have been executed.",
-            "connection_terminated",
-        ),
+        (FaultKind::Reset, _) => {
+            upstream(502, "upstream_reset", reset(fault.sent), "connection_terminated")
+        }
         (FaultKind::Truncated, _) => {
             upstream(502, "upstream_reset", "The AI system broke off its answer.", "http_response_incomplete")
         }
@@ -248,6 +239,16 @@ pub(super) fn of_fault(fault: &Fault) -> ErrorReply {
             retry_after: Some(Duration::from_secs(1)),
             ..error(503, "draining", "The gateway is shutting down; try again.")
         },
+    }
+}
+
+/// What a connection that ended before the answer means for the request.
+fn reset(sent: Sent) -> &'static str {
+    match sent {
+        Sent::Nothing => "The AI system closed the connection before it read the request; try again.",
+        Sent::Partly | Sent::Wholly => {
+            "The AI system closed the connection before it answered; the request may have been executed."
+        }
     }
 }
 

@@ -17,7 +17,7 @@ fn a_gateway_whose_words_nobody_hears_goes_on_and_drains() {
     server.read_until("\r\n\r\n");
     gateway.deafen();
     std::fs::write(&gateway.config, "[[route]]\nrespnd = 1\n").unwrap();
-    for signal in ["USR2", "HUP", "HUP"] {
+    for signal in ["HUP", "HUP", "HUP"] {
         gateway.signal(signal);
         assert_eq!(gateway.admin("GET", "/livez").0, 200);
     }
@@ -42,7 +42,7 @@ fn a_gateway_whose_words_fill_the_pipe_goes_on_and_drains() {
         Gateway::start_telling("[[route]]\nrespond = { body = \"here\" }\n", &arguments, reader, writer);
     // All that a pipe holds; nothing was left in it behind the start lines.
     filling.write_all(&[b'.'; 65536]).unwrap();
-    for signal in ["USR2", "HUP"] {
+    for signal in ["USR1", "HUP"] {
         gateway.signal(signal);
         assert_eq!(gateway.admin("GET", "/livez").0, 200);
     }
