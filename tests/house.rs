@@ -53,7 +53,7 @@ const DOORS: [(&str, &[&str]); 19] = [
     ("httparse", &["codec/split.rs"]),
     ("crossbeam_channel", &["lane/inbox.rs", "board/lines.rs"]),
     ("socket2", &["net"]),
-    ("rustix", &["net/fd.rs", "net/hangup.rs", "control/notify.rs"]),
+    ("rustix", &["net/fd.rs", "net/hangup.rs", "control/notify.rs", "control/replace.rs"]),
     ("listenfd", &["net/handed.rs"]),
     ("command_fds", &["control/replace.rs"]),
     ("core_affinity", &["lane/spawn.rs"]),

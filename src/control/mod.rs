@@ -154,6 +154,7 @@ async fn supervise(
         panics: Cell::new(0),
         files,
         heritage: RefCell::new(heritage),
+        program: std::env::current_exe().ok(),
         notify: Notify::of_environment(),
         places: Places::new(descriptors.admin_connections()),
         descriptors: RefCell::new(descriptors),

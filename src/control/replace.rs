@@ -1,6 +1,6 @@
 //! SIGUSR2: the same program is started anew and takes the listening sockets over; once it accepts, this one drains.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{ErrorKind, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use command_fds::{CommandFdExt, FdMapping};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::load::Source;
 use super::signal::Bytes;
@@ -39,6 +40,9 @@ impl Control {
                     self.replaced.set();
                     return self.changed.set();
                 }
+                Err(Kept { why, fix }) if self.is_ending() => {
+                    say(format_args!("not replaced\n  why: {why}\n  fix: {fix}"));
+                }
                 Err(Kept { why, fix }) => {
                     say(format_args!("not replaced: this process goes on\n  why: {why}\n  fix: {fix}"));
                 }
@@ -59,8 +63,11 @@ impl Control {
         let by = Instant::now() + REPLACE_TIME;
         loop {
             match line.read(&mut [0]) {
-                Ok(1..) => return Ok(successor.is_ready()),
+                // Which of two comes first decides: an end that was asked for is not taken back.
+                Ok(1..) if !self.is_ending() => return Ok(successor.is_ready()),
+                Ok(1..) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Ok(0) | Err(_) if self.is_ending() => {}
                 Ok(0) | Err(_) => {
                     // It may still be telling why.
                     successor.ends(Instant::now() + SAID_TIME).await;
@@ -72,12 +79,18 @@ impl Control {
                 let why = format!("the new process was not ready within {} s, and was ended", REPLACE_TIME.as_secs());
                 return Err(Kept { why, fix: "start it by hand, and look at what it waits for" });
             }
-            if self.stops.get() > 0 {
+            if self.is_ending() {
+                // It may have accepted already: what it has it finishes, as this process does.
+                successor.is_told_to_end();
                 let why = "the gateway was told to end meanwhile".to_owned();
                 return Err(Kept { why, fix: "start it again" });
             }
             monoio::time::sleep(LOOK).await;
         }
+    }
+
+    fn is_ending(&self) -> bool {
+        self.stops.get() > 0 || self.draining.get()
     }
 
     fn is_replaceable(&self) -> Result<(), Kept> {
@@ -92,17 +105,27 @@ impl Control {
         Ok(())
     }
 
-    /// The same program with the same arguments, the listening sockets, and a line to tell that it is ready.
+    /// The same program with the same arguments, the listening sockets, and a line to tell that it is ready. Whoever started
+    /// this one may have called it by a name that leads nowhere; then the file that it came from is meant.
     fn start(&self, line: OwnedFd) -> std::io::Result<Child> {
-        let mut arguments = std::env::args_os();
-        let program = arguments.next().unwrap_or_else(|| OsString::from("corelane"));
+        let called = std::env::args_os().next().unwrap_or_else(|| OsString::from("corelane"));
+        match (self.start_as(&called, line.try_clone()?), &self.program) {
+            (Err(error), Some(program)) if error.kind() == ErrorKind::NotFound => {
+                self.start_as(program.as_os_str(), line)
+            }
+            (started, _) => started,
+        }
+    }
+
+    fn start_as(&self, program: &OsStr, line: OwnedFd) -> std::io::Result<Child> {
         let twins = self.heritage.borrow().iter().map(OwnedFd::try_clone).collect::<std::io::Result<Vec<_>>>()?;
         let names = [&vec![""; twins.len()][..], &[LINE_NAME]].concat().join(":");
         let all: Vec<_> = (FIRST..).zip(twins.into_iter().chain([line])).collect();
         let mut command = Command::new(program);
         command
-            .args(arguments)
+            .args(std::env::args_os().skip(1))
             .env_remove("LISTEN_PID")
+            .env_remove("LISTEN_FDS_FIRST_FD")
             .env("LISTEN_FDS", all.len().to_string())
             .env("LISTEN_FDNAMES", names)
             .fd_mappings(all.into_iter().map(|(child_fd, parent_fd)| FdMapping { parent_fd, child_fd }).collect())
@@ -120,6 +143,14 @@ impl Starting {
         let has_ended = |child: &mut Child| !matches!(child.try_wait(), Ok(None));
         while Instant::now() < by && !self.0.as_mut().is_none_or(has_ended) {
             monoio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Ends it in order; nobody waits for that.
+    fn is_told_to_end(&mut self) {
+        if let Some(child) = self.0.take() {
+            // One that ended already needs no telling.
+            let _ = kill_process(Pid::from_child(&child), Signal::TERM);
         }
     }
 

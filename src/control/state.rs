@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -55,6 +56,8 @@ pub(super) struct Control {
     pub(super) files: Rc<Files>,
     /// A descriptor of each listening socket, to be handed over; none once accepting stops, which they would keep up.
     pub(super) heritage: RefCell<Vec<OwnedFd>>,
+    /// The file that this program came from, as it was at the start.
+    pub(super) program: Option<PathBuf>,
     /// The supervisor.
     pub(super) notify: Notify,
     /// Connections to the admin API.

@@ -75,7 +75,10 @@ pub(super) async fn run(
     mouth.borrow_mut().be_patient(None);
     let (is_up_over, is_down_over, taken) = (false, false, None);
     let mut tunnel = Tunnel { answer, call, ear, mouth, is_up_over, is_down_over, moved, taken };
-    poll_fn(|cx| tunnel.poll(idle, cx)).await
+    let closed = poll_fn(|cx| tunnel.poll(idle, cx)).await;
+    // What was handed over last is taken in the time that any client has, or is given up.
+    mouth.borrow_mut().be_patient(request.plan.plan.limits.write_timeout);
+    closed
 }
 
 impl Tunnel<'_, '_> {

@@ -281,7 +281,7 @@ fn only_the_tunnels_own_clock_runs_behind_the_handshake_and_counts_what_is_taken
 #[test]
 fn a_client_that_takes_bytes_slowly_is_not_idle_and_one_that_takes_none_is() {
     let upstream = Upstream::start();
-    let gateway = gateway(&upstream, "", "{ idle = \"800ms\" }");
+    let gateway = gateway(&upstream, "[limits]\nwrite_timeout = \"1s\"", "{ idle = \"800ms\" }");
     let (mut client, endpoint) = tunnel(&gateway, &upstream);
     let mut stream = endpoint.stream.try_clone().unwrap();
     let sending = thread::spawn(move || {
@@ -302,6 +302,14 @@ fn a_client_that_takes_bytes_slowly_is_not_idle_and_one_that_takes_none_is() {
     let sent = sending.join().unwrap();
     assert!(since.elapsed() < Duration::from_secs(8), "{:?}", since.elapsed());
     assert!(sent > 0);
+    // What the client never takes holds its connection no longer than that of any other.
+    gateway.until("its connection is let go", |_| {
+        let metrics = gateway.admin("GET", "/metrics").1;
+        metrics
+            .lines()
+            .filter(|line| line.starts_with("corelane_connections{"))
+            .all(|line| line.ends_with(" 0"))
+    });
 }
 
 #[test]
