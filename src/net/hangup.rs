@@ -25,7 +25,7 @@ pub struct Hangups {
     epoll: OwnedFd,
     /// A second descriptor of the same instance, known to the loop, that only ever waits for readiness.
     readiness: UnixStream,
-    watched: RefCell<HashMap<u64, Watched>>,
+    watched: RefCell<HashMap<u64, (Watched, Sign)>>,
     /// Ids are never used twice, so that a late event cannot meet a newcomer.
     next: Cell<u64>,
 }
@@ -37,6 +37,8 @@ pub enum Sign {
     Close,
     /// Nothing passes in either direction any more: a reset, for the most part.
     Break,
+    /// A reset, where both sides have closed their sending sides, which looks like a break by itself.
+    Reset,
 }
 
 enum Watched {
@@ -63,7 +65,7 @@ impl Hangups {
     }
 
     /// Takes what the kernel has to tell, up to a bound; what is left makes the descriptor ready again. Each descriptor
-    /// tells once (EPOLLONESHOT), so this cannot go on by itself.
+    /// tells once (EPOLLONESHOT), or once a change (EPOLLET), so this cannot go on by itself.
     fn wake(&self) -> io::Result<()> {
         let mut room = [MaybeUninit::uninit(); HANGUP_BURST_MAX];
         let (events, _) = match epoll::wait(&self.epoll, &mut room, Some(&Timespec::default())) {
@@ -73,7 +75,11 @@ impl Hangups {
         };
         let mut watched = self.watched.borrow_mut();
         for event in events {
-            let Some(state) = watched.get_mut(&event.data.u64()) else { continue };
+            let Some((state, sign)) = watched.get_mut(&event.data.u64()) else { continue };
+            let flags = event.flags;
+            if *sign == Sign::Reset && !flags.contains(epoll::EventFlags::ERR) {
+                continue;
+            }
             if let Watched::Connected(waker) = std::mem::replace(state, Watched::HungUp) {
                 waker.wake();
             }
@@ -89,10 +95,12 @@ impl Hangups {
         let flags = match sign {
             Sign::Close => epoll::EventFlags::RDHUP | epoll::EventFlags::ONESHOT,
             Sign::Break => epoll::EventFlags::ONESHOT,
+            // Told at each change, so that the hang-up which is there already is told once, and the reset after it too.
+            Sign::Reset => epoll::EventFlags::ET,
         };
         epoll::add(&self.epoll, fd.borrow(), epoll::EventData::new_u64(id), flags)?;
-        self.watched.borrow_mut().insert(id, Watched::Connected(cx.waker().clone()));
-        Ok(Watch { hangups: Rc::clone(self), id, fd })
+        self.watched.borrow_mut().insert(id, (Watched::Connected(cx.waker().clone()), sign));
+        Ok(Watch { hangups: Rc::clone(self), id, fd, sign })
     }
 }
 
@@ -104,17 +112,19 @@ pub(super) struct Watch {
     hangups: Rc<Hangups>,
     id: u64,
     fd: LentFd,
+    /// What it watches for.
+    pub(super) sign: Sign,
 }
 
 impl Watch {
     /// Ready, and from then on always, once the peer closed its sending side, closed all, or reset the connection.
     pub(super) fn poll(&self, cx: &Context<'_>) -> Poll<()> {
         match self.hangups.watched.borrow_mut().get_mut(&self.id) {
-            Some(Watched::Connected(waker)) => {
+            Some((Watched::Connected(waker), _)) => {
                 waker.clone_from(cx.waker());
                 Poll::Pending
             }
-            Some(Watched::HungUp) | None => Poll::Ready(()),
+            Some((Watched::HungUp, _)) | None => Poll::Ready(()),
         }
     }
 }

@@ -114,8 +114,10 @@ impl Reader {
     /// nothing: it is the clocks that end such a connection then.
     pub fn poll_hung_up(&mut self, hangups: &Rc<Hangups>, sign: Sign, cx: &mut Context<'_>) -> Poll<()> {
         match &self.watch {
-            Some(watch) => watch.poll(cx),
-            None => {
+            Some(watch) if watch.sign == sign => watch.poll(cx),
+            _ => {
+                // The old one goes first: a descriptor is watched once.
+                self.watch = None;
                 self.watch = hangups.watch(self.fd, sign, cx).ok();
                 Poll::Pending
             }

@@ -63,12 +63,9 @@ impl Ear {
             return Poll::Ready(Heard::Lost(Lost::Drained));
         }
         if self.half_closed || self.reader.unread().len() >= RELAY_BYTES {
-            if self.told_end {
-                // Whether it is there the next read tells, and nobody waits to tell it anything.
-                return Poll::Pending;
-            }
             // Nothing more is read for now, and whether it is there shows nevertheless.
             let sign = match self.on_half_close {
+                _ if self.told_end => Sign::Reset,
                 HalfClose::Cancel => Sign::Close,
                 HalfClose::Finish => Sign::Break,
             };

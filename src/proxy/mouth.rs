@@ -53,6 +53,11 @@ impl Mouth {
         self.lost
     }
 
+    /// Whether the client has let a write wait for longer than most.
+    pub(super) fn is_kept_waiting(&self) -> bool {
+        self.stall.was_seen()
+    }
+
     /// A clock of somebody else ended while the client took nothing.
     pub(super) fn give_up(&mut self) {
         self.lost.get_or_insert(Lost::Slow);

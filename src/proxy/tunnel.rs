@@ -20,6 +20,7 @@ use crate::base::limits::{RELAY_BYTES, TUNNEL_IDLE};
 use crate::codec::encode::{DownstreamHead, Said, write_answer};
 use crate::codec::framing::Framing;
 use crate::codec::write::ConnectionField;
+use crate::net::hangup::Sign;
 use crate::net::reader::Reader;
 use crate::plan::HalfClose;
 
@@ -157,8 +158,19 @@ impl Tunnel<'_, '_> {
     /// From the endpoint to the client. Ready when something was done.
     fn poll_down(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), FaultKind>> {
         let mut mouth = self.mouth.borrow_mut();
-        if self.is_down_over || mouth.poll_written(cx).is_pending() {
+        if self.is_down_over {
             return Poll::Pending;
+        }
+        if mouth.poll_written(cx).is_pending() {
+            // Nothing is read meanwhile, and whether the endpoint is there shows nevertheless.
+            let sign = if self.is_up_over { Sign::Reset } else { Sign::Break };
+            return match mouth.is_kept_waiting() {
+                true => {
+                    let hangups = &self.ear.borrow().hangups;
+                    self.answer.upstream.reader.poll_hung_up(hangups, sign, cx).map(|()| Err(FaultKind::Reset))
+                }
+                false => Poll::Pending,
+            };
         }
         let reader = &mut self.answer.upstream.reader;
         if reader.unread().is_empty() {

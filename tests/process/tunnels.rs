@@ -192,6 +192,30 @@ fn a_side_that_breaks_off_breaks_the_other() {
 }
 
 #[test]
+fn a_reset_is_noticed_though_nobody_reads_from_that_side() {
+    let upstream = Upstream::start();
+    let gateway = gateway(&upstream, "", "true");
+    let fill = |peer: &Peer| {
+        let mut stream = peer.stream.try_clone().unwrap();
+        stream.set_write_timeout(Some(Duration::from_millis(400))).unwrap();
+        while stream.write(&[b'x'; 1 << 16]).is_ok() {}
+    };
+    // The endpoint says all it has to say and reads nothing; the client is held up, and gives up.
+    let (mut client, endpoint) = tunnel(&gateway, &upstream);
+    endpoint.half_close();
+    assert_eq!(client.read_to_end(), "");
+    fill(&client);
+    client.reset();
+    gateway.until("the client is missed", |stats| stats["routes"]["all"]["in_flight"] == 0);
+    // The same the other way round.
+    let (client, endpoint) = tunnel(&gateway, &upstream);
+    fill(&endpoint);
+    endpoint.reset();
+    gateway.until("the endpoint is missed", |stats| stats["routes"]["all"]["in_flight"] == 0);
+    drop(client);
+}
+
+#[test]
 fn much_passes_both_ways_at_once_and_whole() {
     const BYTES: usize = 48 << 20;
     let upstream = Upstream::start();
