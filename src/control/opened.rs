@@ -18,7 +18,7 @@ use crate::board::lanes::LaneLoads;
 use crate::lane::event_loop::LaneSetup;
 use crate::lane::inbox::{Inbox, LaneHandle, Reports, inbox, reports};
 use crate::lane::spawn::spawn;
-use crate::net::handed::Handed;
+use crate::net::handed::{ADMIN_NAME, Handed};
 use crate::net::listen::{ListenSocket, listen};
 use crate::plan::Plan;
 
@@ -27,8 +27,8 @@ pub(super) struct Opened {
     pub(super) plan: Arc<Plan>,
     pub(super) driver: IoDriver,
     pub(super) listening: Vec<Address>,
-    /// A descriptor of each listening socket, to be handed over.
-    pub(super) heritage: Vec<OwnedFd>,
+    /// A descriptor of each listening socket and its name, to be handed over.
+    pub(super) heritage: Vec<(OwnedFd, &'static str)>,
     pub(super) admin: Option<ListenSocket>,
     pub(super) lanes: Vec<LaneHandle>,
     pub(super) loads: Arc<LaneLoads>,
@@ -48,23 +48,23 @@ impl Opened {
         let count = plan.lanes;
         let wiring =
             |error: io::Error| failed("lanes cannot be wired up", error, "raise the limit of open files");
-        let addresses = plan.listeners.iter().map(|listener| &listener.address.value);
-        let addresses: Vec<_> = addresses.chain(&plan.server.admin.value).collect();
-        let mut dealt = handed.deal(&addresses).into_iter();
-        refuse_strays(handed)?;
+        let addresses: Vec<_> = plan.listeners.iter().map(|listener| &listener.address.value).collect();
+        let (dealt, admins) = handed.deal(&addresses, plan.server.admin.value.as_ref());
+        refuse_strays(handed, &plan, admins.len())?;
+        let mut dealt = dealt.into_iter();
         let mut heritage = Vec::new();
-        let mut open = |address: &Address, count: usize| {
-            let sockets = listen(address, count, dealt.next().unwrap_or_default())
-                .map_err(|error| cannot_listen(address, error))?;
+        let mut open = |address: &Address, count: usize, handed, name| {
+            let sockets = listen(address, count, handed).map_err(|error| cannot_listen(address, error))?;
             for socket in &sockets {
-                heritage.push(socket.twin().map_err(wiring)?);
+                heritage.push((socket.twin().map_err(wiring)?, name));
             }
             Ok(sockets)
         };
         let mut sockets: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
         let mut listening = Vec::new();
         for (id, listener) in plan.listeners.pairs() {
-            let opened = open(&listener.address.value, count)?;
+            let own = dealt.next().unwrap_or_default();
+            let opened = open(&listener.address.value, count, own, "")?;
             listening.extend(opened.first().map(|socket| socket.address().clone()));
             files.made(FileOf::Listener, opened.first().and_then(ListenSocket::file));
             for (position, socket) in opened.into_iter().enumerate() {
@@ -72,7 +72,7 @@ impl Opened {
             }
         }
         let admin = match &plan.server.admin.value {
-            Some(address) => open(address, 1)?.pop(),
+            Some(address) => open(address, 1, admins, ADMIN_NAME)?.pop(),
             None => None,
         };
         files.made(FileOf::Admin, admin.as_ref().and_then(ListenSocket::file));
@@ -107,17 +107,30 @@ impl Opened {
 }
 
 /// A socket that was handed over and that nobody accepts from would let its clients wait for ever.
-fn refuse_strays(handed: &Handed) -> Result<(), RunError> {
-    let stray = |address: &Address| {
-        Placed { value: (), place: Place::option("LISTEN_FDS") }.problem(
-            format!("a socket that listens on {address} was handed over, and there is no such listener"),
-            "its clients would wait for ever",
-            format!("add [[listener]] address = \"{address}\", or hand it to another process"),
-        )
+fn refuse_strays(handed: &Handed, plan: &Plan, admins: usize) -> Result<(), RunError> {
+    let problem = |what: String, fix: String| {
+        let place = Placed { value: (), place: Place::option("LISTEN_FDS") };
+        place.problem(what, "its clients would wait for ever", fix)
     };
-    match handed.left().map(stray).collect::<Vec<_>>() {
-        strays if strays.is_empty() => Ok(()),
-        strays => Err(RunError::Problems(strays)),
+    let mut problems: Vec<_> = handed
+        .left()
+        .into_iter()
+        .map(|address| {
+            problem(
+                format!("a socket that listens on {address} was handed over, and there is no such listener"),
+                "add a listener or an admin API with this address, or start anew without the socket".to_owned(),
+            )
+        })
+        .collect();
+    if let (Some(address), 2..) = (&plan.server.admin.value, admins) {
+        problems.push(problem(
+            format!("{admins} sockets that listen on {address} were handed over, and the admin API accepts from one"),
+            "hand over one of them, or start anew without them".to_owned(),
+        ));
+    }
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(RunError::Problems(problems)),
     }
 }
 

@@ -60,11 +60,14 @@ impl Control {
         let (mut line, theirs) = UnixStream::pair().map_err(cannot)?;
         line.set_nonblocking(true).map_err(cannot)?;
         let mut successor = Starting(Some(self.start(theirs.into()).map_err(cannot)?));
-        let by = Instant::now() + REPLACE_TIME;
+        let (by, generation) = (Instant::now() + REPLACE_TIME, self.plan().generation);
         loop {
             match line.read(&mut [0]) {
                 // Which of two comes first decides: an end that was asked for is not taken back.
-                Ok(1..) if !self.is_ending() => return Ok(successor.is_ready()),
+                Ok(1..) if !self.is_ending() => {
+                    let is_outdated = self.reloading.get() || self.plan().generation != generation;
+                    return Ok(successor.is_ready(is_outdated));
+                }
                 Ok(1..) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Ok(0) | Err(_) if self.is_ending() => {}
@@ -118,8 +121,9 @@ impl Control {
     }
 
     fn start_as(&self, program: &OsStr, line: OwnedFd) -> std::io::Result<Child> {
-        let twins = self.heritage.borrow().iter().map(OwnedFd::try_clone).collect::<std::io::Result<Vec<_>>>()?;
-        let names = [&vec![""; twins.len()][..], &[LINE_NAME]].concat().join(":");
+        let heritage = self.heritage.borrow();
+        let twins = heritage.iter().map(|(socket, _)| socket.try_clone()).collect::<std::io::Result<Vec<_>>>()?;
+        let names = heritage.iter().map(|(_, name)| *name).chain([LINE_NAME]).collect::<Vec<_>>().join(":");
         let all: Vec<_> = (FIRST..).zip(twins.into_iter().chain([line])).collect();
         let mut command = Command::new(program);
         command
@@ -154,8 +158,13 @@ impl Starting {
         }
     }
 
-    fn is_ready(&mut self) -> u32 {
-        self.0.take().map_or(0, |child| child.id())
+    /// It goes on by itself; where a reload came after it had read its configuration, it reads that again.
+    fn is_ready(&mut self, is_outdated: bool) -> u32 {
+        let Some(child) = self.0.take() else { return 0 };
+        if is_outdated {
+            let _ = kill_process(Pid::from_child(&child), Signal::HUP);
+        }
+        child.id()
     }
 }
 

@@ -54,8 +54,8 @@ pub(super) struct Control {
     pub(super) panics: Cell<u64>,
     /// Files of Unix sockets that this process made.
     pub(super) files: Rc<Files>,
-    /// A descriptor of each listening socket, to be handed over; none once accepting stops, which they would keep up.
-    pub(super) heritage: RefCell<Vec<OwnedFd>>,
+    /// A descriptor of each listening socket and its name, to be handed over; none once accepting stops, which they would keep up.
+    pub(super) heritage: RefCell<Vec<(OwnedFd, &'static str)>>,
     /// The file that this program came from, as it was at the start.
     pub(super) program: Option<PathBuf>,
     /// The supervisor.

@@ -10,14 +10,26 @@ use socket2::{Socket as RawSocket, Type};
 
 use crate::base::address::Address;
 
-/// Where a process says which of the sockets is no listener but the line to it: in `LISTEN_FDNAMES`, the others are
-/// nameless.
+/// How a process that is replaced names in `LISTEN_FDNAMES` what is no listener but the line to it.
 pub const LINE_NAME: &str = "corelane-line";
+/// How it names the socket of its admin API; those of its listeners are nameless.
+pub const ADMIN_NAME: &str = "corelane-admin";
+
+/// Whom a socket is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum For {
+    /// Whoever has its address.
+    Anybody,
+    /// A listener, unless the admin API has its very address.
+    Listener,
+    /// The admin API, unless a listener has its very address.
+    Admin,
+}
 
 /// What the process was started with.
 #[derive(Debug, Default)]
 pub struct Handed {
-    sockets: Vec<(RawSocket, Address)>,
+    sockets: Vec<(RawSocket, Address, For)>,
     line: Option<UnixStream>,
 }
 
@@ -37,41 +49,68 @@ impl Handed {
                 Err(_) => given.take_tcp_listener(position)?.map(OwnedFd::from),
             };
             let Some(socket) = socket.map(RawSocket::from) else { continue };
-            if names.next() == Some(LINE_NAME) {
-                handed.line = Some(OwnedFd::from(socket).into());
-                continue;
-            }
+            let whose = match names.next() {
+                Some(LINE_NAME) => {
+                    handed.line = Some(OwnedFd::from(socket).into());
+                    continue;
+                }
+                Some(ADMIN_NAME) => For::Admin,
+                _ => For::Anybody,
+            };
             let address = address_of(&socket)?;
-            handed.sockets.push((socket, address));
+            handed.sockets.push((socket, address, whose));
+        }
+        if handed.line.is_some() {
+            let nameless = handed.sockets.iter_mut().filter(|(.., whose)| *whose == For::Anybody);
+            nameless.for_each(|(.., whose)| *whose = For::Listener);
         }
         Ok(handed)
     }
 
-    /// The sockets of each of `addresses`, in their order; none where there is none. One with port 0 takes the port of a
-    /// socket that no other address fits.
-    pub fn deal(&mut self, addresses: &[&Address]) -> Vec<Vec<RawSocket>> {
-        let mut dealt: Vec<_> = addresses.iter().map(|address| self.take(address)).collect();
-        for (address, sockets) in addresses.iter().zip(&mut dealt) {
-            let Address::Tcp(wanted) = address else { continue };
-            let is_fit = |(_, found): &(_, Address)| matches!(found, Address::Tcp(found) if found.ip() == wanted.ip());
-            if wanted.port() == 0
-                && let Some((_, found)) = self.sockets.iter().find(|pair| is_fit(pair))
-            {
-                let found = found.clone();
-                *sockets = self.take(&found);
-            }
+    /// The sockets of each of `listeners`, in their order, and of the admin API; none where there is none. One with port 0
+    /// takes the port of a socket that no other address fits, but never one that a predecessor had for the other purpose.
+    pub fn deal(
+        &mut self,
+        listeners: &[&Address],
+        admin: Option<&Address>,
+    ) -> (Vec<Vec<RawSocket>>, Vec<RawSocket>) {
+        let mut dealt: Vec<_> = listeners.iter().map(|address| self.take(address)).collect();
+        let mut admins = admin.map_or_else(Vec::new, |address| self.take(address));
+        for (address, sockets) in listeners.iter().zip(&mut dealt) {
+            self.take_any_port(address, For::Admin, sockets);
         }
-        dealt
+        if let Some(address) = admin {
+            self.take_any_port(address, For::Listener, &mut admins);
+        }
+        (dealt, admins)
     }
 
     fn take(&mut self, address: &Address) -> Vec<RawSocket> {
-        let is_his = |(_, found): &mut (RawSocket, Address)| found == address;
-        self.sockets.extract_if(.., is_his).map(|(socket, _)| socket).collect()
+        let is_his = |(_, found, _): &mut (RawSocket, Address, For)| found == address;
+        self.sockets.extract_if(.., is_his).map(|(socket, ..)| socket).collect()
     }
 
-    /// The addresses of sockets that were not dealt.
-    pub fn left(&self) -> impl Iterator<Item = &Address> {
-        self.sockets.iter().map(|(_, address)| address)
+    fn take_any_port(&mut self, address: &Address, never: For, sockets: &mut Vec<RawSocket>) {
+        let Address::Tcp(wanted) = address else { return };
+        let is_fit = |(_, found, whose): &&(RawSocket, Address, For)| {
+            *whose != never && matches!(found, Address::Tcp(found) if found.ip() == wanted.ip())
+        };
+        if wanted.port() == 0
+            && let Some(found) = self.sockets.iter().find(is_fit).map(|(_, found, _)| found.clone())
+        {
+            *sockets = self.take(&found);
+        }
+    }
+
+    /// The addresses of sockets that were not dealt, each once.
+    pub fn left(&self) -> Vec<&Address> {
+        let mut left: Vec<&Address> = Vec::new();
+        for (_, address, _) in &self.sockets {
+            if !left.contains(&address) {
+                left.push(address);
+            }
+        }
+        left
     }
 
     /// Tells the process that this one replaces, if there is one, that it may stop accepting.

@@ -207,6 +207,35 @@ fn a_successor_with_more_or_fewer_lanes_accepts_from_every_queue() {
     assert!(gateway.process.wait().unwrap().success());
 }
 
+#[test]
+fn the_admin_apis_socket_goes_to_the_admin_api_whatever_listeners_come_and_go() {
+    let upstream = Upstream::start().serve(OK);
+    let config = |listeners: usize| {
+        format!(
+            "{}{}",
+            "[[listener]]\naddress = \"127.0.0.1:0\"\n".repeat(listeners),
+            one_cluster(&[&upstream])
+        )
+    };
+    let mut gateway = Gateway::start_with(&config(1), &[]);
+    let first = Process(gateway.process.id());
+    std::fs::write(&gateway.config, config(2)).unwrap();
+    let second = replace(&mut gateway, first.0);
+    first.wait_for_end();
+    exchange(&gateway.listening[0]).unwrap();
+    assert_eq!(gateway.admin("GET", "/livez"), (200, "ok\n".to_owned()));
+    // One listener fewer: its socket is not the admin API's either, and nobody else's, so nothing is replaced.
+    std::fs::write(&gateway.config, config(1)).unwrap();
+    second.signal("USR2");
+    let mut said = String::new();
+    while !said.contains("not replaced") {
+        said += &gateway.next_line();
+    }
+    assert!(said.contains("LISTEN_FDS: a socket that listens on 127.0.0.1:"), "{said}");
+    exchange(&gateway.listening[0]).unwrap();
+    assert_eq!(gateway.admin("GET", "/livez").0, 200);
+}
+
 /// Asks for a replacement that must fail, and returns what is said of it.
 fn fail_to_replace(gateway: &mut Gateway) -> String {
     gateway.signal("USR2");
