@@ -3,6 +3,7 @@
 pub mod address;
 pub mod choice;
 pub mod fault;
+pub mod glob;
 pub mod hex;
 pub mod ids;
 pub mod limits;

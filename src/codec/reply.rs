@@ -30,15 +30,30 @@ pub struct ErrorReply {
     pub proxy_status: Option<&'static str>,
     /// Whether a client may safely send the request again; said on 408, 429 and 5xx.
     pub should_retry: Option<bool>,
-    /// Methods for `allow`, on 405.
-    pub allow: Option<Box<str>>,
     /// The member of the body that is at fault.
     pub param: Option<Box<str>>,
     /// When trying again makes sense.
     pub retry_after: Option<Duration>,
+    /// Further fields, names in lower case.
+    pub fields: Vec<(&'static str, String)>,
 }
 
 impl ErrorReply {
+    /// An error that says no more than this; where that has to be said, a client does better not to try again.
+    pub fn new(status: u16, code: &'static str, message: impl Into<Box<str>>) -> Self {
+        let should_retry = (status == 408 || status == 429 || status >= 500).then_some(false);
+        Self {
+            status,
+            code,
+            message: message.into(),
+            proxy_status: None,
+            should_retry,
+            param: None,
+            retry_after: None,
+            fields: Vec::new(),
+        }
+    }
+
     /// The answer, with the id of its exchange in the body.
     pub fn into_reply(self, request_id: &str) -> LocalReply {
         let kind = match self.status {
@@ -52,7 +67,7 @@ impl ErrorReply {
         let body = serde_json::json!({"error": {
             "message": self.message, "type": kind, "param": self.param, "code": self.code, "request_id": request_id,
         }});
-        let mut fields = Vec::new();
+        let mut fields = self.fields;
         if let Some(error) = self.proxy_status {
             fields.push(("proxy-status", format!("corelane; error={error}")));
         }
@@ -64,9 +79,6 @@ impl ErrorReply {
             let seconds = pause.as_millis().div_ceil(1000).max(1);
             fields.push(("retry-after", seconds.to_string()));
             fields.push(("retry-after-ms", pause.as_millis().to_string()));
-        }
-        if let Some(methods) = self.allow {
-            fields.push(("allow", methods.into()));
         }
         LocalReply {
             status: self.status,

@@ -265,16 +265,7 @@ async fn linger(stream: &mut Stream) {
 }
 
 fn error(status: u16, code: &'static str, message: &str) -> ErrorReply {
-    ErrorReply {
-        status,
-        code,
-        message: message.into(),
-        proxy_status: None,
-        should_retry: (status == 408).then_some(true),
-        allow: None,
-        param: None,
-        retry_after: None,
-    }
+    ErrorReply { should_retry: (status == 408).then_some(true), ..ErrorReply::new(status, code, message) }
 }
 
 fn too_slow() -> ErrorReply {

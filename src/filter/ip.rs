@@ -1,8 +1,9 @@
 //! `kind = "ip"`: clients pass by their address.
 
-use super::verdict::{Verdict, View, refusal};
+use super::verdict::{Verdict, View};
 use crate::base::network::Network;
 use crate::codec::forwarded::Client;
+use crate::codec::reply::ErrorReply;
 
 /// Who passes: nobody in `deny`, and where there is an `allow` only who is in it.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,7 +25,7 @@ impl Ip {
         };
         match !is_in(&self.deny, true) && (self.allow.is_empty() || is_in(&self.allow, false)) {
             true => Verdict::Continue,
-            false => Verdict::Refuse(refusal(
+            false => Verdict::Refuse(ErrorReply::new(
                 403,
                 "forbidden",
                 "Requests from this address are not allowed here; ask whoever runs this gateway.",

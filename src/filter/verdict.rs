@@ -18,17 +18,3 @@ pub enum Verdict {
     /// It is answered with this.
     Refuse(ErrorReply),
 }
-
-/// A refusal; nothing in it tells what would have passed.
-pub(super) fn refusal(status: u16, code: &'static str, message: &str) -> ErrorReply {
-    ErrorReply {
-        status,
-        code,
-        message: message.into(),
-        proxy_status: None,
-        should_retry: None,
-        allow: None,
-        param: None,
-        retry_after: None,
-    }
-}

@@ -7,7 +7,7 @@ use crate::base::problem::Problem;
 use crate::codec::json::Wanted;
 use crate::config::NamedRoute;
 use crate::route::RouteTable;
-use crate::route::glob::Glob;
+use crate::base::glob::Glob;
 use crate::route::matcher::{BodyRule, HeaderRule, Matcher, MethodRule, PathRule};
 use crate::route::pattern::Pattern;
 

@@ -12,17 +12,7 @@ use crate::codec::reply::{ErrorReply, LocalReply};
 use crate::route::{RouteTable, Unclear};
 
 fn error(status: u16, code: &'static str, message: impl Into<Box<str>>) -> ErrorReply {
-    let should_retry = (status == 408 || status == 429 || status >= 500).then_some(false);
-    ErrorReply {
-        status,
-        code,
-        message: message.into(),
-        proxy_status: None,
-        should_retry,
-        allow: None,
-        param: None,
-        retry_after: None,
-    }
+    ErrorReply::new(status, code, message)
 }
 
 /// The answer to a client whose message breaks HTTP/1.1 or a limit.
@@ -63,7 +53,7 @@ pub(super) fn no_route() -> ErrorReply {
 pub(super) fn other_methods(methods: &[String]) -> ErrorReply {
     let allow = methods.join(", ");
     let message = format!("This path does not take this method; use one of: {allow}.");
-    ErrorReply { allow: Some(allow.into()), ..error(405, "method_not_allowed", message) }
+    ErrorReply { fields: vec![("allow", allow)], ..error(405, "method_not_allowed", message) }
 }
 
 /// The answer to CONNECT and TRACE.

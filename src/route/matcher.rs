@@ -1,6 +1,6 @@
 //! Host, path, method, header and body conditions of one row of the table, and how specific they are.
 
-use super::glob::{Case, Glob};
+use crate::base::glob::{Case, Glob};
 pub use super::path_rule::PathRule;
 use super::pattern::Pattern;
 use super::reading::Single;

@@ -12,7 +12,6 @@
 
 pub mod body;
 mod declared;
-pub mod glob;
 pub mod matcher;
 pub mod path;
 pub mod path_rule;

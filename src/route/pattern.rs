@@ -2,7 +2,7 @@
 
 use regex::bytes::{Regex, RegexBuilder};
 
-use super::glob::{Case, Glob};
+use crate::base::glob::{Case, Glob};
 use crate::base::limits::PATTERN_BYTES_MAX;
 
 /// A compiled pattern; equal to another if it was written the same.

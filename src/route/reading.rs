@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::glob::canonical_host;
+use crate::base::glob::canonical_host;
 use super::path::{self, BadPath, Readings};
 use crate::base::limits::HEADER_READINGS_MAX;
 use crate::codec::head::RequestHead;

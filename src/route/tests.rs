@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::body::{BodyScanner, BodySeen, Decision};
-use super::glob::Glob;
+use crate::base::glob::Glob;
 use super::matcher::{BodyRule, HeaderRule, Matcher, MethodRule, PathRule};
 use super::pattern::Pattern;
 use super::{Lookup, RouteTable, Unclear};

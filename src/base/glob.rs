@@ -20,7 +20,7 @@ pub enum Case {
 
 /// The form in which hosts are compared: without the dots at its end (RFC 1034 §3.1: they name the root), and an IPv6
 /// literal in its canonical form (RFC 5952 §4).
-pub(super) fn canonical_host(host: &str) -> String {
+pub fn canonical_host(host: &str) -> String {
     let literal = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     match literal.and_then(|literal| literal.parse::<std::net::Ipv6Addr>().ok()) {
         Some(address) => format!("[{address}]"),
