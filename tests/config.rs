@@ -46,7 +46,7 @@ fn every_wrong_file_has_exactly_its_problems() {
 fn the_defaults_of_the_example_are_those_of_no_file_at_all() {
     use corelane::control::load::{Origin, Source, load};
     let settings = |text: String| {
-        let plan = load(&Origin::new(Source::Text("f", text)), None).unwrap();
+        let plan = load(&Origin::new(Source::Text("config/f", text)), None).unwrap();
         let shown = format!("{plan:?}");
         // Behind the text itself and the time at which it was read; without the places where values stand.
         let mut parts = shown[shown.find("server: ").unwrap()..].split("place: Place {");
@@ -65,7 +65,7 @@ fn the_defaults_of_the_example_are_those_of_no_file_at_all() {
 fn what_was_understood_means_the_same_when_it_is_written_down() {
     use corelane::control::load::{Origin, Source, load};
     let understood = |text: String| {
-        let plan = load(&Origin::new(Source::Text("f", text)), None).unwrap();
+        let plan = load(&Origin::new(Source::Text("config/f", text)), None).unwrap();
         let mut shown = serde_json::to_value(&plan).unwrap();
         for cluster in shown["cluster"].as_object_mut().unwrap().values_mut() {
             for endpoint in cluster["endpoints"].as_array_mut().unwrap() {

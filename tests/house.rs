@@ -47,7 +47,7 @@ const CLOSED: [(&str, &[&str], &str); 11] = [
 ];
 
 /// Where each outside package may be named.
-const DOORS: [(&str, &[&str]); 19] = [
+const DOORS: [(&str, &[&str]); 20] = [
     ("monoio", &["net", "proxy", "lane", "control", "sim", "load", "cli"]),
     ("io_uring", &["net/driver.rs"]),
     ("httparse", &["codec/split.rs"]),
@@ -63,7 +63,8 @@ const DOORS: [(&str, &[&str]); 19] = [
     ("regex", &["route/pattern.rs"]),
     ("wide", &["codec/json/text.rs"]),
     ("ipnet", &["base/network.rs"]),
-    ("humantime", &["metrics/access.rs"]),
+    ("humantime", &["config/units.rs", "metrics/access.rs"]),
+    ("sha2", &["base/digest.rs"]),
     ("strsim", &["config/reader.rs"]),
     ("signal_hook", &["control/signal.rs"]),
     ("clap", &["cli"]),

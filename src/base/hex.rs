@@ -21,9 +21,36 @@ pub fn write_hex(out: &mut [u8], number: u64) {
     }
 }
 
+/// Reads lower-case hex digits, two for each byte of `out`; false where it is anything else.
+pub fn read_hex(text: &[u8], out: &mut [u8]) -> bool {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let fits = text.len() == 2 * out.len();
+    let mut pairs = text.chunks_exact(2).zip(out);
+    fits && pairs.all(|(pair, out)| match (digit(pair[0]), digit(pair[1])) {
+            (Some(high), Some(low)) => {
+                *out = high << 4 | low;
+                true
+            }
+            _ => false,
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_read_is_what_was_written() {
+        let mut bytes = [0; 3];
+        assert!(read_hex(b"00ff9a", &mut bytes) && bytes == [0, 0xff, 0x9a]);
+        for wrong in ["", "00ff9", "00ff9a00", "00FF9a", "00ff9g", " 0ff9a"] {
+            assert!(!read_hex(wrong.as_bytes(), &mut bytes), "{wrong}");
+        }
+    }
 
     #[test]
     fn all_digits_are_written_and_the_last_of_them_where_there_is_less_room() {

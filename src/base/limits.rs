@@ -92,6 +92,12 @@ pub const LINGER_PAUSE: Duration = Duration::from_secs(5);
 /// Longest file that holds a secret: a token has tens of bytes, a chain of certificates some KiB.
 pub const SECRET_BYTES_MAX: u64 = 64 * KIB as u64;
 
+/// Refused credentials that are told in one second, over all lanes: enough to see who guesses, too few to fill a disk.
+pub const AUDIT_LINES_PER_SECOND: u64 = 10;
+
+/// Longest file that a configuration names: some hundred thousand keys, and far beyond any schema or key set.
+pub const NAMED_FILE_BYTES_MAX: u64 = 64 * MIB as u64;
+
 /// Members of a body that routes may ask for, over all routes; a scan keeps one bit for each.
 pub const BODY_FIELDS_MAX: usize = 64;
 /// Segments of such a member's path: `a.b.c` has three.

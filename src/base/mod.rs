@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod choice;
+pub mod digest;
 pub mod fault;
 pub mod glob;
 pub mod hex;

@@ -23,14 +23,28 @@ impl Place {
 
     /// The place of a byte `offset` in the text of `file`.
     pub fn at(file: &Arc<str>, text: &str, offset: usize) -> Self {
-        let before = text.get(..offset).unwrap_or(text);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Lines::of(text).place(file, text, offset)
+    }
+}
+
+/// Where the lines of a text begin: many places in one text are found without counting from its start each time.
+#[derive(Debug)]
+pub struct Lines(Vec<usize>);
+
+impl Lines {
+    /// The lines of `text`.
+    pub fn of(text: &str) -> Self {
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        Self(std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect())
+    }
+
+    /// The place of a byte `offset` in that text, which is the text of `file`.
+    pub fn place(&self, file: &Arc<str>, text: &str, offset: usize) -> Place {
+        let offset = if text.is_char_boundary(offset) { offset } else { text.len() };
+        let line = self.0.partition_point(|start| *start <= offset);
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        Self {
-            file: Arc::clone(file),
-            line: count(before.matches('\n').count() + 1),
-            column: count(before[line_start..].chars().count() + 1),
-        }
+        let start = self.0[line - 1];
+        Place { file: Arc::clone(file), line: count(line), column: count(text[start..offset].chars().count() + 1) }
     }
 }
 

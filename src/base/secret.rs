@@ -16,6 +16,11 @@ impl Secret {
         Self(text.into())
     }
 
+    /// The secret itself, for whom it is meant for.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
     /// Whether `claimed` is this secret. How long that takes tells nothing of where they differ, only of how long
     /// `claimed` is.
     pub fn is(&self, claimed: &[u8]) -> bool {

@@ -26,6 +26,7 @@ impl Check {
         for file in self.files {
             match load(&Origin::new(Source::File(file.clone())), None) {
                 Ok(plan) => {
+                    plan.warnings.iter().for_each(|warning| complain(format_args!("warning: {warning}")));
                     for warning in open_admin(&plan).into_iter().chain(circles(&plan)) {
                         complain(format_args!("warning: {}: {warning}", file.display()));
                     }

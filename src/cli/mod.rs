@@ -4,6 +4,7 @@
 mod check;
 mod demo;
 mod explain;
+mod key;
 mod load;
 mod print;
 mod run;
@@ -34,6 +35,8 @@ enum Command {
     Check(check::Check),
     /// Tells which route, cluster and endpoint a request would meet, without sending it.
     Explain(explain::Explain),
+    /// Makes API keys.
+    Key(key::Key),
     /// Prints the JSON Schema of the configuration, for editors.
     Schema(schema::Schema),
     /// Puts a server under load, or two in turn, and checks every answer.
@@ -50,6 +53,7 @@ pub fn main() -> ExitCode {
         Command::Demo(command) => command.run(),
         Command::Check(command) => command.run(),
         Command::Explain(command) => command.run(),
+        Command::Key(command) => command.run(),
         Command::Schema(command) => command.run(),
         Command::Load(command) => command.run(),
         Command::Sim(command) => command.run(),

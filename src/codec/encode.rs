@@ -34,9 +34,33 @@ pub struct UpstreamHead<'a> {
     pub trace: &'a TraceContext,
     /// The id of this exchange.
     pub request_id: &'a [u8],
+    /// What becomes of the client's credential.
+    pub credential: Credential<'a>,
     /// Names of fields that the operator's conditions look at, in any case: what differs from one only in `_` for `-` does
     /// not pass.
     pub judged: &'a [String],
+}
+
+/// What becomes of a client's credential on its way upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Credential<'a> {
+    /// It passes: it is meant for the endpoint.
+    Passes,
+    /// It was meant for the gateway, and stays here.
+    Stays,
+    /// This bearer token goes in its place.
+    Replaced(&'a str),
+}
+
+/// Whether `name` is that of a field in which clients show a credential.
+fn is_credential(name: &[u8]) -> bool {
+    let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+    match name.len() {
+        7 => is(b"api-key"),
+        9 => is(b"x-api-key"),
+        13 => is(b"authorization"),
+        _ => false,
+    }
 }
 
 /// Appends the head of the request that goes upstream: start line, Host, framing, forwarding fields, and every
@@ -67,6 +91,7 @@ pub fn write_request(out: &mut Vec<u8>, request: &RequestHead, upstream: &Upstre
             // Ignored in HTTP/1.0 (RFC 9110 §10.1.1), and what goes out is HTTP/1.1, where it would count.
             FieldName::Expect if head.version() == Version::Http10 => {}
             FieldName::Other if is_twin(field.raw, upstream.judged) => {}
+            FieldName::Other if upstream.credential != Credential::Passes && is_credential(field.raw) => {}
             _ if head.passes(&field) => write_relayed_field(out, &field),
             _ => {}
         }
@@ -76,6 +101,9 @@ pub fn write_request(out: &mut Vec<u8>, request: &RequestHead, upstream: &Upstre
         write_decimal(out, left.saturating_sub(1));
         out.extend_from_slice(b"\r\n");
     }
+    if let Credential::Replaced(token) = upstream.credential {
+        write_bearer(out, token);
+    }
     if upstream.switches {
         write_connection(out, ConnectionField::Switch);
     }
@@ -84,6 +112,13 @@ pub fn write_request(out: &mut Vec<u8>, request: &RequestHead, upstream: &Upstre
     write_field(out, b"x-request-id", upstream.request_id);
     write_field(out, b"traceparent", upstream.trace.as_bytes());
     write_via(out, head.version());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends a bearer token (RFC 6750 §2.1).
+pub fn write_bearer(out: &mut Vec<u8>, token: &str) {
+    out.extend_from_slice(b"authorization: Bearer ");
+    out.extend_from_slice(token.as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 

@@ -13,6 +13,7 @@ use crate::base::limits::{
     PROBE_INTERVAL, PROBE_TIMEOUT, REPLAY_BYTES_MAX, SLOW_START, TICK,
 };
 use crate::base::problem::Placed;
+use crate::base::secret::Secret;
 use crate::pool::IdleLimit;
 use crate::retry::RetryOn;
 
@@ -60,6 +61,19 @@ table! {
         /// sent again only where its method or an idempotency-key allows it. Up to replay of a body is kept for a further
         /// try, within limits.buffered; further tries are budget of all requests, beside a few in a second.
         retry: RetryConfig = key("retry", Table(RetryConfig::KEYS), Is("{}")),
+        /// What the endpoints ask for: put on each request and each probe as `authorization: Bearer`, in the place of the
+        /// client's own credential, which is removed; better "${NAME}" (an environment variable) or "file:/path" (a file's
+        /// content).
+        auth: Option<AuthConfig> = key("auth", Table(AuthConfig::KEYS), Absent),
+    }
+}
+
+table! {
+    /// `auth`.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct AuthConfig {
+        /// The token.
+        bearer: Secret = key("bearer", Secret, Required("nothing would be sent", "\"${VLLM_API_KEY}\"")),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::key::{Key, Kind};
 use super::reader::{Setting, Table, Value};
 use super::table::table;
+use super::keys::KeysFile;
 use crate::base::network::Network;
 
 /// One filter, of any kind.
@@ -10,6 +11,8 @@ use crate::base::network::Network;
 pub enum FilterConfig {
     /// By address.
     Ip(IpConfig),
+    /// By API key.
+    Keys(KeysConfig),
 }
 
 table! {
@@ -22,6 +25,17 @@ table! {
         allow: Vec<Network> = key("allow", NonEmpty(&Text, EMPTY, "write networks, or remove it"), Absent),
         /// Networks whose clients do not; it wins over `allow`.
         deny: Vec<Network> = key("deny", NonEmpty(&Text, EMPTY, "write networks, or remove it"), Absent),
+    }
+}
+
+table! {
+    /// `kind = "keys"`.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct KeysConfig {
+        /// "keys": lets those pass who show an API key, as `authorization: Bearer`, `x-api-key` or `api-key`; it stays here.
+        kind: String = key("kind", Choice(&["keys"]), Required("nobody could know what it does", "\"keys\"")),
+        /// The file of the keys, from the folder of this one; in force within a second of a change.
+        file: KeysFile = key("file", File, Required("nobody could pass", "\"keys.toml\"")),
     }
 }
 
@@ -40,7 +54,7 @@ fn check_ip(table: &Table<'_, '_>, _: &IpConfig) {
 
 impl FilterConfig {
     /// All kinds, each the table that it is read by.
-    pub const KINDS: Kind = Kind::Kinds(&[Kind::Table(IpConfig::KEYS)]);
+    pub const KINDS: Kind = Kind::Kinds(&[Kind::Table(IpConfig::KEYS), Kind::Table(KeysConfig::KEYS)]);
 }
 
 /// The word by which a table is known.
@@ -59,6 +73,7 @@ impl Setting for FilterConfig {
         let table = kinds.iter().find(|kind| word(kind) == found)?;
         match found {
             "ip" => IpConfig::read(value, table).map(Self::Ip),
+            "keys" => KeysConfig::read(value, table).map(Self::Keys),
             _ => None,
         }
     }
@@ -68,6 +83,7 @@ impl Setting for FilterConfig {
         let of = |name: &str| kinds.iter().find(|kind| word(kind) == name).expect("each kind has its table");
         match self {
             Self::Ip(ip) => ip.show(of("ip")),
+            Self::Keys(keys) => keys.show(of("keys")),
         }
     }
 }

@@ -71,6 +71,8 @@ pub enum Kind {
     Text,
     /// A secret: the text itself, `${NAME}` for an environment variable, or `file:/path` for a file's content.
     Secret,
+    /// The path of a file, from the folder of the configuration, that is read with it.
+    File,
     /// Text of a form: gives it back as it is kept, or says what to write.
     Form(fn(&str) -> Result<String, String>),
     /// One of these words.

@@ -4,8 +4,10 @@
 //! default. What needs names, other tables or the machine is left to compilation. How a key is added: `key.rs`.
 
 mod cluster;
+pub mod file;
 mod filter;
 pub mod key;
+mod keys;
 mod limits;
 mod listener;
 mod matching;
@@ -23,7 +25,8 @@ pub mod url;
 pub(crate) mod values;
 
 pub use cluster::{ClusterConfig, EndpointConfig, HealthConfig, TimeoutConfig};
-pub use filter::{FilterConfig, IpConfig};
+pub use filter::{FilterConfig, IpConfig, KeysConfig};
+pub use keys::KeyConfig;
 pub use limits::LimitsConfig;
 pub use listener::ListenerConfig;
 pub use observe::{AccessLogConfig, ObserveConfig};

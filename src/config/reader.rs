@@ -1,15 +1,16 @@
 //! A parsed file, value by value: takes keys out of tables, checks them as their keys say, and collects every problem.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::ops::Range;
 use std::sync::Arc;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::file::{FilePrint, NamedFile, read_named};
 use super::key::{Key, Kind, Without};
 use super::units;
-use crate::base::problem::{Place, Placed, Problem};
+use crate::base::problem::{Lines, Place, Placed, Problem};
 
 /// A value that a key can have.
 pub(crate) trait Setting: Sized {
@@ -31,9 +32,12 @@ pub(crate) struct Source<'t> {
     text: &'t str,
     /// Where all of it is said to stand; a default stands where it could have been written.
     place: Option<Place>,
+    lines: OnceCell<Lines>,
     problems: RefCell<Vec<Problem>>,
     /// Where secrets stand, in bytes.
     secrets: RefCell<Vec<Range<usize>>>,
+    /// The files that it names, as they were when they were read.
+    files: RefCell<Vec<FilePrint>>,
 }
 
 impl<'t> Source<'t> {
@@ -42,8 +46,10 @@ impl<'t> Source<'t> {
             file: Arc::from(file),
             text,
             place: None,
+            lines: OnceCell::new(),
             problems: RefCell::default(),
             secrets: RefCell::default(),
+            files: RefCell::default(),
         }
     }
 
@@ -53,7 +59,8 @@ impl<'t> Source<'t> {
     }
 
     pub(super) fn place(&self, offset: usize) -> Place {
-        self.place.clone().unwrap_or_else(|| Place::at(&self.file, self.text, offset))
+        let lines = || self.lines.get_or_init(|| Lines::of(self.text));
+        self.place.clone().unwrap_or_else(|| lines().place(&self.file, self.text, offset))
     }
 
     pub(super) fn complain(&self, problem: Problem) {
@@ -65,6 +72,11 @@ impl<'t> Source<'t> {
         let mut secrets = self.secrets.take();
         secrets.sort_by_key(|span| span.start);
         secrets
+    }
+
+    /// The files that it names.
+    pub(super) fn files(&self) -> Vec<FilePrint> {
+        self.files.take()
     }
 
     /// All problems in the order of their places.
@@ -177,6 +189,33 @@ impl<'s, 't> Value<'s, 't> {
     pub(super) fn secret(&self) -> Option<String> {
         self.source.secrets.borrow_mut().push(self.value.span());
         self.string()
+    }
+
+    /// The text of the file that it names.
+    pub(super) fn file(&self) -> Option<NamedFile> {
+        match read_named(&self.source.file, &self.string()?) {
+            Ok(file) => {
+                self.source.files.borrow_mut().push(file.print());
+                Some(file)
+            }
+            Err(why) => {
+                self.complain(
+                    format!("`{}` cannot be read", self.name),
+                    why,
+                    "name a file that exists and may be read, from the folder of the configuration",
+                );
+                None
+            }
+        }
+    }
+
+    /// A point in time: a date and time of TOML, or the same as text.
+    pub(super) fn instant(&self) -> Option<std::time::SystemTime> {
+        let text = match self.value.get_ref() {
+            DeValue::Datetime(time) => time.to_string(),
+            _ => self.string()?,
+        };
+        units::instant(&text).map_err(|fix| self.cannot_be(&text, &fix)).ok()
     }
 
     /// The truth that it is, if it is one.
@@ -452,6 +491,23 @@ fn default<T: Setting>(key: &'static Key, text: &str, place: Place) -> T {
     let problems = source.into_problems();
     read.filter(|_| problems.is_empty())
         .unwrap_or_else(|| panic!("the default of `{}` cannot be read: {problems:?}", key.name))
+}
+
+/// Reads `text` by the keys of `kind`. What is wrong with it `source` tells.
+pub(super) fn parse<T: Setting>(source: &Source<'_>, text: &str, kind: &'static Kind) -> Option<T> {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let place = source.place(error.span().map_or(0, |span| span.start));
+        let what = format!("this is not TOML: {}", error.message());
+        source.complain(Placed { value: (), place }.problem(
+            what,
+            "the file cannot be read past here",
+            "correct the syntax",
+        ));
+    }
+    // A file with syntax errors is read only as far as they are told: what follows from them would only confuse.
+    let root = Spanned::new(0..0, DeValue::Table(document.into_inner()));
+    if errors.is_empty() { T::read(Value::root(source, &root), kind) } else { None }
 }
 
 /// What is read where nothing at all is written; what would have to be is not told.

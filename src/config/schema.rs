@@ -51,6 +51,7 @@ fn bounds(kind: &Kind) -> Option<String> {
         Kind::Or(_, kind) | Kind::Switch(kind) => bounds(kind),
         Kind::Text
         | Kind::Secret
+        | Kind::File
         | Kind::Form(_)
         | Kind::Choice(_)
         | Kind::Number(..)
@@ -74,7 +75,7 @@ fn of(kind: &Kind, trees: &mut Map<String, Value>) -> Value {
     let text = |pattern: &str| json!({ "type": "string", "pattern": pattern });
     match kind {
         Kind::Text | Kind::Form(_) => json!({ "type": "string" }),
-        Kind::Secret => json!({ "type": "string", "minLength": 1 }),
+        Kind::Secret | Kind::File => json!({ "type": "string", "minLength": 1 }),
         Kind::Choice(words) => json!({ "enum": words }),
         Kind::Number(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
         Kind::Time(_) | Kind::Finite(..) => text(&format!("^{TIME}$")),

@@ -42,7 +42,7 @@ fn text(text: impl Into<String>) -> toml::Value {
 
 fn reading(document: &toml::Value, root: &'static Kind) -> Reading {
     let text = toml::to_string(document).unwrap();
-    read_as(Source::new("f.toml", &text), &text, root)
+    read_as(Source::new("config/f.toml", &text), &text, root)
 }
 
 /// What a kind is made of, with what makes one of the same kind again.
@@ -73,6 +73,7 @@ fn shape(kind: &Kind) -> Shape {
         Kind::Or(word, inner) => Shape::Around(inner, Box::new(move |inner| Kind::Or(word, inner))),
         Kind::Text
         | Kind::Secret
+        | Kind::File
         | Kind::Form(_)
         | Kind::Choice(_)
         | Kind::Number(..)
@@ -207,6 +208,8 @@ fn probes(kind: &Kind) -> Vec<(toml::Value, Due)> {
             (text(""), Refused),
             (whole(5), Refused),
         ],
+        // What stands in them no schema knows either.
+        Kind::File => vec![(text("no-such-file"), RefusedByReader), (text(""), Refused), (whole(5), Refused)],
         Kind::Choice(words) => {
             let word = |word: &&str| [(text(*word), Taken), (text(format!("{word}-")), Refused)];
             words.iter().flat_map(word).chain([(whole(5), Refused)]).collect()
@@ -558,7 +561,7 @@ fn no_file_makes_the_reader_give_up_and_the_schema_refuses_none_that_it_takes() 
             }
         }
         let text = pieces.concat();
-        let Reading { config, problems, .. } = read_as(Source::new("f.toml", &text), &text, &ROOT);
+        let Reading { config, problems, .. } = read_as(Source::new("config/f.toml", &text), &text, &ROOT);
         assert!(config.is_some() || !problems.is_empty(), "{text}");
         if problems.is_empty() {
             taken += 1;

@@ -1,9 +1,12 @@
 //! Durations, sizes and shares as operators write them: a number and its unit, nothing bare.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Longest duration that is accepted; above it somebody mistook a unit.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// When the year 9999 ends, from 1970 on.
+const YEAR_10000: Duration = Duration::from_secs(253_402_300_800);
 
 /// Reads `"250ms"`, `"5s"`, `"10m"`, `"2h"`.
 ///
@@ -23,6 +26,36 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         Some(value) if value <= LONGEST => Ok(value),
         _ => Err("write at most \"168h\" (seven days)".into()),
     }
+}
+
+/// Reads a point in time with its distance from UTC: `2027-01-01T00:00:00Z`, `2027-01-01 02:00:00+02:00` (RFC 3339).
+pub fn instant(text: &str) -> Result<SystemTime, String> {
+    let fix = || "write a date, a time and its distance from UTC, such as 2027-01-01T00:00:00Z".to_owned();
+    let read = |local: &str| humantime::parse_rfc3339(&format!("{}Z", local.replacen([' ', 't'], "T", 1))).ok();
+    if let Some(utc) = text.strip_suffix(['Z', 'z']) {
+        return read(utc).ok_or_else(fix);
+    }
+    let (local, offset) = text.len().checked_sub(6).and_then(|at| text.split_at_checked(at)).ok_or_else(fix)?;
+    let number = |digits: Option<&str>, most: u64| {
+        let digits = digits.filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?;
+        digits.parse::<u64>().ok().filter(|number| *number <= most)
+    };
+    let (hours, minutes) = (number(offset.get(1..3), 23), number(offset.get(4..6), 59));
+    let (Some(local), Some(hours), Some(minutes)) = (read(local), hours, minutes) else { return Err(fix()) };
+    let distance = Duration::from_secs(hours * 3600 + minutes * 60);
+    let utc = match (offset.as_bytes()[0], offset.as_bytes()[3]) {
+        (b'+', b':') => local.checked_sub(distance),
+        (b'-', b':') => local.checked_add(distance),
+        _ => None,
+    };
+    // What is shown again must have four digits for its year.
+    let fits = |utc: &SystemTime| utc.duration_since(SystemTime::UNIX_EPOCH).is_ok_and(|since| since < YEAR_10000);
+    utc.filter(fits).ok_or_else(fix)
+}
+
+/// Writes a point in time as it is read.
+pub fn show_instant(time: SystemTime) -> String {
+    humantime::format_rfc3339(time).to_string()
 }
 
 /// Reads `"10%"` or `"0.5%"`, as a share from 0 to 1.
@@ -104,6 +137,24 @@ mod tests {
         assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
         for bad in ["5", "", "s", "5 s", "-1s", "1.5s", "5d", "169h", "99999999999999999999s"] {
             assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn instants_say_how_far_from_utc_they_are() {
+        for (text, utc) in [
+            ("2027-01-01T00:00:00Z", "2027-01-01T00:00:00Z"),
+            ("2027-01-01 00:00:00z", "2027-01-01T00:00:00Z"),
+            ("2027-01-01T02:30:00.5+02:30", "2027-01-01T00:00:00.500000000Z"),
+            ("2026-12-31T14:00:00-10:00", "2027-01-01T00:00:00Z"),
+        ] {
+            assert_eq!(instant(text).map(show_instant), Ok(utc.to_owned()), "{text}");
+        }
+        for bad in [
+            "", "Z", "2027-01-01", "2027-01-01T00:00:00", "2027-13-01T00:00:00Z", "2027-01-01T00:00:00+0200",
+            "2027-01-01T00:00:00+24:00", "1970-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00", "2027-01-01T00:00:00é0:00",
+        ] {
+            assert!(instant(bad).is_err(), "{bad}");
         }
     }
 

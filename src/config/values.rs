@@ -205,15 +205,22 @@ fn item<T>(kind: &'static Kind) -> &'static Kind {
     item
 }
 
-/// Values by name, each with the place of its name; a table whose keys are names.
+/// Values by name, each with the place of its name; a table whose keys are names. And the names of those that were not
+/// understood: what speaks of them has no mistake of its own.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct ByName<T>(pub Vec<(Placed<String>, T)>);
+pub struct ByName<T>(pub Vec<(Placed<String>, T)>, pub Vec<String>);
 
 impl<T: Setting> Setting for ByName<T> {
     fn read(value: Value<'_, '_>, kind: &'static Kind) -> Option<Self> {
         let Kind::Named(kind) = kind else { unfit::<Self>(kind) };
-        let entries = value.entries()?.into_iter();
-        Some(Self(entries.filter_map(|(name, value)| Some((name, T::read(value, kind)?))).collect()))
+        let mut read = Self(Vec::new(), Vec::new());
+        for (name, value) in value.entries()? {
+            match T::read(value, kind) {
+                Some(value) => read.0.push((name, value)),
+                None => read.1.push(name.value),
+            }
+        }
+        Some(read)
     }
 
     fn show(&self, kind: &'static Kind) -> Json {
@@ -226,7 +233,7 @@ impl<T: Setting> Setting for ByName<T> {
     }
 
     fn absent() -> Option<Self> {
-        Some(Self(Vec::new()))
+        Some(Self(Vec::new(), Vec::new()))
     }
 }
 

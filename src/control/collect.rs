@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::state::Control;
+use crate::proxy::audit;
 
 impl Control {
     /// Brings the merged view up to date.
@@ -20,6 +21,7 @@ impl Control {
                 self.collected.snapshot.borrow_mut().second_passed();
                 // A lane whose inbox was full at a reload.
                 self.publish();
+                audit::left_over(&self.plan());
             })
             .await;
         }

@@ -1,7 +1,8 @@
 //! From a file, or from the command line alone, to a plan: the one road, at start and at each reload.
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::string::FromUtf8Error;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -17,7 +18,7 @@ use crate::config::url::{EndpointAddress, EndpointUrl};
 use crate::config::{Config, CoreList, EndpointConfig, ListenerConfig};
 use crate::discovery::dns::Resolved;
 use crate::lane::spawn::usable_cores;
-use crate::plan::Plan;
+use crate::plan::{EndpointPlan, Plan};
 use crate::plan::compile::{Surroundings, compile};
 
 /// Where the configuration comes from, with what the command line overrides.
@@ -55,40 +56,53 @@ impl Origin {
     }
 }
 
-/// Reads, resolves and compiles. `previous` is the plan in force.
-pub fn load(origin: &Origin, previous: Option<&Plan>) -> Result<Plan, Vec<Problem>> {
-    let (reading, written) = match &origin.source {
+/// What is read again where a plan is in force.
+#[derive(Clone, Copy)]
+pub enum Anew<'p> {
+    /// Everything.
+    Configuration(&'p Plan),
+    /// The files that the configuration of this plan names; all else stays as it was read.
+    NamedFiles(&'p Plan),
+}
+
+/// Reads, resolves and compiles; at the start everything.
+pub fn load(origin: &Origin, anew: Option<Anew<'_>>) -> Result<Plan, Vec<Problem>> {
+    let (previous, kept) = match anew {
+        None => (None, None),
+        Some(Anew::Configuration(plan)) => (Some(plan), None),
+        Some(Anew::NamedFiles(plan)) => (Some(plan), Some(plan)),
+    };
+    let (reading, text) = match &origin.source {
         Source::File(path) => {
             let name = path.display().to_string();
-            let bytes = std::fs::read(path).map_err(|error| vec![unreadable(&name, &error)])?;
-            let text = String::from_utf8(bytes).map_err(|error| vec![not_text(&name, &error)])?;
-            let reading = read(&name, &text);
-            let written = redacted(&text, &reading.secrets);
-            (reading, written)
+            let text = match kept {
+                Some(plan) => plan.text.reveal().to_owned(),
+                None => text_of(path, &name)?,
+            };
+            (read(&name, &text), text)
         }
-        Source::Text(name, text) => {
-            let reading = read(name, text);
-            let written = redacted(text, &reading.secrets);
-            (reading, written)
-        }
-        Source::Upstreams(urls) => {
-            let text = of_upstreams(urls)?;
-            (read_option("--upstream", &text), String::new())
-        }
+        Source::Text(name, text) => (read(name, text), text.clone()),
+        Source::Upstreams(urls) => (read_option("--upstream", &of_upstreams(urls)?), String::new()),
     };
-    let Reading { config: Some(mut config), place, mut problems, .. } = reading else {
+    let written = redacted(&text, &reading.secrets);
+    let Reading { config: Some(mut config), place, mut problems, files: reading_files, .. } = reading else {
         return Err(reading.problems);
     };
     apply(origin, &mut config);
     let endpoints = config.clusters.0.iter().flat_map(|(_, cluster)| &cluster.endpoints);
     let hosts = endpoints.filter_map(|endpoint| host_of(&endpoint.value));
-    let resolved = Resolved::look_up(hosts);
+    let resolved = match kept {
+        Some(plan) => Resolved::known(plan.endpoints.iter().filter_map(addresses_of)),
+        None => Resolved::look_up(hosts),
+    };
     check_log(&config, &mut problems);
     let cores = usable_cores();
     let lanes = previous.map_or_else(|| lane_count(&config), |plan| plan.lanes);
     let around = Surroundings {
         place,
         written: &written,
+        text: &text,
+        files: &reading_files,
         resolved: &resolved,
         lanes,
         cores: &cores,
@@ -128,6 +142,21 @@ fn check_log(config: &Config, problems: &mut Vec<Problem>) {
         error.to_string(),
         fix,
     ));
+}
+
+fn text_of(path: &Path, name: &str) -> Result<String, Vec<Problem>> {
+    let bytes = std::fs::read(path).map_err(|error| vec![unreadable(name, &error)])?;
+    String::from_utf8(bytes).map_err(|error| vec![not_text(name, &error)])
+}
+
+/// The name of an endpoint's host, and what it was resolved to.
+fn addresses_of(endpoint: &EndpointPlan) -> Option<((String, u16), Vec<SocketAddr>)> {
+    let EndpointAddress::Tcp { host, port } = EndpointUrl::parse(&endpoint.url).ok()?.address else { return None };
+    let address = |address: &Address| match address {
+        Address::Tcp(address) => Some(*address),
+        Address::Unix(_) => None,
+    };
+    Some(((host, port), endpoint.addresses.iter().filter_map(address).collect()))
 }
 
 fn host_of(endpoint: &EndpointConfig) -> Option<(&str, u16)> {

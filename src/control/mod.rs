@@ -10,6 +10,7 @@ mod drain;
 mod exposition;
 pub mod failure;
 mod files;
+mod follow;
 mod guarded;
 mod hear;
 pub mod load;
@@ -46,6 +47,7 @@ use collected::Collected;
 use descriptors::Descriptors;
 use failure::{RunError, failed};
 use files::Files;
+use follow::Follower;
 use load::Origin;
 use notify::Notify;
 use places::Places;
@@ -90,6 +92,7 @@ fn open_and_supervise(
     let clamped = descriptors.clamp(&mut plan);
     let opened = Opened::open(Arc::new(plan), driver, files, &mut handed)?;
     clamped.iter().for_each(say);
+    opened.plan.warnings.iter().for_each(reload::warn);
     let started = |said: &Started| {
         started(said);
         // Whoever reads both sees `ready` first.
@@ -130,7 +133,8 @@ async fn supervise(
         driver,
         cores: plan.server.core_list().to_vec(),
     };
-    let lane_count = plan.lanes;
+    let (follower, changed) = Follower::new(&plan.files)
+        .map_err(|error| failed("files cannot be followed", error, "raise the limits of open files and threads"))?;
     let control = Rc::new(Control {
         origin,
         driver,
@@ -145,7 +149,7 @@ async fn supervise(
         loads,
         started: Instant::now(),
         ready: Cell::new(0),
-        gone: RefCell::new(vec![false; lane_count]),
+        gone: RefCell::new(vec![false; said.lanes]),
         broken: RefCell::default(),
         changed: Flag::default(),
         log: RefCell::new(log),
@@ -158,6 +162,7 @@ async fn supervise(
         notify: Notify::of_environment(),
         places: Places::new(descriptors.admin_connections()),
         descriptors: RefCell::new(descriptors),
+        follower,
         replaced: Flag::default(),
     });
     monoio::spawn(Rc::clone(&control).hear(reports));
@@ -173,6 +178,7 @@ async fn supervise(
         });
     }
     monoio::spawn(Rc::clone(&control).count_seconds());
+    monoio::spawn(Rc::clone(&control).refresh_on(changed));
     started(&said);
     control.notify.ready();
     let outcome = control.run_until_told(signals).await;

@@ -7,13 +7,25 @@ use std::thread;
 use std::time::Duration;
 
 use super::access_log::{LOG_FIX, log_target};
-use super::load;
+use super::load::{self, Anew};
 use super::state::Control;
 use crate::base::problem::{Place, Placed, Problem};
 use crate::base::say::say;
 use crate::lane::inbox::Command;
 use crate::net::doorbell::{Bell, doorbell};
 use crate::plan::Plan;
+
+/// What is read again.
+#[derive(Clone, Copy)]
+enum What {
+    Configuration,
+    NamedFiles,
+}
+
+/// Tells of what works, though hardly as it was meant.
+pub(super) fn warn(problem: &Problem) {
+    say(format_args!("warning: {problem}"));
+}
 
 /// A reload's turn, which ends when it is dropped.
 struct Turn(Rc<Control>);
@@ -35,13 +47,33 @@ impl Control {
     pub(super) async fn reload(self: &Rc<Self>) -> Result<u64, Vec<Problem>> {
         let _turn = self.turn().await;
         self.notify.reloading();
-        let reloaded = self.reload_now().await;
+        let reloaded = self.reload_now(What::Configuration).await;
         self.notify.ready();
         reloaded
     }
 
-    async fn reload_now(self: &Rc<Self>) -> Result<u64, Vec<Problem>> {
-        let mut plan = self.load_aside().await?;
+    /// A file that the configuration names holds something else: it is read again, and all else stays.
+    async fn refresh(self: &Rc<Self>) {
+        let _turn = self.turn().await;
+        match self.reload_now(What::NamedFiles).await {
+            Ok(generation) => say(format_args!("reloaded generation={generation}: a file changed that the configuration names")),
+            Err(problems) => {
+                problems.iter().for_each(say);
+                say("a file changed that the configuration names, and is not in force: what stood in it before stays so");
+            }
+        }
+    }
+
+    /// Follows the files that configurations name.
+    pub(super) async fn refresh_on(self: Rc<Self>, mut bell: Bell) {
+        while bell.wait().await.is_ok() {
+            self.follower.heard();
+            self.guarded(self.refresh()).await;
+        }
+    }
+
+    async fn reload_now(self: &Rc<Self>, what: What) -> Result<u64, Vec<Problem>> {
+        let mut plan = self.load_aside(what).await?;
         self.descriptors.borrow_mut().clamp(&mut plan).iter().for_each(say);
         let plan = Arc::new(plan);
         let generation = plan.generation;
@@ -54,6 +86,8 @@ impl Control {
             )]
         })?;
         self.plan.replace(Arc::clone(&plan));
+        self.follower.follow(&plan.files);
+        plan.warnings.iter().for_each(warn);
         // Whoever asked may send a request next: it must meet the new plan.
         let adopted = monoio::time::timeout(ADOPTION_TIME, async {
             while !self.publish() {
@@ -99,7 +133,7 @@ impl Control {
     }
 
     /// Loads on a thread of its own: files and names may take seconds, and probes are answered meanwhile.
-    async fn load_aside(&self) -> Result<Plan, Vec<Problem>> {
+    async fn load_aside(&self, what: What) -> Result<Plan, Vec<Problem>> {
         let (origin, previous) = (self.origin.clone(), self.plan());
         let loaded = Arc::new(Mutex::new(None));
         let aside = |error: io::Error| {
@@ -114,7 +148,11 @@ impl Control {
         let mut hearing = Bell::adopt(socket).map_err(aside)?;
         let slot = Arc::clone(&loaded);
         let load = move || {
-            let plan = load::load(&origin, Some(&previous));
+            let anew = match what {
+                What::Configuration => Anew::Configuration(&previous),
+                What::NamedFiles => Anew::NamedFiles(&previous),
+            };
+            let plan = load::load(&origin, Some(anew));
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(plan);
             done.ring();
         };

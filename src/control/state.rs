@@ -12,6 +12,7 @@ use super::collected::Collected;
 use super::descriptors::Descriptors;
 use super::failure::{RunError, failed};
 use super::files::Files;
+use super::follow::Follower;
 use super::load::Origin;
 use super::notify::Notify;
 use super::places::Places;
@@ -62,6 +63,8 @@ pub(super) struct Control {
     pub(super) notify: Notify,
     /// Connections to the admin API.
     pub(super) places: Rc<Places>,
+    /// Follows files that the configuration names.
+    pub(super) follower: Follower,
     /// A successor accepts.
     pub(super) replaced: Flag,
 }

@@ -25,6 +25,11 @@ impl Resolved {
         Self::look_up_by(names, resolve, RESOLVE_TIME)
     }
 
+    /// What is known already.
+    pub fn known(all: impl IntoIterator<Item = ((String, u16), Vec<SocketAddr>)>) -> Self {
+        Self { known: all.into_iter().map(|(name, addresses)| (name, Ok(addresses))).collect() }
+    }
+
     fn look_up_by<'n>(
         names: impl IntoIterator<Item = (&'n str, u16)>,
         resolver: fn(&str, u16) -> io::Result<Vec<SocketAddr>>,

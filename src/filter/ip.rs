@@ -40,6 +40,7 @@ impl Ip {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{head, view};
     use super::*;
 
     #[test]
@@ -47,7 +48,8 @@ mod tests {
         let passes = |allow: &[&str], deny: &[&str], client| {
             let read = |all: &[&str]| all.iter().map(|text| Network::parse(text).unwrap()).collect();
             let ip = Ip { allow: read(allow), deny: read(deny) };
-            matches!(ip.on_request(&View { client }), Verdict::Continue)
+            let head = head("");
+            matches!(ip.on_request(&View { client, ..view(&head) }), Verdict::Continue)
         };
         let at = |text: &str| Client::Address(text.parse().unwrap());
         let (local, unknown) = (Client::Local, Client::Unknown);

@@ -4,11 +4,20 @@
 //! A chain is walked in the order written, the listener's before the route's. To add a filter: a file here, a variant of
 //! [`FilterPlan`] with its arms below, its table in `config/filter.rs`, an example in `config/corelane.toml`.
 
+mod credential;
+mod findings;
+pub mod holder;
 pub mod ip;
+pub mod keys;
+#[cfg(test)]
+mod testing;
 mod verdict;
 
-use crate::base::ids::{FilterId, IdVec};
+use crate::base::ids::{FilterId, IdVec, RouteId};
 use crate::codec::reply::ErrorReply;
+pub use findings::Findings;
+use findings::HolderRef;
+use holder::Holder;
 pub use verdict::{Verdict, View};
 
 /// A filter as it is understood.
@@ -16,32 +25,71 @@ pub use verdict::{Verdict, View};
 pub enum FilterPlan {
     /// By address.
     Ip(ip::Ip),
+    /// By API key.
+    Keys(keys::Keys),
 }
 
 /// Filters with the names that operators gave them.
 pub type Filters = IdVec<FilterId, (String, FilterPlan)>;
 
+/// A filter that refused a request, and what it is answered with.
+pub type Refused = (FilterId, ErrorReply);
+
 impl FilterPlan {
     /// Judges a request by its head.
-    fn on_request(&self, view: &View) -> Verdict {
+    fn on_request(&self, id: FilterId, view: &View<'_>, findings: &mut Findings) -> Verdict {
         match self {
             Self::Ip(ip) => ip.on_request(view),
+            Self::Keys(keys) => match keys.on_request(view) {
+                Ok(position) => {
+                    findings.holder = Some(HolderRef::Key(id, position));
+                    Verdict::Continue
+                }
+                Err(refusal) => Verdict::Refuse(refusal),
+            },
+        }
+    }
+
+    /// Whether it judges credentials: then who is refused stands in the audit.
+    pub fn judges_credentials(&self) -> bool {
+        match self {
+            Self::Keys(_) => true,
+            Self::Ip(_) => false,
         }
     }
 }
 
-/// Walks `chain` until a filter refuses the request; tells which one did. `passed` hears of each that did not.
+/// Walks `chain` until a filter refuses the request. `passed` hears of each that did not.
 pub fn walk(
     filters: &Filters,
     chain: &[FilterId],
-    view: &View,
+    view: &View<'_>,
+    findings: &mut Findings,
     mut passed: impl FnMut(FilterId),
-) -> Result<(), (FilterId, ErrorReply)> {
+) -> Result<(), Refused> {
     for id in chain {
-        match filters[*id].1.on_request(view) {
+        match filters[*id].1.on_request(*id, view, findings) {
             Verdict::Continue => passed(*id),
             Verdict::Refuse(refusal) => return Err((*id, refusal)),
         }
     }
-    Ok(())
+    match view.route {
+        Some(route) => judge_route(filters, route, findings),
+        None => Ok(()),
+    }
+}
+
+/// Whose request it is, if that is known, and the filter that knows.
+pub fn holder<'f>(filters: &'f Filters, findings: &Findings) -> Option<(FilterId, &'f Holder)> {
+    let HolderRef::Key(id, position) = findings.holder?;
+    match &filters[id].1 {
+        FilterPlan::Keys(keys) => Some((id, keys.holder(position))),
+        FilterPlan::Ip(_) => None,
+    }
+}
+
+/// Judges by the route, now that it is known.
+pub fn judge_route(filters: &Filters, route: RouteId, findings: &Findings) -> Result<(), Refused> {
+    let Some((id, holder)) = holder(filters, findings) else { return Ok(()) };
+    holder.on_route(route).map_err(|refusal| (id, refusal))
 }

@@ -1,13 +1,23 @@
 //! What a filter is shown, and what it says.
 
+use std::time::SystemTime;
+
+use crate::base::ids::RouteId;
 use crate::codec::forwarded::Client;
+use crate::codec::head::RequestHead;
 use crate::codec::reply::ErrorReply;
 
 /// What a filter may look at.
 #[derive(Debug, Clone, Copy)]
-pub struct View {
+pub struct View<'r> {
+    /// What is asked.
+    pub head: &'r RequestHead,
     /// Who asks.
     pub client: Client,
+    /// Its route, once it is known: not yet to the filters of a listener.
+    pub route: Option<RouteId>,
+    /// What the calendar says.
+    pub today: SystemTime,
 }
 
 /// What a filter says of a request.

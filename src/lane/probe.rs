@@ -37,7 +37,7 @@ async fn ask(lane: Rc<Lane>, plan: Rc<LanePlan>, id: EndpointId) {
     let (endpoint, on_lane) = (&plan.plan.endpoints[id], &plan.endpoints[id]);
     let cluster = &plan.plan.clusters[endpoint.cluster];
     if let Some(settings) = &cluster.settings.health {
-        let mut probe = pin!(probe::run(endpoint, settings));
+        let mut probe = pin!(probe::run(endpoint, cluster, settings));
         let probed = loop {
             match monoio::time::timeout(TICK, probe.as_mut()).await {
                 Ok(probed) => break probed,

@@ -34,6 +34,10 @@ pub struct Line<'a> {
     pub code: Option<&'a str>,
     /// The route.
     pub route: Option<&'a str>,
+    /// Whose credential it came with.
+    pub key: Option<&'a str>,
+    /// The class of its request.
+    pub class: Option<&'a str>,
     /// The cluster.
     pub cluster: Option<&'a str>,
     /// The endpoint that answered, or was tried last.
@@ -124,6 +128,8 @@ fields! {
     status |line| number(line.status.into());
     code |line| text(line.code);
     route |line| text(line.route);
+    key |line| text(line.key);
+    class |line| text(line.class);
     cluster |line| text(line.cluster);
     endpoint |line| text(line.endpoint);
     attempts |line| number(line.attempts);

@@ -13,13 +13,14 @@ use super::types::{Action, ClusterPlan, EndpointPlan, Plan, RoutePlan, Targets};
 use crate::base::address::Address;
 use crate::base::ids::{ClusterId, EndpointId, FilterId, Id, IdVec, RouteId};
 use crate::base::problem::{Placed, Problem};
+use crate::base::secret::Secret;
 use crate::board::buffered::Budget;
 use crate::board::loads::EndpointLoad;
 use crate::board::verdicts::Verdict;
 use crate::codec::reply::LocalReply;
 use crate::config::url::EndpointAddress;
 use crate::config::{
-    ClusterConfig, Config, EndpointConfig, ListenerConfig, NamedRoute, RespondConfig, TargetConfig,
+    ClusterConfig, Config, EndpointConfig, NamedRoute, RespondConfig, TargetConfig,
 };
 use crate::discovery::dns::Resolved;
 use crate::health::{Health, Ward};
@@ -43,19 +44,15 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         let ward = ward(&name.value, around);
         clusters.push(ClusterPlan { name: name.value.clone(), endpoints: own, ward, settings: settings.clone() });
     }
-    let known = filters::filters(config);
-    let chain = |listener: &ListenerConfig| {
-        let whose = format!("the listener {}", listener.address.value);
-        filters::chain(&whose, &listener.filters, &known, &mut problems)
-    };
-    let chains = config.listeners.iter().map(chain).collect();
+    let filters = filters::Names::of(config);
+    let chains = filters.of_listeners(&config.listeners, &mut problems);
     let (body_max, buffered) = (config.limits.body, config.limits.buffered);
     let mut routes = IdVec::new();
     let mut rows = Rows::default();
     for route in &config.routes {
         let Some(action) = compile_action(route, &names, &mut problems) else { continue };
         let whose = format!("route \"{}\"", route.name.value);
-        let chain = filters::chain(&whose, &route.settings.filters, &known, &mut problems);
+        let chain = filters.chain(&whose, &route.settings.filters, &mut problems);
         let id: RouteId = routes.push(compile_route(route, (chain, action), body_max));
         rows.add(route, id, &mut problems);
         routes::check_rewrite(route, &mut problems);
@@ -74,26 +71,38 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
     if !problems.is_empty() {
         return Err(problems);
     }
+    let mut warnings = Vec::new();
+    let known = filters::Known { routes: &routes, warnings: &mut warnings };
     Ok(Plan {
         generation: around.previous.map_or(1, |plan| plan.generation + 1),
         lanes: around.lanes,
         loaded_at: around.now,
         written: around.written.to_owned(),
+        text: Secret::new(around.text),
         server,
         listeners,
         limits: config.limits.clone(),
-        filters: known,
+        filters: filters::filters(config, known),
+        filter_settings: config.filters.clone(),
         chains,
         clusters,
         endpoints,
         routes,
         table: rows.into_table(),
         observe: config.observe.clone(),
-        budget: match around.previous {
-            Some(plan) if plan.budget.max() == buffered => Arc::clone(&plan.budget),
-            _ => Arc::new(Budget::new(buffered)),
-        },
+        audit: around.previous.map_or_else(Arc::default, |plan| Arc::clone(&plan.audit)),
+        files: around.files.to_vec(),
+        warnings,
+        budget: budget(buffered, around),
     })
+}
+
+/// The room for bodies that are held: that of before, if it is as large.
+fn budget(bytes: u64, around: &Surroundings<'_>) -> Arc<Budget> {
+    match around.previous {
+        Some(plan) if plan.budget.max() == bytes => Arc::clone(&plan.budget),
+        _ => Arc::new(Budget::new(bytes)),
+    }
 }
 
 fn compile_route(
@@ -271,6 +280,8 @@ mod tests {
             &Surroundings {
                 place: reading.place,
                 written: text,
+                text,
+                files: &[],
                 resolved: &resolved,
                 lanes: 2,
                 cores: &[0, 1],

@@ -4,11 +4,11 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::types::{Action, ClusterPlan, EndpointPlan, Plan, RoutePlan};
-use crate::base::network::Network;
 use crate::codec::reply::LocalReply;
+use crate::config::FilterConfig;
+use crate::config::key::Kind;
+use crate::config::reader::Setting;
 use crate::config::units::show_size;
-use crate::filter::FilterPlan;
-use crate::filter::ip::Ip;
 
 // Every structure is taken apart by all its fields: a new one must be thought about here.
 
@@ -19,23 +19,27 @@ impl Serialize for Plan {
             lanes,
             loaded_at: _,
             written: _,
+            text: _,
             server,
             listeners,
             limits,
-            filters,
+            filters: _,
+            filter_settings,
             chains: _,
             clusters,
             endpoints: _,
             routes,
             table,
             observe,
+            audit: _,
+            files: _,
+            warnings: _,
             budget: _,
         } = self;
         let mut server = json!(server);
         server["lanes"] = json!(lanes);
         let clusters: Map<_, _> =
             clusters.iter().map(|known| (known.name.clone(), cluster(self, known))).collect();
-        let filters: Map<_, _> = filters.iter().map(|(name, known)| (name.clone(), filter(known))).collect();
         // In the order in which they are tried; a list of values makes several rows of one route.
         let mut order = Vec::new();
         for (_, id) in table.rows() {
@@ -47,21 +51,12 @@ impl Serialize for Plan {
             "server": server,
             "listener": listeners.iter().collect::<Vec<_>>(),
             "limits": limits,
-            "filter": filters,
+            "filter": filter_settings.show(&Kind::Named(&FilterConfig::KINDS)),
             "cluster": clusters,
             "route": order.into_iter().map(|id| route(self, &routes[id])).collect::<Vec<_>>(),
             "observe": observe,
         })
         .serialize(to)
-    }
-}
-
-fn filter(filter: &FilterPlan) -> Value {
-    match filter {
-        FilterPlan::Ip(Ip { allow, deny }) => {
-            let texts = |all: &[Network]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
-            json!({ "kind": "ip", "allow": texts(allow), "deny": texts(deny) })
-        }
     }
 }
 

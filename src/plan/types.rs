@@ -5,7 +5,9 @@ use std::time::{Instant, SystemTime};
 
 use crate::base::address::Address;
 use crate::base::ids::{ClusterId, EndpointId, FilterId, IdVec, ListenerId, RouteId};
-use crate::base::problem::Place;
+use crate::base::problem::{Place, Problem};
+use crate::base::secret::Secret;
+use crate::board::audit::Audit;
 use crate::board::buffered::Budget;
 use crate::board::loads::EndpointLoad;
 use crate::board::verdicts::Verdict;
@@ -15,7 +17,9 @@ pub use crate::config::{
     AccessLogConfig as AccessLogPlan, HealthConfig as ProbePlan, LimitsConfig as LimitsPlan, ListenerConfig as ListenerPlan,
     ObserveConfig as ObservePlan, ServerConfig as ServerPlan, TimeoutConfig as Timeouts,
 };
-use crate::config::{ClusterConfig, RouteConfig};
+use crate::config::file::FilePrint;
+use crate::config::values::ByName;
+use crate::config::{ClusterConfig, FilterConfig, RouteConfig};
 use crate::discovery::dns::Resolved;
 use crate::filter::Filters;
 use crate::health::{self, Health, Ward};
@@ -34,6 +38,8 @@ pub struct Plan {
     pub loaded_at: SystemTime,
     /// The file's text as written, for `/config`; empty where there is no file.
     pub written: String,
+    /// The same with its secrets, to be understood anew once a file that it names changes.
+    pub text: Secret,
     /// What cannot change while running.
     pub server: ServerPlan,
     /// Where clients are accepted.
@@ -42,6 +48,8 @@ pub struct Plan {
     pub limits: LimitsPlan,
     /// All filters, with their names.
     pub filters: Filters,
+    /// What was written of them.
+    pub filter_settings: ByName<FilterConfig>,
     /// Those that each request of a listener meets first.
     pub chains: IdVec<ListenerId, Vec<FilterId>>,
     /// All clusters.
@@ -54,6 +62,12 @@ pub struct Plan {
     pub table: RouteTable,
     /// What is told of exchanges besides metrics.
     pub observe: ObservePlan,
+    /// How many refused credentials are told; kept through reloads.
+    pub audit: Arc<Audit>,
+    /// Files that were read with the configuration.
+    pub files: Vec<FilePrint>,
+    /// What works, though hardly as it was meant.
+    pub warnings: Vec<Problem>,
     /// Room for bodies that are held; kept through reloads that do not change its size.
     pub budget: Arc<Budget>,
 }
@@ -174,6 +188,10 @@ pub struct Surroundings<'a> {
     pub place: Place,
     /// The text as written.
     pub written: &'a str,
+    /// The same with its secrets.
+    pub text: &'a str,
+    /// The files that it names.
+    pub files: &'a [FilePrint],
     /// Addresses of the endpoints' hosts.
     pub resolved: &'a Resolved,
     /// How many lanes will run the plan.

@@ -4,7 +4,9 @@
 //! any more of the body is awaited.
 
 use std::rc::Rc;
+use std::time::SystemTime;
 
+use super::audit;
 use super::call::GivenUp;
 use super::forward;
 use super::hold;
@@ -32,13 +34,13 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &LaneSt
         }
         Err(refusal) => return refuse(refusal, request, call),
     }
-    if let Err(refusal) = filtered(request, &request.route().1.chain) {
+    let (id, _) = request.route();
+    if let Err(refusal) = filtered(request, &plan.plan.routes[id].chain) {
         return refuse(refusal, request, call);
     }
     if request.head.forwards_left() == Some(0) {
         return Answer::Own(reply::last_stop());
     }
-    let (id, _) = request.route();
     match &plan.plan.routes[id].action {
         Action::Respond(_) => Answer::OfRoute,
         Action::Forward(targets) => match forward::run(request, call, lane, targets).await {
@@ -56,14 +58,22 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &LaneSt
 }
 
 /// Walks a chain of filters.
-fn filtered(request: &Request, chain: &[FilterId]) -> Result<(), ErrorReply> {
-    if chain.is_empty() {
+fn filtered(request: &mut Request, chain: &[FilterId]) -> Result<(), ErrorReply> {
+    if chain.is_empty() && !request.found.has_holder() {
         return Ok(());
     }
-    let plan = &request.plan.plan;
-    let trusted = &plan.listeners[request.listener].trusted;
-    let client = request.sender.client(request.head.head(), trusted);
-    filter::walk(&plan.filters, chain, &View { client }, |_| {}).map_err(|(_, refusal)| refusal)
+    let plan = Rc::clone(&request.plan);
+    let plan = &plan.plan;
+    let Request { head, sender, listener, route, found, .. } = request;
+    let client = sender.client(head.head(), &plan.listeners[*listener].trusted);
+    let view = View { head, client, route: *route, today: SystemTime::now() };
+    let walked = filter::walk(&plan.filters, chain, &view, found, |_| {});
+    walked.map_err(|(id, refusal)| {
+        if plan.filters[id].1.judges_credentials() {
+            audit::refused(request, id, refusal.code);
+        }
+        refusal
+    })
 }
 
 /// The route: what the head alone decides, or head and body together.

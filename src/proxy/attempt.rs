@@ -158,6 +158,8 @@ fn write_head(request: &Request, call: &Call<'_>, upstream: &mut Upstream, id: E
         request_id: request.id.as_bytes(),
         is_held: call.body.is_held(),
         can_switch: call.body.client().is_some(),
+        is_known: request.found.has_holder(),
+        hides_secrets: false,
     };
     let (plan, route) = (&request.plan.plan, request.route().0);
     let out = match identity.can_switch && switches(plan, route, &request.head) {

@@ -3,7 +3,8 @@
 use super::reply;
 use crate::base::ids::{EndpointId, RouteId};
 use crate::base::limits::PASSES_MAX;
-use crate::codec::encode::{UpstreamHead, write_request};
+use crate::base::secret::SECRET_SHOWN;
+use crate::codec::encode::{Credential, UpstreamHead, write_request};
 use crate::codec::field::FieldName;
 use crate::codec::forwarded::{Sender, passes_so_far};
 use crate::codec::head::RequestHead;
@@ -83,6 +84,10 @@ pub(super) struct Identity<'a> {
     pub(super) is_held: bool,
     /// Whether there is somebody to go on with in another protocol.
     pub(super) can_switch: bool,
+    /// Whether the client's credential was meant for us.
+    pub(super) is_known: bool,
+    /// Whether secrets are written as what stands for them.
+    pub(super) hides_secrets: bool,
 }
 
 /// Appends the head that goes to `endpoint`.
@@ -99,6 +104,12 @@ pub(super) fn write_upstream(
         HostRule::Keep if !authority.is_empty() => authority,
         HostRule::Keep | HostRule::Endpoint => endpoint.host.as_bytes(),
     };
+    let credential = match &plan.clusters[endpoint.cluster].settings.auth {
+        Some(_) if identity.hides_secrets => Credential::Replaced(SECRET_SHOWN),
+        Some(auth) => Credential::Replaced(auth.bearer.reveal()),
+        None if identity.is_known => Credential::Stays,
+        None => Credential::Passes,
+    };
     let said = UpstreamHead {
         base: &endpoint.base,
         target: &plan.routes[route].rewrite.apply(head.path_and_query()),
@@ -108,6 +119,7 @@ pub(super) fn write_upstream(
         sender: identity.sender,
         trace: identity.trace,
         request_id: identity.request_id,
+        credential,
         judged: plan.table.judged(),
     };
     write_request(out, head, &said);

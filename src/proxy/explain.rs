@@ -1,5 +1,7 @@
 //! What would become of a request, told without sending it: the data path's own deciders, one after the other.
 
+use std::time::SystemTime;
+
 use bytes::{Bytes, BytesMut};
 
 use super::decide::{self, Identity};
@@ -13,7 +15,7 @@ use crate::codec::progress::Progress;
 use crate::codec::reply::ErrorReply;
 use crate::codec::request::{RequestEvent, RequestReader};
 use crate::codec::trace::TraceContext;
-use crate::filter::{self, View};
+use crate::filter::{self, Findings, View};
 use crate::plan::{Action, Plan};
 
 /// What would become of a request.
@@ -69,7 +71,7 @@ pub struct Target {
 
 /// Explains `message`, a whole request as it would arrive from `sender`.
 pub fn explain(plan: &Plan, message: &[u8], sender: &Sender) -> Explained {
-    let mut seen = Seen { route: None, filters: Vec::new() };
+    let mut seen = Seen { route: None, filters: Vec::new(), found: Findings::default() };
     let outcome = follow(plan, message, sender, &mut seen).unwrap_or_else(Outcome::Refused);
     Explained { route: seen.route, filters: seen.filters, outcome }
 }
@@ -78,12 +80,14 @@ pub fn explain(plan: &Plan, message: &[u8], sender: &Sender) -> Explained {
 struct Seen {
     route: Option<RouteId>,
     filters: Vec<(FilterId, Judgement)>,
+    found: Findings,
 }
 
 impl Seen {
     /// Walks a chain of filters.
-    fn walk(&mut self, plan: &Plan, chain: &[FilterId], view: &View) -> Result<(), ErrorReply> {
-        let walked = filter::walk(&plan.filters, chain, view, |id| self.filters.push((id, Judgement::Pass)));
+    fn walk(&mut self, plan: &Plan, chain: &[FilterId], view: &View<'_>) -> Result<(), ErrorReply> {
+        let passed = |id| self.filters.push((id, Judgement::Pass));
+        let walked = filter::walk(&plan.filters, chain, view, &mut self.found, passed);
         walked.map_err(|(id, refusal)| {
             self.filters.push((id, Judgement::Refuse));
             refusal
@@ -107,7 +111,7 @@ fn follow(
     };
     let listener = ListenerId::at(0);
     let client = sender.client(head.head(), &plan.listeners[listener].trusted);
-    let view = View { client };
+    let view = View { head: &head, client, route: None, today: SystemTime::now() };
     seen.walk(plan, &plan.chains[listener], &view)?;
     let route = &mut seen.route;
     let (mut inquiry, asked) = Inquiry::new(plan, &head);
@@ -124,7 +128,7 @@ fn follow(
         take(asked, route)?;
     }
     let found = route.expect("a body that ended decides");
-    seen.walk(plan, &plan.routes[found].chain, &view)?;
+    seen.walk(plan, &plan.routes[found].chain, &View { route: Some(found), ..view })?;
     if head.forwards_left() == Some(0) {
         return Ok(Outcome::Answered(reply::last_stop().status));
     }
@@ -135,7 +139,15 @@ fn follow(
     // Ids that are random in life are zero here.
     let trace = TraceContext::of(head.head(), sender.is_trusted, [0, 0], 0);
     let id = RequestId::given(head.head(), sender.is_trusted).unwrap_or_else(|| RequestId::new(0, 0));
-    let identity = Identity { sender, trace: &trace, request_id: id.as_bytes(), is_held, can_switch: true };
+    let identity = Identity {
+        sender,
+        trace: &trace,
+        request_id: id.as_bytes(),
+        is_held,
+        can_switch: true,
+        is_known: seen.found.has_holder(),
+        hides_secrets: true,
+    };
     let head_for = |endpoint: &EndpointId| {
         let mut out = Vec::new();
         decide::write_upstream(&mut out, plan, (found, *endpoint), &head, &identity);

@@ -10,6 +10,7 @@ use crate::base::summary::{Ended, Summary};
 use crate::base::time::micros;
 use crate::codec::forwarded::Sender;
 use crate::codec::reply::LocalReply;
+use crate::filter;
 use crate::metrics::access::Line;
 use crate::plan::AccessLogPlan;
 
@@ -19,6 +20,7 @@ pub(super) fn exchange(request: &Request, notes: &Notes, lane: &LaneState, summa
     let Some(log) = wanted(&request.plan, lane) else { return };
     let head = &request.head;
     let endpoint = summary.endpoint.map(|id| &plan.endpoints[id]);
+    let holder = filter::holder(&plan.filters, &request.found).map(|(_, holder)| holder);
     let listener = &plan.listeners[request.listener];
     let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     let fault = notes.fault.filter(|_| summary.ended != Ended::Well);
@@ -34,6 +36,8 @@ pub(super) fn exchange(request: &Request, notes: &Notes, lane: &LaneState, summa
         status: summary.status,
         code: notes.code,
         route: summary.route.map(|id| plan.routes[id].name.as_str()),
+        key: holder.map(|holder| &*holder.name),
+        class: holder.and_then(|holder| holder.class.as_deref()),
         cluster: endpoint.map(|endpoint| plan.clusters[endpoint.cluster].name.as_str()),
         endpoint: endpoint.map(|endpoint| endpoint.url.as_str()),
         attempts: notes.attempts.into(),

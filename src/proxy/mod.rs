@@ -24,6 +24,7 @@
 
 mod answer;
 mod attempt;
+pub mod audit;
 mod call;
 mod client;
 mod decide;

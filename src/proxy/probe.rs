@@ -3,20 +3,21 @@
 use std::future::poll_fn;
 
 use super::upstream::{AnswerHead, Upstream};
+use crate::codec::encode::write_bearer;
 use crate::codec::method::Method;
 use crate::health::Probed;
 use crate::net::connect::{Blame, blame, connect_any};
-use crate::plan::{EndpointPlan, ProbePlan};
+use crate::plan::{ClusterPlan, EndpointPlan, ProbePlan};
 
 /// Asks `endpoint` for its health. None where it is we who could not ask.
-pub async fn run(endpoint: &EndpointPlan, probe: &ProbePlan) -> Option<Probed> {
-    match monoio::time::timeout(probe.timeout, ask(endpoint, &probe.path)).await {
+pub async fn run(endpoint: &EndpointPlan, cluster: &ClusterPlan, probe: &ProbePlan) -> Option<Probed> {
+    match monoio::time::timeout(probe.timeout, ask(endpoint, cluster, &probe.path)).await {
         Ok(probed) => probed,
         Err(_) => Some(Probed::Unhealthy),
     }
 }
 
-async fn ask(endpoint: &EndpointPlan, path: &str) -> Option<Probed> {
+async fn ask(endpoint: &EndpointPlan, cluster: &ClusterPlan, path: &str) -> Option<Probed> {
     let mut upstream = match connect_any(&endpoint.addresses).await {
         Ok(stream) => Upstream::new(stream),
         Err(error) if blame(&error) == Blame::Ours => return None,
@@ -24,10 +25,15 @@ async fn ask(endpoint: &EndpointPlan, path: &str) -> Option<Probed> {
     };
     upstream.expect(Method::Get);
     let (base, host) = (&endpoint.base, &endpoint.host);
-    let request = format!(
-        "GET {base}{path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: corelane-probe\r\naccept: */*\r\nconnection: close\r\n\r\n"
-    );
-    if upstream.writer.write(request.into_bytes()).await.is_err() {
+    let mut request = format!(
+        "GET {base}{path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: corelane-probe\r\naccept: */*\r\nconnection: close\r\n"
+    )
+    .into_bytes();
+    if let Some(auth) = &cluster.settings.auth {
+        write_bearer(&mut request, auth.bearer.reveal());
+    }
+    request.extend_from_slice(b"\r\n");
+    if upstream.writer.write(request).await.is_err() {
         return Some(Probed::Unhealthy);
     }
     loop {

@@ -18,6 +18,7 @@ use crate::codec::forwarded::Sender;
 use crate::codec::head::{RequestHead, ResponseHead};
 use crate::codec::trace::TraceContext;
 use crate::codec::version::Version;
+use crate::filter::Findings;
 use crate::plan::RoutePlan;
 
 /// A request: what is asked, by whom, under which plan. Knows nothing of a connection.
@@ -33,6 +34,8 @@ pub(super) struct Request {
     pub(super) plan: Rc<LanePlan>,
     /// Its route, once it is found.
     pub(super) route: Option<RouteId>,
+    /// What its filters found.
+    pub(super) found: Findings,
 }
 
 impl Request {

@@ -20,6 +20,7 @@ use crate::codec::framing::Framing;
 use crate::codec::head::RequestHead;
 use crate::codec::progress::Progress;
 use crate::codec::request::RequestEvent;
+use crate::filter::Findings;
 
 /// Runs one exchange to its end and tells what becomes of the client's connection.
 pub(super) async fn run(
@@ -56,6 +57,7 @@ pub(super) async fn run(
         listener: *listener,
         plan,
         route: None,
+        found: Findings::default(),
     };
     let served = {
         let work = pin!(async {

@@ -27,6 +27,7 @@ use crate::codec::fields::FieldTable;
 use crate::codec::forwarded::Sender;
 use crate::codec::split::split_request;
 use crate::control::load::{Origin, Source, load};
+use crate::filter::Findings;
 use crate::lane::adopt;
 use crate::net::driver::{block_on, choose};
 use crate::net::hangup::Hangups;
@@ -52,6 +53,7 @@ fn request(head: &str, lane: &LaneState) -> Request {
         listener: ListenerId::at(0),
         plan: lane.plan(),
         route: None,
+        found: Findings::default(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::{Bytes, BytesMut};
 use corelane::base::limits::{FIELDS_MAX, HEAD_BYTES_MAX};
 use corelane::codec::encode::{
-    DownstreamHead, Said, Signature, UpstreamHead, write_answer, write_interim, write_request,
+    Credential, DownstreamHead, Said, Signature, UpstreamHead, write_answer, write_interim, write_request,
 };
 use corelane::codec::error::CodecError;
 use corelane::codec::field::FieldName;
@@ -173,6 +173,7 @@ pub fn written(head: &RequestHead) -> RequestHead {
         sender: &corelane::codec::forwarded::Sender::new("1.2.3.4".parse().ok(), &[]),
         trace: &TraceContext::of(head.head(), false, [1, 2], 3),
         request_id: b"id",
+        credential: Credential::Passes,
         judged: &["x-team".to_owned()],
     };
     write_request(&mut out, head, &said);

@@ -18,6 +18,7 @@ mod filtering;
 mod forwarding;
 mod headers;
 mod health;
+mod keys;
 mod lanes;
 mod leaving;
 mod limits;

@@ -1,0 +1,38 @@
+//! Whom a credential belongs to, and what they may do.
+
+use std::time::SystemTime;
+
+use crate::base::ids::RouteId;
+use crate::codec::reply::ErrorReply;
+
+/// The holder of a credential.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Holder {
+    /// Whose requests they are, in the log.
+    pub name: Box<str>,
+    /// Routes that they may use; all where nothing is said.
+    pub routes: Option<Vec<RouteId>>,
+    /// The class of their requests.
+    pub class: Option<Box<str>>,
+    /// From when on they are refused.
+    pub expires: Option<SystemTime>,
+}
+
+impl Holder {
+    /// Whether the credential holds at this time.
+    pub(super) fn is_valid(&self, today: SystemTime) -> bool {
+        self.expires.is_none_or(|expires| today < expires)
+    }
+
+    /// 403 `forbidden` for a route that is not theirs.
+    pub(super) fn on_route(&self, route: RouteId) -> Result<(), ErrorReply> {
+        match self.routes.as_ref().is_none_or(|routes| routes.contains(&route)) {
+            true => Ok(()),
+            false => Err(ErrorReply::new(
+                403,
+                "forbidden",
+                "This credential is not for this path; use another one, or ask whoever runs this gateway.",
+            )),
+        }
+    }
+}
