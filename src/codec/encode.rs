@@ -177,6 +177,24 @@ pub struct Signature<'a> {
     pub request_id: &'a [u8],
     /// Where its time went so far, if that is to be said.
     pub timing: Option<Timing>,
+    /// What else the operator has it say.
+    pub dress: Option<&'a Dress>,
+}
+
+/// What answers say because an operator wants them to, in the place of what an endpoint says of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dress {
+    /// An endpoint's fields whose names begin so, in any case, are dropped.
+    pub drops: &'static str,
+    /// These are said, names in lower case.
+    pub fields: Vec<(&'static str, String)>,
+}
+
+impl Dress {
+    fn drops(&self, name: &[u8]) -> bool {
+        let start = name.get(..self.drops.len());
+        !self.drops.is_empty() && start.is_some_and(|start| start.eq_ignore_ascii_case(self.drops.as_bytes()))
+    }
 }
 
 /// Where the time of an exchange went until the head of its answer leaves.
@@ -197,7 +215,8 @@ pub struct Timing {
 pub fn write_answer(out: &mut Vec<u8>, said: Said<'_>, downstream: &DownstreamHead<'_>) {
     let (has_id, version) = match said {
         Said::Relayed(response) => {
-            write_relayed(out, response, downstream.framing);
+            let dress = downstream.signature.and_then(|signature| signature.dress);
+            write_relayed(out, response, downstream.framing, dress);
             (response.head().has(FieldName::XRequestId), response.head().version())
         }
         Said::Own(reply) => {
@@ -215,6 +234,9 @@ pub fn write_answer(out: &mut Vec<u8>, said: Said<'_>, downstream: &DownstreamHe
             write_field(out, b"x-request-id", signature.request_id);
         }
         write_timing(out, signature.timing);
+        for (name, value) in signature.dress.iter().flat_map(|dress| &dress.fields) {
+            write_field(out, name.as_bytes(), value.as_bytes());
+        }
         write_via(out, version);
     }
     out.extend_from_slice(b"\r\n");
@@ -256,7 +278,7 @@ fn write_via(out: &mut Vec<u8>, version: Version) {
     });
 }
 
-fn write_relayed(out: &mut Vec<u8>, response: &ResponseHead, framing: Framing) {
+fn write_relayed(out: &mut Vec<u8>, response: &ResponseHead, framing: Framing, dress: Option<&Dress>) {
     write_status_line(out, response.status(), response.reason());
     let head = response.head();
     for field in head.fields() {
@@ -267,6 +289,7 @@ fn write_relayed(out: &mut Vec<u8>, response: &ResponseHead, framing: Framing) {
                 write_relayed_field(out, &field);
             }
             FieldName::ContentLength => {}
+            FieldName::Other if dress.is_some_and(|dress| dress.drops(field.raw)) => {}
             _ if head.passes(&field) => write_relayed_field(out, &field),
             _ => {}
         }

@@ -1,10 +1,13 @@
 //! `[filter.NAME]`: what looks at requests before they are answered.
 
+use std::time::Duration;
+
 use super::key::{Key, Kind};
 use super::reader::{Setting, Table, Value};
 use super::table::table;
 use super::keys::KeysFile;
 use crate::base::network::Network;
+use crate::codec::field::is_token_byte;
 
 /// One filter, of any kind.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,6 +16,8 @@ pub enum FilterConfig {
     Ip(IpConfig),
     /// By API key.
     Keys(KeysConfig),
+    /// What answers say to browsers.
+    Cors(CorsConfig),
 }
 
 table! {
@@ -39,6 +44,73 @@ table! {
     }
 }
 
+table! {
+    /// `kind = "cors"`.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct CorsConfig checked by check_cors {
+        /// "cors": lets pages of other origins read answers, refusals too, and answers their preflights with 204, before any
+        /// other filter; what an endpoint says of it itself is replaced.
+        kind: String = key("kind", Choice(&["cors"]), Required("nobody could know what it does", "\"cors\"")),
+        /// Origins of such pages: exact, "https://*.example", or "*" alone for all.
+        origins: Vec<String> = key(
+            "origins",
+            NonEmpty(&Form(origin), "no page could read an answer", "add \"https://app.example\", or remove the filter"),
+            Required("no page could read an answer", "[\"https://app.example\"]")
+        ),
+        /// Methods that they may use.
+        methods: Vec<String> = key("methods", List(&Form(token)), Is("['GET', 'POST']")),
+        /// Fields that they may send.
+        headers: Vec<String> = key("headers", List(&Form(token)), Is("['authorization', 'content-type']")),
+        /// Fields of answers that they may read, beside the usual ones.
+        expose: Vec<String> = key("expose", List(&Form(token)), Is("['x-request-id']")),
+        /// Whether their requests may carry cookies and the like; not with "*".
+        credentials: bool = key("credentials", Truth, Is("false")),
+        /// How long a browser may remember the answer to a preflight.
+        max_age: Duration = key("max_age", Finite(Duration::ZERO, "a browser asks for a number of seconds"), Is("'10m'")),
+    }
+}
+
+/// An origin (RFC 6454 §6.2), in the form in which browsers send it.
+fn origin(text: &str) -> Result<String, String> {
+    let fix = "write it as browsers send it, such as \"https://app.example\", \"https://*.example\" or \"*\"";
+    let authority = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let host = authority.map(|authority| authority.strip_prefix("*.").unwrap_or(authority));
+    let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._:[]".contains(&b);
+    let is_origin = |host: &str| !host.is_empty() && host.bytes().all(is_plain);
+    match text == "*" || host.is_some_and(is_origin) {
+        true => Ok(text.to_owned()),
+        false => Err(fix.to_owned()),
+    }
+}
+
+/// A method or the name of a field.
+fn token(text: &str) -> Result<String, String> {
+    match !text.is_empty() && text.bytes().all(is_token_byte) {
+        true => Ok(text.to_owned()),
+        false => Err("write a name of letters, digits and \"-\", such as \"GET\" or \"content-type\"".to_owned()),
+    }
+}
+
+fn check_cors(table: &Table<'_, '_>, cors: &CorsConfig) {
+    if !cors.origins.iter().any(|origin| origin == "*") {
+        return;
+    }
+    if cors.credentials {
+        table.complain(
+            "a cors filter is for all origins and has `credentials`",
+            "any page could act for whoever visits it; browsers refuse it",
+            "name the origins, or remove `credentials`",
+        );
+    }
+    if cors.origins.len() > 1 {
+        table.complain(
+            "a cors filter has \"*\" beside other origins",
+            "all are allowed by it, and the others say nothing",
+            "leave \"*\" out, or the others",
+        );
+    }
+}
+
 /// Why a list of networks is not empty.
 const EMPTY: &str = "it could mean everybody or nobody";
 
@@ -54,7 +126,7 @@ fn check_ip(table: &Table<'_, '_>, _: &IpConfig) {
 
 impl FilterConfig {
     /// All kinds, each the table that it is read by.
-    pub const KINDS: Kind = Kind::Kinds(&[Kind::Table(IpConfig::KEYS), Kind::Table(KeysConfig::KEYS)]);
+    pub const KINDS: Kind = Kind::Kinds(&[Kind::Table(IpConfig::KEYS), Kind::Table(KeysConfig::KEYS), Kind::Table(CorsConfig::KEYS)]);
 }
 
 /// The word by which a table is known.
@@ -73,6 +145,7 @@ impl Setting for FilterConfig {
         let table = kinds.iter().find(|kind| word(kind) == found)?;
         match found {
             "ip" => IpConfig::read(value, table).map(Self::Ip),
+            "cors" => CorsConfig::read(value, table).map(Self::Cors),
             "keys" => KeysConfig::read(value, table).map(Self::Keys),
             _ => None,
         }
@@ -84,6 +157,7 @@ impl Setting for FilterConfig {
         match self {
             Self::Ip(ip) => ip.show(of("ip")),
             Self::Keys(keys) => keys.show(of("keys")),
+            Self::Cors(cors) => cors.show(of("cors")),
         }
     }
 }

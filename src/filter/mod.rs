@@ -4,6 +4,7 @@
 //! A chain is walked in the order written, the listener's before the route's. To add a filter: a file here, a variant of
 //! [`FilterPlan`] with its arms below, its table in `config/filter.rs`, an example in `config/corelane.toml`.
 
+pub mod cors;
 mod credential;
 mod findings;
 pub mod holder;
@@ -27,6 +28,8 @@ pub enum FilterPlan {
     Ip(ip::Ip),
     /// By API key.
     Keys(keys::Keys),
+    /// What answers say to browsers.
+    Cors(cors::Cors),
 }
 
 /// Filters with the names that operators gave them.
@@ -40,6 +43,7 @@ impl FilterPlan {
     fn on_request(&self, id: FilterId, view: &View<'_>, findings: &mut Findings) -> Verdict {
         match self {
             Self::Ip(ip) => ip.on_request(view),
+            Self::Cors(_) => Verdict::Continue,
             Self::Keys(keys) => match keys.on_request(view) {
                 Ok(position) => {
                     findings.holder = Some(HolderRef::Key(id, position));
@@ -54,7 +58,7 @@ impl FilterPlan {
     pub fn judges_credentials(&self) -> bool {
         match self {
             Self::Keys(_) => true,
-            Self::Ip(_) => false,
+            Self::Ip(_) | Self::Cors(_) => false,
         }
     }
 }
@@ -84,8 +88,16 @@ pub fn holder<'f>(filters: &'f Filters, findings: &Findings) -> Option<(FilterId
     let HolderRef::Key(id, position) = findings.holder?;
     match &filters[id].1 {
         FilterPlan::Keys(keys) => Some((id, keys.holder(position))),
-        FilterPlan::Ip(_) => None,
+        FilterPlan::Ip(_) | FilterPlan::Cors(_) => None,
     }
+}
+
+/// What a chain has answers say to browsers; the first of its kind counts.
+pub fn cors<'f>(filters: &'f Filters, chain: &[FilterId]) -> Option<&'f cors::Cors> {
+    chain.iter().find_map(|id| match &filters[*id].1 {
+        FilterPlan::Cors(cors) => Some(cors),
+        FilterPlan::Ip(_) | FilterPlan::Keys(_) => None,
+    })
 }
 
 /// Judges by the route, now that it is known.

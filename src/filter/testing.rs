@@ -10,9 +10,14 @@ use crate::codec::head::RequestHead;
 use crate::codec::progress::Progress;
 use crate::codec::request::{RequestEvent, RequestReader};
 
-/// The head of a request with these fields, each with its line end.
+/// The head of a POST with these fields, each with its line end.
 pub(super) fn head(fields: &str) -> RequestHead {
-    let mut input = BytesMut::from(format!("POST /v1/x HTTP/1.1\r\nhost: x\r\n{fields}\r\n").as_str());
+    request("POST", fields)
+}
+
+/// The same with another method.
+pub(super) fn request(method: &str, fields: &str) -> RequestHead {
+    let mut input = BytesMut::from(format!("{method} /v1/x HTTP/1.1\r\nhost: x\r\n{fields}\r\n").as_str());
     match RequestReader::new(65_536).next(&mut input) {
         Ok(Progress::Ready(RequestEvent::Head(head))) => head,
         other => panic!("{fields}: {other:?}"),

@@ -4,7 +4,9 @@ use super::types::RoutePlan;
 use crate::base::digest::Digest;
 use crate::base::ids::{FilterId, Id, IdVec, ListenerId, RouteId};
 use crate::base::problem::{Placed, Problem};
-use crate::config::{Config, FilterConfig, IpConfig, KeyConfig, KeysConfig, ListenerConfig};
+use crate::config::{Config, CorsConfig, FilterConfig, IpConfig, KeyConfig, KeysConfig, ListenerConfig};
+use crate::base::glob::Glob;
+use crate::filter::cors::{Cors, Origins};
 use crate::filter::holder::Holder;
 use crate::filter::ip::Ip;
 use crate::filter::keys::Keys;
@@ -92,9 +94,26 @@ fn understood(filter: &FilterConfig, known: &mut Known<'_>) -> FilterPlan {
         FilterConfig::Ip(IpConfig { kind: _, allow, deny }) => {
             FilterPlan::Ip(Ip { allow: allow.clone(), deny: deny.clone() })
         }
+        FilterConfig::Cors(cors) => FilterPlan::Cors(cors_of(cors)),
         FilterConfig::Keys(KeysConfig { kind: _, file }) => {
             FilterPlan::Keys(Keys::new(file.keys.iter().map(|key| key_of(key, known))))
         }
+    }
+}
+
+fn cors_of(cors: &CorsConfig) -> Cors {
+    let CorsConfig { kind: _, origins, methods, headers, expose, credentials, max_age } = cors;
+    let are_all = origins.iter().any(|origin| origin == "*");
+    Cors {
+        origins: match are_all {
+            true => Origins::All,
+            false => Origins::These(origins.iter().map(|origin| Glob::new(origin)).collect()),
+        },
+        methods: methods.join(", "),
+        headers: headers.join(", "),
+        expose: expose.join(", "),
+        credentials: *credentials,
+        max_age: max_age.as_secs(),
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use super::audit;
 use super::call::GivenUp;
+use super::decide;
 use super::forward;
 use super::hold;
 use super::inquiry::{Asked, Inquiry};
@@ -23,6 +24,14 @@ use crate::plan::Action;
 /// Answers `request`.
 pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &LaneState) -> Answer {
     let plan = Rc::clone(&request.plan);
+    if let Some(preflight) = decide::preflight(&plan.plan, request.listener, &request.head) {
+        if let Some(route) = preflight.route {
+            request.route = Some(route);
+            plan.recorder.borrow_mut().routes[route].started += 1;
+        }
+        request.dress = Some(preflight.dress);
+        return Answer::Own(reply::nothing());
+    }
     if let Err(refusal) = filtered(request, &plan.plan.chains[request.listener]) {
         return refuse(refusal, request, call);
     }
@@ -39,7 +48,7 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &LaneSt
         return refuse(refusal, request, call);
     }
     if request.head.forwards_left() == Some(0) {
-        return Answer::Own(reply::last_stop());
+        return Answer::Own(reply::nothing());
     }
     match &plan.plan.routes[id].action {
         Action::Respond(_) => Answer::OfRoute,

@@ -184,6 +184,7 @@ impl Client {
         let plan = lane.plan();
         let timing = Timing { gateway: began.elapsed(), ..Timing::default() };
         let signature = Signature {
+            dress: None,
             request_id: id.as_bytes(),
             timing: plan.plan.observe.server_timing.then_some(timing),
         };

@@ -1,10 +1,10 @@
 //! What is decided of a request before anything is sent: pure, and the same for the data path and `corelane explain`.
 
 use super::reply;
-use crate::base::ids::{EndpointId, RouteId};
+use crate::base::ids::{EndpointId, ListenerId, RouteId};
 use crate::base::limits::PASSES_MAX;
 use crate::base::secret::SECRET_SHOWN;
-use crate::codec::encode::{Credential, UpstreamHead, write_request};
+use crate::codec::encode::{Credential, Dress, UpstreamHead, write_request};
 use crate::codec::field::FieldName;
 use crate::codec::forwarded::{Sender, passes_so_far};
 use crate::codec::head::RequestHead;
@@ -12,6 +12,7 @@ use crate::codec::method::Method;
 use crate::codec::reply::ErrorReply;
 use crate::codec::trace::TraceContext;
 use crate::codec::version::Version;
+use crate::filter::{self, cors};
 use crate::plan::{HostRule, Plan};
 use crate::route::Lookup;
 use crate::route::body::{BodyRules, BodySeen, Decision, Kind, kind};
@@ -45,6 +46,32 @@ pub(super) fn by_head(plan: &Plan, head: &RequestHead) -> Result<Found, ErrorRep
         Lookup::OtherMethods(methods) => Err(reply::other_methods(&methods)),
         Lookup::Unclear(unclear) => Err(reply::unclear(unclear, &plan.table)),
     }
+}
+
+/// A preflight that a `cors` answers.
+pub(super) struct Preflight {
+    /// The route that the request behind it would take; none where the listener's answers.
+    pub(super) route: Option<RouteId>,
+    /// What it is told.
+    pub(super) dress: Dress,
+}
+
+/// What a preflight is told; none where the request is none, or nobody answers it.
+pub(super) fn preflight(plan: &Plan, listener: ListenerId, head: &RequestHead) -> Option<Preflight> {
+    let method = cors::preflight(head)?;
+    if let Some(cors) = filter::cors(&plan.filters, &plan.chains[listener]) {
+        return Some(Preflight { route: None, dress: cors.of_preflight(head) });
+    }
+    let route = plan.table.find_place(head, method)?;
+    let cors = filter::cors(&plan.filters, &plan.routes[route].chain)?;
+    Some(Preflight { route: Some(route), dress: cors.of_preflight(head) })
+}
+
+/// What filters have the answer say: those of the listener, else those of the route.
+pub(super) fn dress(plan: &Plan, listener: ListenerId, route: Option<RouteId>, head: &RequestHead) -> Option<Dress> {
+    let of_route = || filter::cors(&plan.filters, &plan.routes[route?].chain);
+    let cors = filter::cors(&plan.filters, &plan.chains[listener]).or_else(of_route)?;
+    Some(cors.of_answer(head))
 }
 
 /// The route that head and body decide together, or why there is none.

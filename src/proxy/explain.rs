@@ -11,6 +11,7 @@ use super::state::RequestId;
 use crate::base::fault::Sent;
 use crate::base::ids::{ClusterId, EndpointId, FilterId, Id, ListenerId, RouteId};
 use crate::codec::forwarded::Sender;
+use crate::codec::head::RequestHead;
 use crate::codec::progress::Progress;
 use crate::codec::reply::ErrorReply;
 use crate::codec::request::{RequestEvent, RequestReader};
@@ -103,15 +104,14 @@ fn follow(
 ) -> Result<Outcome, ErrorReply> {
     let mut input = BytesMut::from(message);
     let mut reader = RequestReader::new(plan.limits.head_bytes);
-    let head = match reader.next(&mut input).map_err(reply::of_codec)? {
-        Progress::Ready(RequestEvent::Head(head)) => head,
-        Progress::Ready(RequestEvent::Data(_) | RequestEvent::End) | Progress::NeedMore => {
-            return Err(reply::too_slow(Sent::Nothing));
-        }
-    };
+    let head = head_of(&mut reader, &mut input)?;
     let listener = ListenerId::at(0);
     let client = sender.client(head.head(), &plan.listeners[listener].trusted);
     let view = View { head: &head, client, route: None, today: SystemTime::now() };
+    if let Some(preflight) = decide::preflight(plan, listener, &head) {
+        seen.route = preflight.route;
+        return Ok(Outcome::Answered(reply::nothing().status));
+    }
     seen.walk(plan, &plan.chains[listener], &view)?;
     let route = &mut seen.route;
     let (mut inquiry, asked) = Inquiry::new(plan, &head);
@@ -130,7 +130,7 @@ fn follow(
     let found = route.expect("a body that ended decides");
     seen.walk(plan, &plan.routes[found].chain, &View { route: Some(found), ..view })?;
     if head.forwards_left() == Some(0) {
-        return Ok(Outcome::Answered(reply::last_stop().status));
+        return Ok(Outcome::Answered(reply::nothing().status));
     }
     let targets = match &plan.routes[found].action {
         Action::Respond(reply) => return Ok(Outcome::Answered(reply.status)),
@@ -163,6 +163,15 @@ fn follow(
     // A fallback has no share of its own.
     let fallback = targets.fallback.iter().map(|id| (*id, 0));
     Ok(Outcome::Forwarded(taken.chain(fallback).map(|each| target(&each)).collect()))
+}
+
+fn head_of(reader: &mut RequestReader, input: &mut BytesMut) -> Result<RequestHead, ErrorReply> {
+    match reader.next(input).map_err(reply::of_codec)? {
+        Progress::Ready(RequestEvent::Head(head)) => Ok(head),
+        Progress::Ready(RequestEvent::Data(_) | RequestEvent::End) | Progress::NeedMore => {
+            Err(reply::too_slow(Sent::Nothing))
+        }
+    }
 }
 
 /// Notes what is known so far.

@@ -69,8 +69,9 @@ pub(super) fn loop_detected() -> ErrorReply {
     }
 }
 
-/// The answer to OPTIONS that may be forwarded no further: we are its recipient (RFC 9110 §7.6.2).
-pub(super) fn last_stop() -> LocalReply {
+/// An answer that says all in its head: to a preflight, and to OPTIONS that may be forwarded no further, for we are its
+/// recipient (RFC 9110 §7.6.2).
+pub(super) fn nothing() -> LocalReply {
     LocalReply { status: 204, content_type: Bytes::new(), fields: Vec::new(), body: Bytes::new() }
 }
 

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use super::decide;
 use super::intake::Intake;
 use super::mouth::Mouth;
 use super::notes::Notes;
@@ -13,7 +14,7 @@ use super::watchdog::Watchdog;
 use crate::base::ids::{ListenerId, RouteId};
 use crate::cluster::dispatch::Repeat;
 use crate::cluster::{Outcome, Ticket};
-use crate::codec::encode::{Signature, write_interim};
+use crate::codec::encode::{Dress, Signature, write_interim};
 use crate::codec::forwarded::Sender;
 use crate::codec::head::{RequestHead, ResponseHead};
 use crate::codec::trace::TraceContext;
@@ -36,6 +37,8 @@ pub(super) struct Request {
     pub(super) route: Option<RouteId>,
     /// What its filters found.
     pub(super) found: Findings,
+    /// What its filters have the answer say.
+    pub(super) dress: Option<Dress>,
 }
 
 impl Request {
@@ -45,12 +48,20 @@ impl Request {
         (id, &self.plan.plan.routes[id])
     }
 
+    /// What filters have its answer say is settled, now that its route is known or never will be.
+    pub(super) fn be_dressed(&mut self) {
+        if self.dress.is_none() {
+            self.dress = decide::dress(&self.plan.plan, self.listener, self.route, &self.head);
+        }
+    }
+
     /// What an answer says of its exchange; its head is about to leave.
     pub(super) fn signature(&self, call: &Call<'_>) -> Signature<'_> {
         let says_time = self.plan.plan.observe.server_timing;
         Signature {
             request_id: self.id.as_bytes(),
             timing: says_time.then(|| call.notes.timing(call.body.waited, Instant::now())),
+            dress: self.dress.as_ref(),
         }
     }
 

@@ -58,10 +58,12 @@ pub(super) async fn run(
         plan,
         route: None,
         found: Findings::default(),
+        dress: None,
     };
     let served = {
         let work = pin!(async {
             let mut answer = answer::of(&mut request, &mut call, lane).await;
+            request.be_dressed();
             deliver::run(&mut answer, &request, &mut call, mouth, lane).await
         });
         attend(ear, mouth, work).await

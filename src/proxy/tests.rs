@@ -54,6 +54,7 @@ fn request(head: &str, lane: &LaneState) -> Request {
         plan: lane.plan(),
         route: None,
         found: Findings::default(),
+        dress: None,
     }
 }
 

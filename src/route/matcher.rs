@@ -32,9 +32,13 @@ impl MethodRule {
     }
 
     pub(super) fn accepts(&self, head: &RequestHead) -> bool {
-        match (self.kind, head.method()) {
+        self.takes(head.method(), head.method_bytes())
+    }
+
+    pub(super) fn takes(&self, method: Method, name: &[u8]) -> bool {
+        match (self.kind, method) {
             (Method::Get, Method::Head) => true,
-            (Method::Other, Method::Other) => self.name.as_bytes() == head.method_bytes(),
+            (Method::Other, Method::Other) => self.name.as_bytes() == name,
             (wanted, asked) => wanted == asked,
         }
     }

@@ -29,6 +29,7 @@ use reading::{Asked, Reading, host_of, is_doubled};
 use crate::base::ids::RouteId;
 use crate::codec::head::RequestHead;
 use crate::codec::json::Wanted;
+use crate::codec::method::Method;
 
 /// The compiled routes, most specific first.
 #[derive(Debug, Default)]
@@ -83,6 +84,21 @@ impl RouteTable {
             };
         }
         self.find_in_all(head)
+    }
+
+    /// The route that a request with this head and the method that it asks for would take, conditions on fields and body left
+    /// out; none where its readings differ.
+    pub fn find_place(&self, head: &RequestHead, method: &[u8]) -> Option<RouteId> {
+        let asked = Asked::new(head, &[]).ok()?;
+        let mut found = asked.readings().map(|reading| {
+            let fits = |matcher: &Matcher| {
+                matcher.has_place(reading.host, reading.path)
+                    && matcher.method().is_none_or(|rule| rule.takes(Method::of(method), method))
+            };
+            self.rows.iter().find(|(matcher, _)| fits(matcher)).map(|(_, route)| *route)
+        });
+        let first = found.next()?;
+        first.filter(|_| found.all(|other| other == first))
     }
 
     /// The route that all readings of this head lead to.

@@ -187,7 +187,7 @@ pub fn written_answer(head: &ResponseHead, framing: Framing) -> ResponseHead {
         framing,
         connection: ConnectionField::Implied,
         date: None,
-        signature: Some(Signature { request_id: b"id", timing: None }),
+        signature: Some(Signature { request_id: b"id", timing: None, dress: None }),
     };
     write_answer(&mut out, Said::Relayed(head), &said);
     split_response(out.into(), FieldTable::default()).expect("what we write is well-formed")

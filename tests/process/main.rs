@@ -5,6 +5,7 @@ mod admin;
 mod admin_access;
 mod bodies;
 mod both_ways;
+mod browsers;
 #[path = "../support/cases.rs"]
 #[allow(dead_code, reason = "the codec's readers look at columns that nobody sees outside")]
 mod cases;
