@@ -92,6 +92,9 @@ pub const LINGER_PAUSE: Duration = Duration::from_secs(5);
 /// Longest file that holds a secret: a token has tens of bytes, a chain of certificates some KiB.
 pub const SECRET_BYTES_MAX: u64 = 64 * KIB as u64;
 
+/// Buckets of one limit: clients that it tells apart at once. Some megabytes, whoever asks.
+pub const LIMIT_BUCKETS_MAX: usize = 65_536;
+
 /// Refused credentials that are told in one second, over all lanes: enough to see who guesses, too few to fill a disk.
 pub const AUDIT_LINES_PER_SECOND: u64 = 10;
 

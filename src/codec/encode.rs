@@ -184,16 +184,16 @@ pub struct Signature<'a> {
 /// What answers say because an operator wants them to, in the place of what an endpoint says of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Dress {
-    /// An endpoint's fields whose names begin so, in any case, are dropped.
-    pub drops: &'static str,
+    /// An endpoint's fields whose names begin in one of these ways, in any case, are dropped.
+    pub drops: Vec<&'static str>,
     /// These are said, names in lower case.
     pub fields: Vec<(&'static str, String)>,
 }
 
 impl Dress {
     fn drops(&self, name: &[u8]) -> bool {
-        let start = name.get(..self.drops.len());
-        !self.drops.is_empty() && start.is_some_and(|start| start.eq_ignore_ascii_case(self.drops.as_bytes()))
+        let begins = |start: &&str| name.get(..start.len()).is_some_and(|name| name.eq_ignore_ascii_case(start.as_bytes()));
+        self.drops.iter().any(begins)
     }
 }
 

@@ -25,7 +25,7 @@ pub mod url;
 pub(crate) mod values;
 
 pub use cluster::{ClusterConfig, EndpointConfig, HealthConfig, TimeoutConfig};
-pub use filter::{CorsConfig, FilterConfig, IpConfig, KeysConfig};
+pub use filter::{CorsConfig, FilterConfig, IpConfig, KeysConfig, RateLimitConfig, RequestRate};
 pub use keys::KeyConfig;
 pub use limits::LimitsConfig;
 pub use listener::ListenerConfig;

@@ -1,5 +1,6 @@
 //! What the filters of one request found of it, of which some ask what others found.
 
+use super::rate_limit::Asked;
 use crate::base::ids::FilterId;
 
 /// What is known of a request by its filters.
@@ -7,6 +8,12 @@ use crate::base::ids::FilterId;
 pub struct Findings {
     /// Whose it is, by the filter that knows.
     pub(super) holder: Option<HolderRef>,
+    /// The limits that were asked, each by its filter. What they give is taken once all have been.
+    pub(super) limits: Vec<(FilterId, Asked)>,
+    /// Filters that judge once the route is known.
+    pub(super) waiting: Vec<FilterId>,
+    /// Nothing more is taken from those limits.
+    pub(super) is_settled: bool,
 }
 
 /// Where a holder is found.
@@ -17,6 +24,16 @@ pub(super) enum HolderRef {
 }
 
 impl Findings {
+    /// Whether it is under a limit.
+    pub fn is_limited(&self) -> bool {
+        !self.limits.is_empty()
+    }
+
+    /// Whether filters judge once the route is known.
+    pub fn awaits_route(&self) -> bool {
+        self.has_holder() || !self.waiting.is_empty()
+    }
+
     /// Whether a credential was looked at: it was meant for us, and stays here.
     pub fn has_holder(&self) -> bool {
         self.holder.is_some()

@@ -1,6 +1,6 @@
 //! Requests without a connection, for tests.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use bytes::BytesMut;
 
@@ -26,5 +26,5 @@ pub(super) fn request(method: &str, fields: &str) -> RequestHead {
 
 /// What a listener's filters see of it.
 pub(super) fn view(head: &RequestHead) -> View<'_> {
-    View { head, client: Client::Unknown, route: None, today: SystemTime::UNIX_EPOCH }
+    View { head, client: Client::Unknown, route: None, now: Instant::now(), today: SystemTime::UNIX_EPOCH }
 }

@@ -1,6 +1,6 @@
 //! What a filter is shown, and what it says.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use crate::base::ids::RouteId;
 use crate::codec::forwarded::Client;
@@ -16,7 +16,9 @@ pub struct View<'r> {
     pub client: Client,
     /// Its route, once it is known: not yet to the filters of a listener.
     pub route: Option<RouteId>,
-    /// What the calendar says.
+    /// What the clock says,
+    pub now: Instant,
+    /// and the calendar.
     pub today: SystemTime,
 }
 

@@ -24,6 +24,8 @@ use crate::config::{
 };
 use crate::discovery::dns::Resolved;
 use crate::health::{Health, Ward};
+use crate::filter::Filters;
+use crate::route::RouteTable;
 use crate::route::rewrite::Rewrite;
 
 /// Compiles `config`. The only way to a plan.
@@ -34,16 +36,8 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
     if let Some(previous) = around.previous {
         fixed::check_unchanged(config, (&server, &listeners), (previous, around), &mut problems);
     }
-    let mut clusters = IdVec::new();
-    let mut endpoints = IdVec::new();
-    let mut names = BTreeMap::new();
-    for (name, settings) in &config.clusters.0 {
-        let id = ClusterId::at(clusters.len());
-        names.insert(name.value.as_str(), id);
-        let own = compile_endpoints((id, &name.value), settings, &mut endpoints, around, &mut problems);
-        let ward = ward(&name.value, around);
-        clusters.push(ClusterPlan { name: name.value.clone(), endpoints: own, ward, settings: settings.clone() });
-    }
+    let (clusters, endpoints) = compile_clusters(config, around, &mut problems);
+    let names = clusters.pairs().map(|(id, cluster)| (cluster.name.as_str(), id)).collect();
     let filters = filters::Names::of(config);
     let chains = filters.of_listeners(&config.listeners, &mut problems);
     let (body_max, buffered) = (config.limits.body, config.limits.buffered);
@@ -72,7 +66,10 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         return Err(problems);
     }
     let mut warnings = Vec::new();
-    let known = filters::Known { routes: &routes, warnings: &mut warnings };
+    let known = filters::Known { routes: &routes, warnings: &mut warnings, around };
+    let filters = filters::filters(config, known);
+    filters::find_disorder(config, &mut warnings);
+    let table = rows.into_table();
     Ok(Plan {
         generation: around.previous.map_or(1, |plan| plan.generation + 1),
         lanes: around.lanes,
@@ -82,19 +79,26 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         server,
         listeners,
         limits: config.limits.clone(),
-        filters: filters::filters(config, known),
+        judged: judged(&table, &filters),
+        filters,
         filter_settings: config.filters.clone(),
         chains,
         clusters,
         endpoints,
         routes,
-        table: rows.into_table(),
+        table,
         observe: config.observe.clone(),
         audit: around.previous.map_or_else(Arc::default, |plan| Arc::clone(&plan.audit)),
         files: around.files.to_vec(),
         warnings,
         budget: budget(buffered, around),
     })
+}
+
+/// Names of fields that somebody looks at.
+fn judged(table: &RouteTable, filters: &Filters) -> Vec<String> {
+    let by_filters = filters.iter().flat_map(|(_, filter)| filter.judged()).map(str::to_ascii_lowercase);
+    table.judged().iter().cloned().chain(by_filters).collect()
 }
 
 /// The room for bodies that are held: that of before, if it is as large.
@@ -124,6 +128,19 @@ fn compile_route(
         body_max: settings.body.unwrap_or(body_max),
         settings,
     }
+}
+
+type Clusters = (IdVec<ClusterId, ClusterPlan>, IdVec<EndpointId, EndpointPlan>);
+
+fn compile_clusters(config: &Config, around: &Surroundings<'_>, problems: &mut Vec<Problem>) -> Clusters {
+    let (mut clusters, mut endpoints) = (IdVec::new(), IdVec::new());
+    for (name, settings) in &config.clusters.0 {
+        let id = ClusterId::at(clusters.len());
+        let own = compile_endpoints((id, &name.value), settings, &mut endpoints, around, problems);
+        let ward = ward(&name.value, around);
+        clusters.push(ClusterPlan { name: name.value.clone(), endpoints: own, ward, settings: settings.clone() });
+    }
+    (clusters, endpoints)
 }
 
 /// Adds the endpoints of a cluster to all others.

@@ -1,15 +1,19 @@
 //! Filters and their chains: names become ids.
 
-use super::types::RoutePlan;
+use std::sync::Arc;
+
+use super::types::{RoutePlan, Surroundings};
 use crate::base::digest::Digest;
 use crate::base::ids::{FilterId, Id, IdVec, ListenerId, RouteId};
 use crate::base::problem::{Placed, Problem};
-use crate::config::{Config, CorsConfig, FilterConfig, IpConfig, KeyConfig, KeysConfig, ListenerConfig};
+use crate::config::{Config, CorsConfig, FilterConfig, IpConfig, KeyConfig, KeysConfig, ListenerConfig, RateLimitConfig, RequestRate};
 use crate::base::glob::Glob;
+use crate::board::buckets::{Buckets, Rate};
 use crate::filter::cors::{Cors, Origins};
 use crate::filter::holder::Holder;
 use crate::filter::ip::Ip;
 use crate::filter::keys::Keys;
+use crate::filter::rate_limit::{By, RateLimit};
 use crate::filter::{FilterPlan, Filters};
 
 /// The ids that the names of filters stand for.
@@ -81,16 +85,19 @@ pub(super) struct Known<'p> {
     pub(super) routes: &'p IdVec<RouteId, RoutePlan>,
     /// What works, though hardly as it was meant.
     pub(super) warnings: &'p mut Vec<Problem>,
+    /// The plan in force, whose limits stay.
+    pub(super) around: &'p Surroundings<'p>,
 }
 
 /// All filters, in the order written.
 pub(super) fn filters(config: &Config, mut known: Known<'_>) -> Filters {
     let named = config.filters.0.iter();
-    named.map(|(name, filter)| (name.value.clone(), understood(filter, &mut known))).collect()
+    named.map(|(name, filter)| (name.value.clone(), understood(&name.value, filter, &mut known))).collect()
 }
 
-fn understood(filter: &FilterConfig, known: &mut Known<'_>) -> FilterPlan {
+fn understood(name: &str, filter: &FilterConfig, known: &mut Known<'_>) -> FilterPlan {
     match filter {
+        FilterConfig::RateLimit(limit) => FilterPlan::RateLimit(limit_of(name, limit, known.around)),
         FilterConfig::Ip(IpConfig { kind: _, allow, deny }) => {
             FilterPlan::Ip(Ip { allow: allow.clone(), deny: deny.clone() })
         }
@@ -98,6 +105,52 @@ fn understood(filter: &FilterConfig, known: &mut Known<'_>) -> FilterPlan {
         FilterConfig::Keys(KeysConfig { kind: _, file }) => {
             FilterPlan::Keys(Keys::new(file.keys.iter().map(|key| key_of(key, known))))
         }
+    }
+}
+
+/// A limit, with the buckets of the one of that name before it, if they tell apart the same.
+fn limit_of(name: &str, limit: &RateLimitConfig, around: &Surroundings<'_>) -> RateLimit {
+    let RateLimitConfig { kind: _, by, requests, burst } = limit;
+    let by: Vec<_> = by.iter().map(|by| by.0.clone()).collect();
+    let before = around.previous.into_iter().flat_map(|plan| plan.filters.iter());
+    let kept = before.filter(|(known, _)| known == name).find_map(|(_, filter)| match filter {
+        FilterPlan::RateLimit(known) if known.by == by => Some(Arc::clone(&known.buckets)),
+        FilterPlan::RateLimit(_) | FilterPlan::Ip(_) | FilterPlan::Keys(_) | FilterPlan::Cors(_) => None,
+    });
+    let RequestRate { permits, period } = *requests;
+    RateLimit {
+        by,
+        rate: Rate { permits, period, burst: burst.unwrap_or(permits) },
+        buckets: kept.unwrap_or_else(|| Arc::new(Buckets::new(around.at))),
+    }
+}
+
+/// Chains in which a filter asks for what nobody before it finds out.
+pub(super) fn find_disorder(config: &Config, warnings: &mut Vec<Problem>) {
+    let kind = |name: &Placed<String>| {
+        config.filters.0.iter().find(|(known, _)| known.value == name.value).map(|(_, filter)| filter)
+    };
+    let is_keys = |name: &Placed<String>| matches!(kind(name), Some(FilterConfig::Keys(_)));
+    let mut check = |before: &[Placed<String>], chain: &[Placed<String>]| {
+        for (position, name) in chain.iter().enumerate() {
+            let Some(FilterConfig::RateLimit(limit)) = kind(name) else { continue };
+            let is_known = before.iter().chain(&chain[..position]).any(is_keys);
+            if limit.by.iter().any(|by| by.0 == By::Key) && !is_known {
+                warnings.push(name.problem(
+                    format!("the filter \"{}\" counts by key, and stands before any that knows the key", name.value),
+                    "all requests here share one bucket",
+                    "write the filter of the kind \"keys\" before it",
+                ));
+            }
+        }
+    };
+    for listener in &config.listeners {
+        check(&[], &listener.filters);
+    }
+    for route in &config.routes {
+        // Where one listener lets requests in without a key, they share the bucket.
+        let least = config.listeners.iter().min_by_key(|listener| listener.filters.iter().filter(|name| is_keys(name)).count());
+        check(least.map_or(&[], |listener| &listener.filters), &route.settings.filters);
     }
 }
 

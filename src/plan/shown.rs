@@ -30,6 +30,7 @@ impl Serialize for Plan {
             endpoints: _,
             routes,
             table,
+            judged: _,
             observe,
             audit: _,
             files: _,

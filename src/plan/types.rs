@@ -60,6 +60,8 @@ pub struct Plan {
     pub routes: IdVec<RouteId, RoutePlan>,
     /// How routes are found.
     pub table: RouteTable,
+    /// Names of the fields that conditions and filters look at, in lower case.
+    pub judged: Vec<String>,
     /// What is told of exchanges besides metrics.
     pub observe: ObservePlan,
     /// How many refused credentials are told; kept through reloads.

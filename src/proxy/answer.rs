@@ -4,7 +4,7 @@
 //! any more of the body is awaited.
 
 use std::rc::Rc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use super::audit;
 use super::call::GivenUp;
@@ -47,6 +47,11 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &LaneSt
     if let Err(refusal) = filtered(request, &plan.plan.routes[id].chain) {
         return refuse(refusal, request, call);
     }
+    if request.found.is_limited()
+        && let Err(refusal) = filter::admit(&plan.plan.filters, &mut request.found, Instant::now())
+    {
+        return refuse(refusal, request, call);
+    }
     if request.head.forwards_left() == Some(0) {
         return Answer::Own(reply::nothing());
     }
@@ -68,14 +73,14 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &LaneSt
 
 /// Walks a chain of filters.
 fn filtered(request: &mut Request, chain: &[FilterId]) -> Result<(), ErrorReply> {
-    if chain.is_empty() && !request.found.has_holder() {
+    if chain.is_empty() && !request.found.awaits_route() {
         return Ok(());
     }
     let plan = Rc::clone(&request.plan);
     let plan = &plan.plan;
     let Request { head, sender, listener, route, found, .. } = request;
     let client = sender.client(head.head(), &plan.listeners[*listener].trusted);
-    let view = View { head, client, route: *route, today: SystemTime::now() };
+    let view = View { head, client, route: *route, now: Instant::now(), today: SystemTime::now() };
     let walked = filter::walk(&plan.filters, chain, &view, found, |_| {});
     walked.map_err(|(id, refusal)| {
         if plan.filters[id].1.judges_credentials() {
@@ -99,7 +104,10 @@ async fn find_route(request: &Request, call: &mut Call<'_>, lane: &LaneState) ->
     }
 }
 
-fn refuse(refusal: ErrorReply, request: &Request, call: &mut Call<'_>) -> Answer {
+fn refuse(refusal: ErrorReply, request: &mut Request, call: &mut Call<'_>) -> Answer {
+    if request.found.is_limited() {
+        filter::spend(&request.plan.plan.filters, &mut request.found, Instant::now());
+    }
     call.notes.code = Some(refusal.code);
     Answer::Own(refusal.into_reply(request.id.as_str()))
 }

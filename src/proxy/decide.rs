@@ -1,5 +1,7 @@
 //! What is decided of a request before anything is sent: pure, and the same for the data path and `corelane explain`.
 
+use std::time::Instant;
+
 use super::reply;
 use crate::base::ids::{EndpointId, ListenerId, RouteId};
 use crate::base::limits::PASSES_MAX;
@@ -12,7 +14,7 @@ use crate::codec::method::Method;
 use crate::codec::reply::ErrorReply;
 use crate::codec::trace::TraceContext;
 use crate::codec::version::Version;
-use crate::filter::{self, cors};
+use crate::filter::{self, Findings, cors};
 use crate::plan::{HostRule, Plan};
 use crate::route::Lookup;
 use crate::route::body::{BodyRules, BodySeen, Decision, Kind, kind};
@@ -67,11 +69,17 @@ pub(super) fn preflight(plan: &Plan, listener: ListenerId, head: &RequestHead) -
     Some(Preflight { route: Some(route), dress: cors.of_preflight(head) })
 }
 
-/// What filters have the answer say: those of the listener, else those of the route.
+/// What filters have the answer say to browsers: that of the listener, else that of the route.
 pub(super) fn dress(plan: &Plan, listener: ListenerId, route: Option<RouteId>, head: &RequestHead) -> Option<Dress> {
     let of_route = || filter::cors(&plan.filters, &plan.routes[route?].chain);
     let cors = filter::cors(&plan.filters, &plan.chains[listener]).or_else(of_route)?;
     Some(cors.of_answer(head))
+}
+
+/// What the answer says of the limits that its request was under; what an endpoint says of its own would be taken for ours.
+pub(super) fn told_of_limits(plan: &Plan, found: &Findings, now: Instant) -> Option<Dress> {
+    let fields = filter::told_of_limits(&plan.filters, found, now);
+    (!fields.is_empty()).then(|| Dress { drops: vec!["ratelimit-", "x-ratelimit-"], fields })
 }
 
 /// The route that head and body decide together, or why there is none.
@@ -147,7 +155,7 @@ pub(super) fn write_upstream(
         trace: identity.trace,
         request_id: identity.request_id,
         credential,
-        judged: plan.table.judged(),
+        judged: &plan.judged,
     };
     write_request(out, head, &said);
 }

@@ -1,6 +1,6 @@
 //! What would become of a request, told without sending it: the data path's own deciders, one after the other.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 
@@ -107,7 +107,7 @@ fn follow(
     let head = head_of(&mut reader, &mut input)?;
     let listener = ListenerId::at(0);
     let client = sender.client(head.head(), &plan.listeners[listener].trusted);
-    let view = View { head: &head, client, route: None, today: SystemTime::now() };
+    let view = View { head: &head, client, route: None, now: Instant::now(), today: SystemTime::now() };
     if let Some(preflight) = decide::preflight(plan, listener, &head) {
         seen.route = preflight.route;
         return Ok(Outcome::Answered(reply::nothing().status));

@@ -50,9 +50,23 @@ impl Request {
 
     /// What filters have its answer say is settled, now that its route is known or never will be.
     pub(super) fn be_dressed(&mut self) {
-        if self.dress.is_none() {
-            self.dress = decide::dress(&self.plan.plan, self.listener, self.route, &self.head);
+        if self.dress.is_some() {
+            return;
         }
+        let plan = &self.plan.plan;
+        let to_browsers = decide::dress(plan, self.listener, self.route, &self.head);
+        let limits = match self.found.is_limited() {
+            true => decide::told_of_limits(plan, &self.found, Instant::now()),
+            false => None,
+        };
+        self.dress = match (to_browsers, limits) {
+            (Some(mut one), Some(other)) => {
+                one.drops.extend(other.drops);
+                one.fields.extend(other.fields);
+                Some(one)
+            }
+            (one, other) => one.or(other),
+        };
     }
 
     /// What an answer says of its exchange; its head is about to leave.

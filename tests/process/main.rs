@@ -26,6 +26,7 @@ mod limits;
 mod logging;
 mod paths;
 mod pooling;
+mod rates;
 mod readings;
 mod refusing;
 mod reloading;

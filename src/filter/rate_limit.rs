@@ -1,0 +1,205 @@
+//! `kind = "rate-limit"`: so many requests in a time, for each of whatever they are told apart by.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::verdict::View;
+use crate::base::ids::RouteId;
+use crate::board::buckets::{Buckets, Name, Rate, Standing};
+use crate::codec::forwarded::Client;
+use crate::codec::reply::ErrorReply;
+
+/// A limit.
+#[derive(Debug)]
+pub struct RateLimit {
+    /// What requests are told apart by; each combination has a bucket.
+    pub by: Vec<By>,
+    /// How many.
+    pub rate: Rate,
+    /// Over all lanes; kept through reloads.
+    pub buckets: Arc<Buckets>,
+}
+
+/// What requests are told apart by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum By {
+    /// The name of whom their credential belongs to.
+    Key,
+    /// The client's address; of IPv6 the first 64 bits, which one customer of a network has.
+    Ip,
+    /// The values of this field.
+    Header(String),
+    /// Their route.
+    Route,
+}
+
+/// A bucket of a limit that was asked for a request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    name: Name,
+}
+
+impl RateLimit {
+    /// Whether it cannot judge before the route is known.
+    pub(super) fn needs_route(&self) -> bool {
+        self.by.contains(&By::Route)
+    }
+
+    /// The bucket of a request, of whose `holder` the name is given if there is one.
+    pub(super) fn ask(&self, view: &View<'_>, holder: Option<&str>) -> Asked {
+        let parts: Vec<_> = self.by.iter().map(|by| Part::of(by, view, holder)).collect();
+        Asked { name: self.buckets.name(parts) }
+    }
+
+    /// How that bucket stands.
+    pub(super) fn look(&self, asked: Asked, now: Instant) -> Standing {
+        self.buckets.look(asked.name, &self.rate, now)
+    }
+
+    /// Takes a permit, or says what who has none is told.
+    pub(super) fn take(&self, asked: Asked, now: Instant) -> Result<(), ErrorReply> {
+        self.buckets.take(asked.name, &self.rate, now).map_err(refusal)
+    }
+
+    /// Puts back what was just taken.
+    pub(super) fn put(&self, asked: Asked, now: Instant) {
+        self.buckets.put(asked.name, &self.rate, now);
+    }
+}
+
+/// 429 `rate_limited` for who has no permit for so long. Nothing was executed.
+pub(super) fn refusal(wait: Duration) -> ErrorReply {
+    ErrorReply {
+        should_retry: Some(true),
+        retry_after: Some(wait),
+        param: Some("requests".into()),
+        ..ErrorReply::new(429, "rate_limited", "Too many requests; try again after the time that `retry-after` tells.")
+    }
+}
+
+/// What a bucket is named by; absent things have a bucket of their own, shared by all who lack them.
+#[derive(Hash)]
+enum Part<'v> {
+    Key(Option<&'v str>),
+    Address([u8; 8]),
+    Local,
+    Unknown,
+    Header(Vec<&'v [u8]>),
+    Route(Option<RouteId>),
+}
+
+impl<'v> Part<'v> {
+    fn of(by: &'v By, view: &View<'v>, holder: Option<&'v str>) -> Self {
+        match by {
+            By::Key => Self::Key(holder),
+            By::Ip => Self::of_client(view.client),
+            By::Header(name) => Self::Header(view.head.head().values_of(name.as_bytes()).collect()),
+            By::Route => Self::Route(view.route),
+        }
+    }
+
+    fn of_client(client: Client) -> Self {
+        match client {
+            Client::Address(std::net::IpAddr::V4(address)) => {
+                let [a, b, c, d] = address.octets();
+                // No IPv6 network begins so.
+                Self::Address([0xff, 0xff, 0xff, 0xff, a, b, c, d])
+            }
+            Client::Address(std::net::IpAddr::V6(address)) => {
+                let (network, _) = address.octets().split_first_chunk().map_or(([0; 8], &[][..]), |(n, r)| (*n, r));
+                Self::Address(network)
+            }
+            Client::Local => Self::Local,
+            Client::Unknown => Self::Unknown,
+        }
+    }
+}
+
+/// What answers say of a limit (draft-ietf-httpapi-ratelimit-headers, and what clients of OpenAI know).
+pub(super) fn told(limit: &RateLimit, standing: Standing) -> Vec<(&'static str, String)> {
+    let (most, left) = (limit.rate.permits.to_string(), standing.remaining.to_string());
+    let seconds = standing.full_in.as_nanos().div_ceil(1_000_000_000).to_string();
+    vec![
+        ("ratelimit-limit", most.clone()),
+        ("ratelimit-remaining", left.clone()),
+        ("ratelimit-reset", seconds),
+        ("x-ratelimit-limit-requests", most),
+        ("x-ratelimit-remaining-requests", left),
+        ("x-ratelimit-reset-requests", clock(standing.full_in)),
+    ]
+}
+
+/// A time as OpenAI writes it: `120ms`, `1s`, `6m0s`, `1h0m0s`; rounded up.
+fn clock(time: Duration) -> String {
+    let millis = time.as_nanos().div_ceil(1_000_000);
+    if (1..1000).contains(&millis) {
+        return format!("{millis}ms");
+    }
+    let seconds = millis.div_ceil(1000);
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{seconds}s"),
+        (0, _) => format!("{minutes}m{seconds}s"),
+        (_, _) => format!("{hours}h{minutes}m{seconds}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{head, view};
+    use super::*;
+    use crate::base::ids::Id;
+
+    /// Fields, client, route and holder of a request.
+    type Asking = (&'static str, Client, Option<RouteId>, Option<&'static str>);
+
+    #[test]
+    fn requests_share_a_bucket_where_all_is_the_same_that_they_are_told_apart_by() {
+        let epoch = Instant::now();
+        let at = |text: &str| Client::Address(text.parse().unwrap());
+        let (route, other) = (Some(RouteId::at(0)), Some(RouteId::at(1)));
+        let rows: [(&[By], [Asking; 2], bool); 16] = [
+            (&[By::Key], [("", Client::Local, None, Some("a")), ("", at("1.2.3.4"), route, Some("a"))], true),
+            (&[By::Key], [("", Client::Local, None, Some("a")), ("", Client::Local, None, Some("b"))], false),
+            (&[By::Key], [("", Client::Local, None, Some("")), ("", Client::Local, None, None)], false),
+            (&[By::Ip], [("", at("1.2.3.4"), None, None), ("x-a: 1\r\n", at("1.2.3.4"), route, Some("a"))], true),
+            (&[By::Ip], [("", at("1.2.3.4"), None, None), ("", at("1.2.3.5"), None, None)], false),
+            (&[By::Ip], [("", at("2001:db8::1"), None, None), ("", at("2001:db8::ffff:2"), None, None)], true),
+            (&[By::Ip], [("", at("2001:db8::1"), None, None), ("", at("2001:db8:0:1::1"), None, None)], false),
+            (&[By::Ip], [("", Client::Unknown, None, None), ("", Client::Local, None, None)], false),
+            (&[By::Header("x-a".into())], [("X-A: 1\r\n", at("1.2.3.4"), None, None), ("x-a: 1\r\n", Client::Local, None, None)], true),
+            (&[By::Header("x-a".into())], [("x-a: 1\r\n", Client::Local, None, None), ("x-a: 2\r\n", Client::Local, None, None)], false),
+            (&[By::Header("x-a".into())], [("x-a: 12\r\n", Client::Local, None, None), ("x-a: 1\r\nx-a: 2\r\n", Client::Local, None, None)], false),
+            (&[By::Header("x-a".into())], [("x-a:\r\n", Client::Local, None, None), ("", Client::Local, None, None)], false),
+            (&[By::Header("x-a".into())], [("x_a: 1\r\n", Client::Local, None, None), ("", Client::Local, None, None)], true),
+            (&[By::Route], [("", Client::Local, route, None), ("", Client::Local, other, None)], false),
+            (&[By::Key, By::Route], [("", Client::Local, route, Some("a")), ("", Client::Local, route, Some("a"))], true),
+            (&[By::Key, By::Route], [("", Client::Local, route, Some("a")), ("", Client::Local, other, Some("a"))], false),
+        ];
+        for (by, requests, same) in rows {
+            let rate = Rate { permits: 1, period: Duration::from_secs(60), burst: 1 };
+            let limit = RateLimit { by: by.to_vec(), rate, buckets: Arc::new(Buckets::new(epoch)) };
+            let taken = requests.map(|(fields, client, route, holder)| {
+                let head = head(fields);
+                limit.take(limit.ask(&View { client, route, ..view(&head) }, holder), epoch).is_ok()
+            });
+            assert_eq!(taken, [true, !same], "{by:?} {requests:?}");
+        }
+    }
+
+    #[test]
+    fn times_are_written_as_clients_of_openai_know_them() {
+        for (nanos, text) in [
+            (0, "0s"),
+            (1, "1ms"),
+            (120_000_000, "120ms"),
+            (999_000_001, "1s"),
+            (1_000_000_001, "2s"),
+            (59_000_000_000, "59s"),
+            (360_000_000_000, "6m0s"),
+            (86_400_000_000_000, "24h0m0s"),
+        ] {
+            assert_eq!(clock(Duration::from_nanos(nanos)), text);
+        }
+    }
+}
