@@ -63,6 +63,13 @@ struct Bucket {
     full_at: AtomicU64,
 }
 
+/// A bucket by itself, for whom there is one as long as they are known.
+#[derive(Debug)]
+pub struct Single {
+    epoch: Instant,
+    full_at: AtomicU64,
+}
+
 /// The name of a bucket, hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Name(u64);
@@ -98,6 +105,48 @@ fn duration(ticks: u64) -> Duration {
     Duration::from_nanos(ticks.div_ceil(TICKS_PER_NANO))
 }
 
+impl Single {
+    /// A full one, in a process that began at `epoch` or later.
+    pub fn new(epoch: Instant) -> Self {
+        Self { epoch, full_at: AtomicU64::new(0) }
+    }
+
+    /// How it stands. Takes nothing.
+    pub fn look(&self, rate: &Rate, now: Instant) -> Standing {
+        rate.standing(self.full_at.load(Ordering::Acquire), ticks(self.epoch, now))
+    }
+
+    /// Takes a permit, if there is one; else tells how long it has to wait.
+    pub fn take(&self, rate: &Rate, now: Instant) -> Result<(), Duration> {
+        take(&self.full_at, rate, ticks(self.epoch, now))
+    }
+
+    /// Puts a permit back that was taken a moment ago.
+    pub fn put(&self, rate: &Rate) {
+        put(&self.full_at, rate);
+    }
+}
+
+fn take(full_at: &AtomicU64, rate: &Rate, now: u64) -> Result<(), Duration> {
+    let mut wait = 0;
+    let next = |full_at| rate.taken(full_at, now).map_err(|time| wait = time).ok();
+    match full_at.fetch_update(Ordering::AcqRel, Ordering::Acquire, next) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(duration(wait)),
+    }
+}
+
+fn put(full_at: &AtomicU64, rate: &Rate) {
+    let less = |full_at: u64| Some(full_at.saturating_sub(rate.ticks()));
+    let _ = full_at.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
+}
+
+/// Time since the epoch. Nothing is full before it, which is zero: so a new bucket is full.
+fn ticks(epoch: Instant, now: Instant) -> u64 {
+    let nanos = now.saturating_duration_since(epoch).as_nanos();
+    u64::try_from(nanos).unwrap_or(u64::MAX).saturating_mul(TICKS_PER_NANO)
+}
+
 impl Buckets {
     /// None yet, in a process that began at `epoch` or later.
     pub fn new(epoch: Instant) -> Self {
@@ -118,31 +167,19 @@ impl Buckets {
 
     /// How the bucket of that name stands. Takes nothing.
     pub fn look(&self, name: Name, rate: &Rate, now: Instant) -> Standing {
-        let now = self.ticks(now);
+        let now = ticks(self.epoch, now);
         rate.standing(self.bucket(name, now).load(Ordering::Acquire), now)
     }
 
     /// Takes a permit, if there is one; else tells how long it has to wait.
     pub fn take(&self, name: Name, rate: &Rate, now: Instant) -> Result<(), Duration> {
-        let now = self.ticks(now);
-        let mut wait = 0;
-        let next = |full_at| rate.taken(full_at, now).map_err(|time| wait = time).ok();
-        match self.bucket(name, now).fetch_update(Ordering::AcqRel, Ordering::Acquire, next) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(duration(wait)),
-        }
+        let now = ticks(self.epoch, now);
+        take(self.bucket(name, now), rate, now)
     }
 
     /// Puts a permit back that was taken a moment ago.
     pub fn put(&self, name: Name, rate: &Rate, now: Instant) {
-        let less = |full_at: u64| Some(full_at.saturating_sub(rate.ticks()));
-        let _ = self.bucket(name, self.ticks(now)).fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
-    }
-
-    fn ticks(&self, now: Instant) -> u64 {
-        let nanos = now.saturating_duration_since(self.epoch).as_nanos();
-        // Nothing is full before the epoch, which is zero: so a new bucket is full.
-        u64::try_from(nanos).unwrap_or(u64::MAX).saturating_mul(TICKS_PER_NANO)
+        put(self.bucket(name, ticks(self.epoch, now)), rate);
     }
 
     /// The bucket of that name: its own, a new one, or the one that is shared.

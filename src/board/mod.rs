@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod buckets;
 pub mod buffered;
+pub mod in_flight;
 pub mod lanes;
 pub mod lines;
 pub mod loads;

@@ -76,9 +76,11 @@ impl ErrorReply {
         }
         if let Some(pause) = self.retry_after {
             // Seconds are whole (RFC 9110 §10.2.3), and zero would mean "at once"; clients of OpenAI know milliseconds.
-            let seconds = pause.as_millis().div_ceil(1000).max(1);
+            // Both are rounded up: whoever waits so long has waited long enough.
+            let millis = pause.as_nanos().div_ceil(1_000_000);
+            let seconds = millis.div_ceil(1000).max(1);
             fields.push(("retry-after", seconds.to_string()));
-            fields.push(("retry-after-ms", pause.as_millis().to_string()));
+            fields.push(("retry-after-ms", millis.to_string()));
         }
         LocalReply {
             status: self.status,

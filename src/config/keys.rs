@@ -46,6 +46,10 @@ table! {
         ),
         /// Routes that it may use; all without it.
         routes: Option<Vec<Placed<String>>> = key("routes", List(&Text), Absent),
+        /// Requests that it may make in a minute, over all routes; as many at once.
+        rpm: Option<u64> = key("rpm", Number(1, 1_000_000_000), Absent),
+        /// Requests of it that may be under way at once.
+        in_flight: Option<u64> = key("in_flight", Number(1, 1_000_000), Absent),
         /// The class of its requests.
         class: Option<String> = key("class", Form(name), Absent),
         /// From when on it is refused.

@@ -2,6 +2,7 @@
 
 use super::rate_limit::Asked;
 use crate::base::ids::FilterId;
+use crate::board::in_flight::Place;
 
 /// What is known of a request by its filters.
 #[derive(Debug, Default)]
@@ -9,11 +10,22 @@ pub struct Findings {
     /// Whose it is, by the filter that knows.
     pub(super) holder: Option<HolderRef>,
     /// The limits that were asked, each by its filter. What they give is taken once all have been.
-    pub(super) limits: Vec<(FilterId, Asked)>,
+    pub(super) limits: Vec<Limit>,
     /// Filters that judge once the route is known.
     pub(super) waiting: Vec<FilterId>,
     /// Nothing more is taken from those limits.
     pub(super) is_settled: bool,
+    /// The request's place among those of its holder that are under way.
+    pub(super) place: Option<Place>,
+}
+
+/// A limit that was asked.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Limit {
+    /// A bucket of this filter.
+    Of(FilterId, Asked),
+    /// That of the holder.
+    OfHolder,
 }
 
 /// Where a holder is found.

@@ -1,12 +1,15 @@
 //! Whom a credential belongs to, and what they may do.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::base::ids::RouteId;
+use crate::board::buckets::{Rate, Single};
+use crate::board::in_flight::InFlight;
 use crate::codec::reply::ErrorReply;
 
 /// The holder of a credential.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Holder {
     /// Whose requests they are, in the log.
     pub name: Box<str>,
@@ -16,6 +19,10 @@ pub struct Holder {
     pub class: Option<Box<str>>,
     /// From when on they are refused.
     pub expires: Option<SystemTime>,
+    /// How many requests they may make in a minute, with how many they have left.
+    pub requests: Option<(Rate, Arc<Single>)>,
+    /// How many may be under way at once, with those that are.
+    pub in_flight: Option<(u64, Arc<InFlight>)>,
 }
 
 impl Holder {

@@ -27,6 +27,11 @@ impl Keys {
         keys
     }
 
+    /// All holders by their names.
+    pub fn named(&self) -> impl Iterator<Item = (&str, &Holder)> {
+        self.holders.iter().map(|holder| (&*holder.name, holder))
+    }
+
     /// One of them.
     pub(super) fn holder(&self, position: u32) -> &Holder {
         &self.holders[position as usize]
@@ -63,7 +68,7 @@ mod tests {
     use crate::base::ids::{Id, RouteId};
 
     fn holder(name: &str) -> Holder {
-        Holder { name: name.into(), routes: None, class: None, expires: None }
+        Holder { name: name.into(), routes: None, class: None, expires: None, requests: None, in_flight: None }
     }
 
     fn keys() -> Keys {

@@ -33,11 +33,8 @@ pub enum By {
     Route,
 }
 
-/// A bucket of a limit that was asked for a request.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Asked {
-    name: Name,
-}
+/// The bucket of a request.
+pub(super) type Asked = Name;
 
 impl RateLimit {
     /// Whether it cannot judge before the route is known.
@@ -48,22 +45,22 @@ impl RateLimit {
     /// The bucket of a request, of whose `holder` the name is given if there is one.
     pub(super) fn ask(&self, view: &View<'_>, holder: Option<&str>) -> Asked {
         let parts: Vec<_> = self.by.iter().map(|by| Part::of(by, view, holder)).collect();
-        Asked { name: self.buckets.name(parts) }
+        self.buckets.name(parts)
     }
 
     /// How that bucket stands.
     pub(super) fn look(&self, asked: Asked, now: Instant) -> Standing {
-        self.buckets.look(asked.name, &self.rate, now)
+        self.buckets.look(asked, &self.rate, now)
     }
 
-    /// Takes a permit, or says what who has none is told.
-    pub(super) fn take(&self, asked: Asked, now: Instant) -> Result<(), ErrorReply> {
-        self.buckets.take(asked.name, &self.rate, now).map_err(refusal)
+    /// Takes a permit, if there is one; else tells how long it has to wait.
+    pub(super) fn take(&self, asked: Asked, now: Instant) -> Result<(), Duration> {
+        self.buckets.take(asked, &self.rate, now)
     }
 
     /// Puts back what was just taken.
     pub(super) fn put(&self, asked: Asked, now: Instant) {
-        self.buckets.put(asked.name, &self.rate, now);
+        self.buckets.put(asked, &self.rate, now);
     }
 }
 
@@ -116,8 +113,8 @@ impl<'v> Part<'v> {
 }
 
 /// What answers say of a limit (draft-ietf-httpapi-ratelimit-headers, and what clients of OpenAI know).
-pub(super) fn told(limit: &RateLimit, standing: Standing) -> Vec<(&'static str, String)> {
-    let (most, left) = (limit.rate.permits.to_string(), standing.remaining.to_string());
+pub(super) fn told(rate: &Rate, standing: Standing) -> Vec<(&'static str, String)> {
+    let (most, left) = (rate.permits.to_string(), standing.remaining.to_string());
     let seconds = standing.full_in.as_nanos().div_ceil(1_000_000_000).to_string();
     vec![
         ("ratelimit-limit", most.clone()),

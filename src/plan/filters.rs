@@ -1,6 +1,8 @@
 //! Filters and their chains: names become ids.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::types::{RoutePlan, Surroundings};
 use crate::base::digest::Digest;
@@ -8,7 +10,7 @@ use crate::base::ids::{FilterId, Id, IdVec, ListenerId, RouteId};
 use crate::base::problem::{Placed, Problem};
 use crate::config::{Config, CorsConfig, FilterConfig, IpConfig, KeyConfig, KeysConfig, ListenerConfig, RateLimitConfig, RequestRate};
 use crate::base::glob::Glob;
-use crate::board::buckets::{Buckets, Rate};
+use crate::board::buckets::{Buckets, Rate, Single};
 use crate::filter::cors::{Cors, Origins};
 use crate::filter::holder::Holder;
 use crate::filter::ip::Ip;
@@ -103,7 +105,8 @@ fn understood(name: &str, filter: &FilterConfig, known: &mut Known<'_>) -> Filte
         }
         FilterConfig::Cors(cors) => FilterPlan::Cors(cors_of(cors)),
         FilterConfig::Keys(KeysConfig { kind: _, file }) => {
-            FilterPlan::Keys(Keys::new(file.keys.iter().map(|key| key_of(key, known))))
+            let before = holders(name, known.around);
+            FilterPlan::Keys(Keys::new(file.keys.iter().map(|key| key_of(key, &before, known))))
         }
     }
 }
@@ -170,8 +173,26 @@ fn cors_of(cors: &CorsConfig) -> Cors {
     }
 }
 
-fn key_of(key: &KeyConfig, known: &mut Known<'_>) -> (Vec<Digest>, Holder) {
-    let KeyConfig { name, digests, routes, class, expires } = key;
+/// The holders of keys that the filter of that name knows in the plan in force.
+fn holders<'p>(name: &str, around: &Surroundings<'p>) -> HashMap<&'p str, &'p Holder> {
+    let before = around.previous.into_iter().flat_map(|plan| plan.filters.iter());
+    let known = before.filter(|(known, _)| known == name).find_map(|(_, filter)| match filter {
+        FilterPlan::Keys(keys) => Some(keys),
+        FilterPlan::RateLimit(_) | FilterPlan::Ip(_) | FilterPlan::Cors(_) => None,
+    });
+    known.into_iter().flat_map(Keys::named).collect()
+}
+
+fn key_of(
+    key: &KeyConfig,
+    before: &HashMap<&str, &Holder>,
+    known: &mut Known<'_>,
+) -> (Vec<Digest>, Holder) {
+    let KeyConfig { name, digests, routes, rpm, in_flight, class, expires } = key;
+    let before = before.get(name.value.as_str());
+    let left = || before.and_then(|holder| holder.requests.as_ref()).map(|(_, bucket)| Arc::clone(bucket));
+    let under_way = || before.and_then(|holder| holder.in_flight.as_ref()).map(|(_, flight)| Arc::clone(flight));
+    let at = known.around.at;
     let mut id_of = |route: &Placed<String>| {
         let found = known.routes.pairs().find(|(_, known)| known.name == route.value);
         if found.is_none() {
@@ -188,6 +209,11 @@ fn key_of(key: &KeyConfig, known: &mut Known<'_>) -> (Vec<Digest>, Holder) {
         routes: routes.as_ref().map(|routes| routes.iter().filter_map(&mut id_of).collect()),
         class: class.as_deref().map(Into::into),
         expires: expires.map(|expires| expires.0),
+        requests: rpm.map(|permits| {
+            let rate = Rate { permits, period: Duration::from_secs(60), burst: permits };
+            (rate, left().unwrap_or_else(|| Arc::new(Single::new(at))))
+        }),
+        in_flight: in_flight.map(|max| (max, under_way().unwrap_or_default())),
     };
     (digests.0.iter().map(|digest| digest.value).collect(), holder)
 }

@@ -61,18 +61,18 @@ pub(super) struct Preflight {
 /// What a preflight is told; none where the request is none, or nobody answers it.
 pub(super) fn preflight(plan: &Plan, listener: ListenerId, head: &RequestHead) -> Option<Preflight> {
     let method = cors::preflight(head)?;
-    if let Some(cors) = filter::cors(&plan.filters, &plan.chains[listener]) {
+    if let Some(cors) = filter::cors_of(&plan.filters, &plan.chains[listener]) {
         return Some(Preflight { route: None, dress: cors.of_preflight(head) });
     }
     let route = plan.table.find_place(head, method)?;
-    let cors = filter::cors(&plan.filters, &plan.routes[route].chain)?;
+    let cors = filter::cors_of(&plan.filters, &plan.routes[route].chain)?;
     Some(Preflight { route: Some(route), dress: cors.of_preflight(head) })
 }
 
 /// What filters have the answer say to browsers: that of the listener, else that of the route.
 pub(super) fn dress(plan: &Plan, listener: ListenerId, route: Option<RouteId>, head: &RequestHead) -> Option<Dress> {
-    let of_route = || filter::cors(&plan.filters, &plan.routes[route?].chain);
-    let cors = filter::cors(&plan.filters, &plan.chains[listener]).or_else(of_route)?;
+    let of_route = || filter::cors_of(&plan.filters, &plan.routes[route?].chain);
+    let cors = filter::cors_of(&plan.filters, &plan.chains[listener]).or_else(of_route)?;
     Some(cors.of_answer(head))
 }
 

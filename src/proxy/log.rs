@@ -20,7 +20,7 @@ pub(super) fn exchange(request: &Request, notes: &Notes, lane: &LaneState, summa
     let Some(log) = wanted(&request.plan, lane) else { return };
     let head = &request.head;
     let endpoint = summary.endpoint.map(|id| &plan.endpoints[id]);
-    let holder = filter::holder(&plan.filters, &request.found).map(|(_, holder)| holder);
+    let holder = filter::holder_of(&plan.filters, &request.found).map(|(_, holder)| holder);
     let listener = &plan.listeners[request.listener];
     let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     let fault = notes.fault.filter(|_| summary.ended != Ended::Well);

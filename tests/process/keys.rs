@@ -308,3 +308,58 @@ fn explain_tells_whose_key_passes_and_shows_no_secret() {
     );
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+#[test]
+fn a_key_has_its_own_limits_over_all_routes_and_filters() {
+    let keys = |rpm: u64| {
+        entry("a", &format!("rpm = {rpm}")) + &entry("b", "in_flight = 1\nrpm = 100") + &entry("c", "")
+    };
+    let file = KeysFile::new(&keys(3));
+    let upstream = Upstream::start();
+    let config = format!(
+        "[server]\nlanes = 1\n{}[cluster.up]\nendpoints = [{:?}]\n[[route]]\nname = \"slow\"\nto = \"up\"\nfilters = [\"keys\"]\n\
+         [[route]]\nname = \"own\"\nmatch = {{ path = \"/own\" }}\nrespond = {{}}\nfilters = [\"keys\"]\n\
+         [[route]]\nname = \"more\"\nmatch = {{ path = \"/more\" }}\nrespond = {{}}\nfilters = [\"keys\"]\n",
+        file.filter(),
+        upstream.url()
+    );
+    let mut gateway = Gateway::start(&config);
+    let got = ["/own", "/more", "/own", "/more"].map(|path| ask(&gateway, path, &key("a")));
+    assert_eq!(got.each_ref().map(|(status, _)| *status), [200, 200, 200, 429]);
+    assert!(got[0].1.contains("\r\nratelimit-limit: 3\r\nratelimit-remaining: 2\r\n"), "{}", got[0].1);
+    assert!(
+        got[3].1.contains("\"code\":\"rate_limited\"") && got[3].1.contains("\r\nretry-after: 20\r\n"),
+        "{}",
+        got[3].1
+    );
+    // Others have limits of their own, or none.
+    assert!(!ask(&gateway, "/own", &key("c")).1.contains("ratelimit-"));
+    // What was used stays used through a change of the file, and through a reload.
+    file.write(&(keys(3) + "\n"));
+    while !gateway.next_line().starts_with("reloaded") {}
+    assert_eq!(ask(&gateway, "/own", &key("a")).0, 429);
+    assert_eq!(gateway.admin("POST", "/reload").0, 200);
+    assert_eq!(ask(&gateway, "/own", &key("a")).0, 429);
+
+    // One at a time: the second is told at once, and passes once the first is over, or its client has left.
+    let slow = |gateway: &Gateway| {
+        let mut client = gateway.connect();
+        client.send(format!("GET /slow HTTP/1.1\r\nhost: x\r\n{}\r\n", key("b")));
+        client
+    };
+    let mut first = slow(&gateway);
+    let mut endpoint = upstream.accept();
+    endpoint.read_until("\r\n\r\n");
+    let (status, text) = ask(&gateway, "/own", &key("b"));
+    assert!(status == 429 && text.contains("\r\nretry-after: 1\r\n"), "{text}");
+    endpoint.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    assert!(first.read_message().ends_with("ok"));
+    gateway.until("the first is over", |stats| stats["routes"]["slow"]["in_flight"] == 0);
+    assert_eq!(ask(&gateway, "/own", &key("b")).0, 200);
+    let second = slow(&gateway);
+    endpoint.read_until("\r\n\r\n");
+    assert_eq!(ask(&gateway, "/own", &key("b")).0, 429);
+    drop(second);
+    gateway.until("the second has left", |stats| stats["routes"]["slow"]["client_closed"] == 1);
+    assert_eq!(ask(&gateway, "/own", &key("b")).0, 200);
+}
