@@ -95,6 +95,9 @@ pub const SECRET_BYTES_MAX: u64 = 64 * KIB as u64;
 /// Buckets of one limit: clients that it tells apart at once. Some megabytes, whoever asks.
 pub const LIMIT_BUCKETS_MAX: usize = 65_536;
 
+/// Longest key that is looked up: hashing more would be work that anybody may ask for. Those in use have some hundred bytes.
+pub const KEY_BYTES_MAX: usize = 4 * KIB;
+
 /// Refused credentials that are told in one second, over all lanes: enough to see who guesses, too few to fill a disk.
 pub const AUDIT_LINES_PER_SECOND: u64 = 10;
 

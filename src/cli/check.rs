@@ -6,8 +6,9 @@ use clap::Args;
 
 use super::print::{complain, print};
 use crate::base::address::Address;
-use crate::base::limits::{KIB, LOG_BYTES_MAX, MIB, RELAY_BYTES, RELAY_BYTES_LARGE};
+use crate::base::limits::{KIB, LIMIT_BUCKETS_MAX, LOG_BYTES_MAX, MIB, RELAY_BYTES, RELAY_BYTES_LARGE};
 use crate::control::load::{Origin, Source, load};
+use crate::filter::FilterPlan;
 use crate::metrics::text::series;
 use crate::plan::Plan;
 
@@ -78,6 +79,8 @@ fn meets(own: &Address, address: &Address) -> bool {
 const BASE_BYTES: usize = 8 * MIB;
 /// Kept for a connection that is idle: its task, its reader, a socket's bookkeeping.
 const IDLE_CONNECTION_BYTES: usize = 6 * KIB;
+/// The buckets of one limit, two places for each.
+const LIMIT_BYTES: usize = LIMIT_BUCKETS_MAX * 2 * 16;
 /// A histogram of times, once it is used.
 const HISTOGRAM_BYTES: usize = 28 * KIB;
 
@@ -86,7 +89,8 @@ fn summary(plan: &Plan) -> String {
     // Each lane counts into one recorder while control holds another; four histograms a route, three an endpoint.
     let histograms =
         (4 * plan.routes.len() + 3 * plan.endpoints.len()) * HISTOGRAM_BYTES * (2 * plan.lanes + 1);
-    let idle = BASE_BYTES + plan.lanes * MIB;
+    let limits = plan.filters.iter().filter(|(_, filter)| matches!(filter, FilterPlan::RateLimit(_))).count();
+    let idle = BASE_BYTES + plan.lanes * MIB + limits * LIMIT_BYTES;
     let busy = 2 * RELAY_BYTES + IDLE_CONNECTION_BYTES;
     let typical = idle + histograms + connections / 10 * busy;
     // A large body holds one large step each way, for the client and for the endpoint.

@@ -4,6 +4,7 @@ use super::credential::{Shown, shown, unauthorized};
 use super::holder::Holder;
 use super::verdict::View;
 use crate::base::digest::Digest;
+use crate::base::limits::KEY_BYTES_MAX;
 use crate::codec::reply::ErrorReply;
 
 /// All keys, found by their digests: the keys themselves are known to their holders alone.
@@ -40,8 +41,8 @@ impl Keys {
     /// Whose request it is; 401 `unauthorized` for who shows no key, several, or one that is not or no longer known.
     pub(super) fn on_request(&self, view: &View<'_>) -> Result<u32, ErrorReply> {
         let found = match shown(view.head) {
-            Shown::One(key) => self.find(&Digest::of(key)),
-            Shown::Nothing | Shown::Several => None,
+            Shown::One(key) if key.len() <= KEY_BYTES_MAX => self.find(&Digest::of(key)),
+            Shown::One(_) | Shown::Nothing | Shown::Several => None,
         };
         let valid = found.filter(|position| self.holder(*position).is_valid(view.today));
         valid.ok_or_else(|| {
@@ -127,6 +128,16 @@ mod tests {
             ("x-api-key: sk-old\r\napi-key: sk-new\r\n", Err(401)),
         ] {
             assert_eq!(whose(fields), expected.map(str::to_owned), "{fields}");
+        }
+    }
+
+    #[test]
+    fn what_is_longer_than_any_key_is_refused_unread() {
+        for (length, passes) in [(KEY_BYTES_MAX, true), (KEY_BYTES_MAX + 1, false)] {
+            let key = "k".repeat(length);
+            let keys = Keys::new([(vec![Digest::of(key.as_bytes())], holder("long"))]);
+            let head = head(&format!("x-api-key: {key}\r\n"));
+            assert_eq!(keys.on_request(&view(&head)).is_ok(), passes, "{length}");
         }
     }
 
