@@ -3,6 +3,8 @@
 //! They are looked at from a thread of their own: a disk that hangs holds up nobody else. A file that is just being written
 //! is waited for: what it holds counts once two looks find the same.
 
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -38,11 +40,21 @@ struct Followed {
     stamp: Option<Stamp>,
 }
 
-/// Size and time of the last change: while they stay, a file does.
+/// Which file it is, its size and the time of its last change, whatever it says of when it was written: while they stay, a
+/// file does. One that is moved into the place of another is another file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Stamp {
+    inode: u64,
     bytes: u64,
     changed: SystemTime,
+}
+
+impl Stamp {
+    fn of(found: &Metadata) -> Self {
+        let seconds = u64::try_from(found.ctime()).unwrap_or_default();
+        let since = Duration::from_secs(seconds) + Duration::from_nanos(found.ctime_nsec().unsigned_abs());
+        Self { inode: found.ino(), bytes: found.len(), changed: SystemTime::UNIX_EPOCH + since }
+    }
 }
 
 impl Follower {
@@ -114,7 +126,7 @@ impl Followed {
 
 /// What the file holds, and its stamp where that tells so until it changes; none where it is as it was at the last look.
 fn look(path: &Path, last: Option<Stamp>) -> Option<(Option<Stamp>, Option<u64>)> {
-    let stamp = fs::metadata(path).and_then(|found| Ok(Stamp { bytes: found.len(), changed: found.modified()? })).ok();
+    let stamp = fs::metadata(path).map(|found| Stamp::of(&found)).ok();
     if stamp.is_some() && stamp == last {
         return None;
     }

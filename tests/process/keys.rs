@@ -186,9 +186,17 @@ fn a_change_of_the_file_is_in_force_within_a_second_and_a_broken_one_keeps_the_k
     assert_eq!(status(&gateway, "b"), 200);
     assert!(changed(&mut gateway, &(entry("a", "") + &entry("b", ""))).starts_with("reloaded generation=3"));
     assert_eq!((status(&gateway, "a"), status(&gateway, "b")), (200, 200));
+    // One that is moved into its place counts too, though it says that it is older and is as large.
+    let (other, text) = (fresh_path("other-keys.toml"), entry("a", "") + &entry("c", ""));
+    std::fs::write(&other, text).unwrap();
+    let old = std::fs::File::options().write(true).open(&other).unwrap();
+    old.set_modified(std::fs::metadata(&file.0).unwrap().modified().unwrap()).unwrap();
+    std::fs::rename(&other, &file.0).unwrap();
+    while !gateway.next_line().starts_with("reloaded generation=4") {}
+    assert_eq!((status(&gateway, "b"), status(&gateway, "c")), (401, 200));
     // And the rest once it is asked for.
     assert_eq!(gateway.admin("POST", "/reload").0, 200);
-    assert!(ask(&gateway, "/", &key("b")).1.ends_with("out"));
+    assert!(ask(&gateway, "/", &key("c")).1.ends_with("out"));
 }
 
 #[test]
