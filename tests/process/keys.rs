@@ -66,7 +66,7 @@ fn a_key_lets_its_holder_pass_and_never_travels_upstream() {
     let file = KeysFile::new(&(entry("a", "class = \"bulk\"") + &entry("b", "routes = [\"own\"]")));
     let (log, up) = (fresh_path("keys.log"), mirror());
     let config = format!(
-        "{}[cluster.up]\nendpoints = [{up:?}]\n[cluster.own]\nendpoints = [{up:?}]\nauth = {{ bearer = \"for-the-engine\" }}\n\
+        "{}[server]\nlanes = 1\n[cluster.up]\nendpoints = [{up:?}]\n[cluster.own]\nendpoints = [{up:?}]\nauth = {{ bearer = \"for-the-engine\" }}\n\
          [[route]]\nname = \"all\"\nto = \"up\"\nfilters = [\"keys\"]\n\
          [[route]]\nname = \"own\"\nmatch = {{ path = \"/own\" }}\nto = \"own\"\nfilters = [\"keys\"]\n\
          [[route]]\nname = \"open\"\nmatch = {{ path = \"/open\" }}\nto = \"up\"\n\
