@@ -3,19 +3,24 @@
 use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
-use super::findings::{Findings, Limit};
+use super::findings::{Findings, HolderRef, Limit};
 use super::holder::Holder;
-use super::kinds::{FilterPlan, Filters, holder_of};
+use super::kinds::{FilterPlan, Filters, holder_at};
 use super::rate_limit::{self, Asked};
 use super::verdict::{Verdict, View};
 use crate::board::buckets::{Rate, Single, Standing};
 use crate::codec::reply::ErrorReply;
 
 /// Judges by what a holder may do at once, and in a minute.
-pub(super) fn enter(holder: &Holder, view: &View<'_>, findings: &mut Findings) -> Verdict {
+pub(super) fn enter(
+    (found, holder): (HolderRef, &Holder),
+    view: &View<'_>,
+    findings: &mut Findings,
+) -> Verdict {
+    findings.holder = Some(found);
     if let Some((max, under_way)) = &holder.in_flight {
         match under_way.enter(*max) {
-            Some(place) => findings.place = Some(place),
+            Some(place) => findings.places.push(place),
             None => {
                 findings.is_settled = true;
                 // Nobody knows when one ends.
@@ -25,7 +30,7 @@ pub(super) fn enter(holder: &Holder, view: &View<'_>, findings: &mut Findings) -
     }
     match &holder.requests {
         Some((rate, bucket)) => {
-            findings.limits.push(Limit::OfHolder);
+            findings.limits.push(Limit::OfHolder(found));
             judge(bucket.look(rate, view.now), findings)
         }
         None => Verdict::Continue,
@@ -75,8 +80,8 @@ impl Found<'_> {
 /// The buckets of all limits that were asked.
 fn buckets<'f>(filters: &'f Filters, findings: &Findings) -> Vec<Found<'f>> {
     let found = |limit: &Limit| match limit {
-        Limit::OfHolder => {
-            let (_, holder) = holder_of(filters, findings)?;
+        Limit::OfHolder(holder) => {
+            let (_, holder) = holder_at(filters, *holder)?;
             holder.requests.as_ref().map(|(rate, bucket)| Found::Holders(rate, bucket))
         }
         Limit::Of(id, asked) => match &filters[*id].1 {

@@ -15,8 +15,8 @@ pub struct Findings {
     pub(super) waiting: Vec<FilterId>,
     /// Nothing more is taken from those limits.
     pub(super) is_settled: bool,
-    /// The request's place among those of its holder that are under way.
-    pub(super) place: Option<Place>,
+    /// The request's places among those of its holders that are under way.
+    pub(super) places: Vec<Place>,
 }
 
 /// A limit that was asked.
@@ -24,8 +24,8 @@ pub struct Findings {
 pub(super) enum Limit {
     /// A bucket of this filter.
     Of(FilterId, Asked),
-    /// That of the holder.
-    OfHolder,
+    /// That of this holder.
+    OfHolder(HolderRef),
 }
 
 /// Where a holder is found.

@@ -45,7 +45,12 @@ impl FilterPlan {
 
 /// Whose request it is, if that is known, and the filter that knows.
 pub fn holder_of<'f>(filters: &'f Filters, findings: &Findings) -> Option<(FilterId, &'f Holder)> {
-    let HolderRef::Key(id, position) = findings.holder?;
+    holder_at(filters, findings.holder?)
+}
+
+/// The holder who is found there, and the filter that knows them.
+pub(super) fn holder_at(filters: &Filters, holder: HolderRef) -> Option<(FilterId, &Holder)> {
+    let HolderRef::Key(id, position) = holder;
     match &filters[id].1 {
         FilterPlan::Keys(keys) => Some((id, keys.holder(position))),
         FilterPlan::Ip(_) | FilterPlan::Cors(_) | FilterPlan::RateLimit(_) => None,

@@ -36,10 +36,7 @@ fn judge_head(id: FilterId, filters: &Filters, view: &View<'_>, findings: &mut F
             FilterPlan::Ip(ip) => ip.on_request(view),
             FilterPlan::Cors(_) => Verdict::Continue,
             FilterPlan::Keys(keys) => match keys.on_request(view) {
-                Ok(position) => {
-                    findings.holder = Some(HolderRef::Key(id, position));
-                    enter(keys.holder(position), view, findings)
-                }
+                Ok(position) => enter((HolderRef::Key(id, position), keys.holder(position)), view, findings),
                 Err(refusal) => Verdict::Refuse(refusal),
             },
             FilterPlan::RateLimit(limit) if limit.needs_route() && view.route.is_none() => {

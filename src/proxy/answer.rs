@@ -83,7 +83,8 @@ fn filtered(request: &mut Request, chain: &[FilterId]) -> Result<(), ErrorReply>
     let view = View { head, client, route: *route, now: Instant::now(), today: SystemTime::now() };
     let walked = filter::walk(&plan.filters, chain, &view, found, |_| {});
     walked.map_err(|(id, refusal)| {
-        if plan.filters[id].1.judges_credentials() {
+        // Who comes too often showed a credential that holds.
+        if plan.filters[id].1.judges_credentials() && refusal.status != 429 {
             audit::refused(request, id, refusal.code);
         }
         refusal

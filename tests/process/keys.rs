@@ -340,6 +340,9 @@ fn a_key_has_its_own_limits_over_all_routes_and_filters() {
         "{}",
         got[3].1
     );
+    // That is no refused credential: what is told next is of another.
+    assert_eq!(ask(&gateway, "/own", &key("nobody")).0, 401);
+    assert!(gateway.next_line().contains("\"code\":\"unauthorized\""));
     // Others have limits of their own, or none.
     assert!(!ask(&gateway, "/own", &key("c")).1.contains("ratelimit-"));
     // What was used stays used through a change of the file, and through a reload.
