@@ -34,9 +34,11 @@ pub enum Origins {
 
 /// The method that a preflight asks for: OPTIONS with `origin` and `access-control-request-method` (Fetch §3.3.2).
 pub fn preflight(head: &RequestHead) -> Option<&[u8]> {
-    let is_asked = head.method() == Method::Options && origin(head).is_some();
+    if head.method() != Method::Options {
+        return None;
+    }
     let mut asked = head.head().values_of(b"access-control-request-method");
-    asked.next().filter(|method| is_asked && !method.is_empty() && asked.next().is_none())
+    asked.next().filter(|method| !method.is_empty() && asked.next().is_none() && origin(head).is_some())
 }
 
 /// Where the page is from, if the request says so, once.

@@ -70,7 +70,7 @@ pub fn walk(
         }
     }
     match view.route {
-        Some(route) => judge_route(filters, route, findings),
+        Some((route, _)) => judge_route(filters, route, findings),
         None => Ok(()),
     }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::verdict::View;
-use crate::base::ids::RouteId;
 use crate::board::buckets::{Buckets, Name, Rate, Standing};
 use crate::codec::forwarded::Client;
 use crate::codec::reply::ErrorReply;
@@ -82,7 +81,7 @@ enum Part<'v> {
     Local,
     Unknown,
     Header(Vec<&'v [u8]>),
-    Route(Option<RouteId>),
+    Route(Option<&'v str>),
 }
 
 impl<'v> Part<'v> {
@@ -91,7 +90,8 @@ impl<'v> Part<'v> {
             By::Key => Self::Key(holder),
             By::Ip => Self::of_client(view.client),
             By::Header(name) => Self::Header(view.head.head().values_of(name.as_bytes()).collect()),
-            By::Route => Self::Route(view.route),
+            // Its name: an id means another route after a reload.
+            By::Route => Self::Route(view.route.map(|(_, name)| name)),
         }
     }
 
@@ -145,16 +145,16 @@ fn clock(time: Duration) -> String {
 mod tests {
     use super::super::testing::{head, view};
     use super::*;
-    use crate::base::ids::Id;
+    use crate::base::ids::{Id, RouteId};
 
     /// Fields, client, route and holder of a request.
-    type Asking = (&'static str, Client, Option<RouteId>, Option<&'static str>);
+    type Asking = (&'static str, Client, Option<(RouteId, &'static str)>, Option<&'static str>);
 
     #[test]
     fn requests_share_a_bucket_where_all_is_the_same_that_they_are_told_apart_by() {
         let epoch = Instant::now();
         let at = |text: &str| Client::Address(text.parse().unwrap());
-        let (route, other) = (Some(RouteId::at(0)), Some(RouteId::at(1)));
+        let (route, other) = (Some((RouteId::at(0), "a")), Some((RouteId::at(0), "b")));
         let rows: [(&[By], [Asking; 2], bool); 16] = [
             (&[By::Key], [("", Client::Local, None, Some("a")), ("", at("1.2.3.4"), route, Some("a"))], true),
             (&[By::Key], [("", Client::Local, None, Some("a")), ("", Client::Local, None, Some("b"))], false),

@@ -14,8 +14,8 @@ pub struct View<'r> {
     pub head: &'r RequestHead,
     /// Who asks.
     pub client: Client,
-    /// Its route, once it is known: not yet to the filters of a listener.
-    pub route: Option<RouteId>,
+    /// Its route and the name of that, once it is known: not yet to the filters of a listener.
+    pub route: Option<(RouteId, &'r str)>,
     /// What the clock says,
     pub now: Instant,
     /// and the calendar.

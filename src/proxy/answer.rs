@@ -80,7 +80,8 @@ fn filtered(request: &mut Request, chain: &[FilterId]) -> Result<(), ErrorReply>
     let plan = &plan.plan;
     let Request { head, sender, listener, route, found, .. } = request;
     let client = sender.client(head.head(), &plan.listeners[*listener].trusted);
-    let view = View { head, client, route: *route, now: Instant::now(), today: SystemTime::now() };
+    let route = route.map(|id| (id, plan.routes[id].name.as_str()));
+    let view = View { head, client, route, now: Instant::now(), today: SystemTime::now() };
     let walked = filter::walk(&plan.filters, chain, &view, found, |_| {});
     walked.map_err(|(id, refusal)| {
         // Who comes too often showed a credential that holds.

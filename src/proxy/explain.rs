@@ -128,7 +128,7 @@ fn follow(
         take(asked, route)?;
     }
     let found = route.expect("a body that ended decides");
-    seen.walk(plan, &plan.routes[found].chain, &View { route: Some(found), ..view })?;
+    seen.walk(plan, &plan.routes[found].chain, &View { route: Some((found, &plan.routes[found].name)), ..view })?;
     if head.forwards_left() == Some(0) {
         return Ok(Outcome::Answered(reply::nothing().status));
     }

@@ -118,6 +118,26 @@ fn what_is_left_is_kept_through_reloads() {
 }
 
 #[test]
+fn what_a_route_has_used_stays_with_its_name_when_routes_are_reordered() {
+    let config = |first: &str, second: &str| {
+        let route = |name: &str| {
+            format!("[[route]]\nname = {name:?}\nmatch = {{ path = \"/{name}\" }}\nrespond = {{}}\nfilters = [\"limits\"]\n")
+        };
+        limit("limits", "by = \"route\"\nrequests = \"1/hour\"") + &route(first) + &route(second)
+    };
+    let gateway = Gateway::start(&config("a", "b"));
+    let mut client = gateway.connect();
+    let mut get = |path: &str| {
+        client.send(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n"));
+        status(&client.read_message())
+    };
+    assert_eq!(get("/a"), 200);
+    std::fs::write(&gateway.config, config("b", "a")).unwrap();
+    assert_eq!(gateway.admin("POST", "/reload").0, 200);
+    assert_eq!(["/a", "/b", "/b"].map(&mut get), [429, 200, 429]);
+}
+
+#[test]
 fn of_several_limits_none_gives_anything_where_one_has_nothing_left() {
     let two = limit("mine", "by = \"header:x-a\"\nrequests = \"2/hour\"")
         + &limit("all", "by = \"ip\"\nrequests = \"3/hour\"");
