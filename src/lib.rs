@@ -33,7 +33,8 @@
 //! [`lane`]. A byte is wrong: [`codec`]. The wrong endpoint got it: [`route`], [`cluster`]; none did: [`health`]; it was refused: [`filter`]. It was sent
 //! again, or was not: [`cluster::dispatch`], `proxy/unread.rs`, `proxy/forward.rs`. It hung: [`net::reader`], [`net::writer`],
 //! `proxy/ear.rs`, `proxy/upload.rs`. Who was too slow: `proxy/mouth.rs`, [`proxy::watchdog`]. A setting is misread:
-//! [`plan::compile`]. A number is wrong: [`metrics`]. Nothing happened after a reload: `control/reload.rs`, [`lane::adopt`].
+//! [`plan::compile`]. A number is wrong: [`metrics`]. Nothing happened after a reload: `control/reload.rs`, [`lane::adopt`]; after a file
+//! that the configuration names had changed: `control/follow.rs`.
 //! It was not replaced: `control/replace.rs`, [`net::handed`].
 //!
 //! # Where this differs from a first sketch, and why

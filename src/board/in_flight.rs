@@ -14,15 +14,29 @@ pub struct Place(Arc<InFlight>);
 impl InFlight {
     /// A place, if there are fewer than `max`.
     pub fn enter(self: &Arc<Self>, max: u64) -> Option<Place> {
-        let more = |used| (used < max).then_some(used + 1);
-        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
-        Some(Place(Arc::clone(self)))
+        self.take(max).then(|| Place(Arc::clone(self)))
+    }
+
+    /// Takes one of `max` places; false if there is none left.
+    pub(super) fn take(&self, max: u64) -> bool {
+        let one_more = |taken| (taken < max).then_some(taken + 1);
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).is_ok()
+    }
+
+    /// Gives one back.
+    pub(super) fn leave(&self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether all of `max` places are taken.
+    pub(super) fn is_full(&self, max: u64) -> bool {
+        self.0.load(Ordering::Acquire) >= max
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::AcqRel);
+        self.0.leave();
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Padded;
+use super::in_flight::InFlight;
 use crate::base::ids::{Id, LaneId};
 
 /// The load of one endpoint. It outlives plans: an endpoint that stays keeps its cells through reloads.
@@ -10,7 +11,7 @@ use crate::base::ids::{Id, LaneId};
 pub struct EndpointLoad {
     lanes: Box<[Padded<AtomicU64>]>,
     /// Places taken, where the endpoint has a ceiling: one count over all lanes, for two of them must not take the last.
-    places: Padded<AtomicU64>,
+    places: Padded<InFlight>,
 }
 
 impl EndpointLoad {
@@ -21,18 +22,17 @@ impl EndpointLoad {
 
     /// Takes one of `most` places; false if there is none left.
     pub fn take_place(&self, most: u64) -> bool {
-        let one_more = |taken: u64| (taken < most).then_some(taken + 1);
-        self.places.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).is_ok()
+        self.places.0.take(most)
     }
 
     /// Gives one back.
     pub fn leave_place(&self) {
-        self.places.0.fetch_sub(1, Ordering::AcqRel);
+        self.places.0.leave();
     }
 
     /// Whether all of `most` places are taken.
     pub fn is_full(&self, most: u64) -> bool {
-        self.places.0.load(Ordering::Acquire) >= most
+        self.places.0.is_full(most)
     }
 
     /// `lane` sent one more request. Only that lane writes its cell, so no read-modify-write is needed.

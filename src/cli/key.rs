@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::print::{complain, print};
 use crate::base::digest::Digest;
+use crate::config;
 
 /// Arguments of `key`.
 #[derive(Debug, Args)]
@@ -34,10 +35,8 @@ struct New {
 impl Key {
     pub(super) fn run(self) -> u8 {
         let Command::New(New { name }) = self.command;
-        if name.trim().is_empty() || name.contains(char::is_control) {
-            complain(format_args!(
-                "{name:?} is not a name\n  why: logs and metrics could not tell it\n  fix: write a name of visible characters, such as team-a"
-            ));
+        if let Err(fix) = config::name(&name) {
+            complain(format_args!("{name:?} is not a name\n  why: logs and metrics could not tell it\n  fix: {fix}"));
             return 2;
         }
         let mut chance = [0; 32];

@@ -138,6 +138,11 @@ pub fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
+/// Whether `text` is a token (RFC 9110 §5.6.2), as methods and the names of fields are.
+pub fn is_token(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().copied().all(is_token_byte)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ use super::values::text_setting;
 use crate::filter::rate_limit::By;
 use super::keys::KeysFile;
 use crate::base::network::Network;
-use crate::codec::field::is_token_byte;
+use crate::codec::field::is_token;
 
 /// One filter, of any kind.
 #[derive(Debug, Clone, PartialEq)]
@@ -175,7 +175,7 @@ fn origin(text: &str) -> Result<String, String> {
 
 /// A method or the name of a field.
 fn token(text: &str) -> Result<String, String> {
-    match !text.is_empty() && text.bytes().all(is_token_byte) {
+    match is_token(text.as_bytes()) {
         true => Ok(text.to_owned()),
         false => Err("write a name of letters, digits and \"-\", such as \"GET\" or \"content-type\"".to_owned()),
     }

@@ -8,7 +8,7 @@ use super::table::table;
 use super::values::unfit;
 use crate::base::limits::BODY_PATH_SEGMENTS_MAX;
 use crate::base::problem::Placed;
-use crate::codec::field::is_token_byte;
+use crate::codec::field::is_token;
 use crate::route::path::{BadPath, Readings, readings};
 use crate::route::pattern::Pattern;
 
@@ -99,7 +99,7 @@ fn method(text: &str) -> Result<String, String> {
     if matches!(text, "CONNECT" | "TRACE") {
         return Err("leave the route out: requests with CONNECT and TRACE are answered with 501".into());
     }
-    let is_method = !text.is_empty() && text.bytes().all(|b| is_token_byte(b) && !b.is_ascii_lowercase());
+    let is_method = is_token(text.as_bytes()) && !text.bytes().any(|b| b.is_ascii_lowercase());
     if is_method { Ok(text.to_owned()) } else { Err(format!("write {:?}", text.to_ascii_uppercase())) }
 }
 
@@ -112,7 +112,7 @@ impl Setting for Headers {
         let Kind::Named(patterns) = kind else { unfit::<Self>(kind) };
         let mut all = Vec::new();
         for (name, value) in value.entries()? {
-            if name.value.is_empty() || !name.value.bytes().all(is_token_byte) {
+            if !is_token(name.value.as_bytes()) {
                 value.complain(
                     format!("\"{}\" is not the name of a header", name.value),
                     "no request could have it",

@@ -31,7 +31,7 @@ pub use limits::LimitsConfig;
 pub use listener::ListenerConfig;
 pub use observe::{AccessLogConfig, ObserveConfig};
 pub use root::{Config, ROOT};
-pub use route::{NamedRoute, RespondConfig, RouteConfig, TargetConfig};
+pub use route::{NamedRoute, RespondConfig, RouteConfig, TargetConfig, name};
 pub use server::{CoreList, ServerConfig};
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::reader::{Setting, Table, Value};
 use super::table::table;
 use crate::base::limits::TUNNEL_IDLE;
 use crate::base::problem::Placed;
-use crate::codec::field::is_token_byte;
+use crate::codec::field::is_token;
 
 table! {
     /// `[[route]]`.
@@ -245,7 +245,7 @@ fn check_respond(table: &Table<'_, '_>, respond: &RespondConfig) {
 /// Whether it is `type/subtype`, perhaps with parameters (RFC 9110 §8.3.1).
 fn is_media_type(text: &str) -> bool {
     let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
-    let is_token = |part: &str| !part.is_empty() && part.bytes().all(is_token_byte);
+    let is_token = |part: &str| is_token(part.as_bytes());
     essence.trim_end_matches(' ').split_once('/').is_some_and(|(kind, sub)| is_token(kind) && is_token(sub))
         && parameters.bytes().all(|b| b.is_ascii_graphic() || b == b' ')
         && !text.ends_with([' ', ';'])
@@ -263,7 +263,7 @@ fn check_rewrite(table: &Table<'_, '_>, _: &RewriteConfig) {
 }
 
 /// A name in statistics, logs and messages.
-pub(super) fn name(text: &str) -> Result<String, String> {
+pub fn name(text: &str) -> Result<String, String> {
     match text.trim().is_empty() || text.contains(char::is_control) {
         true => Err("write a name of visible characters, such as \"chat\"".into()),
         false => Ok(text.to_owned()),

@@ -40,11 +40,9 @@ impl Control {
                     self.replaced.set();
                     return self.changed.set();
                 }
-                Err(Kept { why, fix }) if self.is_ending() => {
-                    say(format_args!("not replaced\n  why: {why}\n  fix: {fix}"));
-                }
                 Err(Kept { why, fix }) => {
-                    say(format_args!("not replaced: this process goes on\n  why: {why}\n  fix: {fix}"));
+                    let goes_on = if self.is_ending() { "" } else { ": this process goes on" };
+                    say(format_args!("not replaced{goes_on}\n  why: {why}\n  fix: {fix}"));
                 }
             }
         }
@@ -66,7 +64,7 @@ impl Control {
                 // Which of two comes first decides: an end that was asked for is not taken back.
                 Ok(1..) if !self.is_ending() => {
                     let is_outdated = self.reloading.get() || self.plan().generation != generation;
-                    return Ok(successor.is_ready(is_outdated));
+                    return Ok(successor.let_go(is_outdated));
                 }
                 Ok(1..) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
@@ -84,7 +82,7 @@ impl Control {
             }
             if self.is_ending() {
                 // It may have accepted already: what it has it finishes, as this process does.
-                successor.is_told_to_end();
+                successor.tell_to_end();
                 let why = "the gateway was told to end meanwhile".to_owned();
                 return Err(Kept { why, fix: "start it again" });
             }
@@ -151,7 +149,7 @@ impl Starting {
     }
 
     /// Ends it in order; nobody waits for that.
-    fn is_told_to_end(&mut self) {
+    fn tell_to_end(&mut self) {
         if let Some(child) = self.0.take() {
             // One that ended already needs no telling.
             let _ = kill_process(Pid::from_child(&child), Signal::TERM);
@@ -159,7 +157,7 @@ impl Starting {
     }
 
     /// It goes on by itself; where a reload came after it had read its configuration, it reads that again.
-    fn is_ready(&mut self, is_outdated: bool) -> u32 {
+    fn let_go(&mut self, is_outdated: bool) -> u32 {
         let Some(child) = self.0.take() else { return 0 };
         if is_outdated {
             let _ = kill_process(Pid::from_child(&child), Signal::HUP);

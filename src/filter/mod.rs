@@ -40,8 +40,7 @@ fn judge_head(id: FilterId, filters: &Filters, view: &View<'_>, findings: &mut F
                 Err(refusal) => Verdict::Refuse(refusal),
             },
             FilterPlan::RateLimit(limit) if limit.needs_route() && view.route.is_none() => {
-                findings.waiting.push(id);
-                Verdict::Continue
+                Verdict::Later
             }
             FilterPlan::RateLimit(limit) => {
                 let holder = holder_of(filters, findings).map(|(_, holder)| &*holder.name);
@@ -64,8 +63,8 @@ pub fn walk(
     let waiting = if view.route.is_some() { std::mem::take(&mut findings.waiting) } else { Vec::new() };
     for id in waiting.iter().chain(chain) {
         match judge_head(*id, filters, view, findings) {
-            Verdict::Continue if waiting.contains(id) => {}
             Verdict::Continue => passed(*id),
+            Verdict::Later => findings.waiting.push(*id),
             Verdict::Refuse(refusal) => return Err((*id, refusal)),
         }
     }

@@ -27,6 +27,8 @@ pub struct View<'r> {
 pub enum Verdict {
     /// It passes.
     Continue,
+    /// That shows once the route is known.
+    Later,
     /// It is answered with this.
     Refuse(ErrorReply),
 }

@@ -1,6 +1,6 @@
 //! Config to plan, or all problems at once: defaults are filled, names become ids, ranges become types.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -66,7 +66,7 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         return Err(problems);
     }
     let mut warnings = Vec::new();
-    let known = filters::Known { routes: &routes, warnings: &mut warnings, around };
+    let known = filters::Known { routes: by_name(&routes), warnings: &mut warnings, around };
     let filters = filters::filters(config, known);
     filters::find_disorder(config, &mut warnings);
     let table = rows.into_table();
@@ -93,6 +93,10 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         warnings,
         budget: budget(buffered, around),
     })
+}
+
+fn by_name(routes: &IdVec<RouteId, RoutePlan>) -> HashMap<&str, RouteId> {
+    routes.pairs().map(|(id, route)| (route.name.as_str(), id)).collect()
 }
 
 /// Names of fields that somebody looks at.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::types::{RoutePlan, Surroundings};
+use super::types::Surroundings;
 use crate::base::digest::Digest;
 use crate::base::ids::{FilterId, Id, IdVec, ListenerId, RouteId};
 use crate::base::problem::{Placed, Problem};
@@ -83,8 +83,8 @@ impl<'c> Names<'c> {
 
 /// What filters may speak of, and what is told of them.
 pub(super) struct Known<'p> {
-    /// All routes.
-    pub(super) routes: &'p IdVec<RouteId, RoutePlan>,
+    /// All routes by their names: keys name them by the thousands.
+    pub(super) routes: HashMap<&'p str, RouteId>,
     /// What works, though hardly as it was meant.
     pub(super) warnings: &'p mut Vec<Problem>,
     /// The plan in force, whose limits stay.
@@ -111,15 +111,22 @@ fn understood(name: &str, filter: &FilterConfig, known: &mut Known<'_>) -> Filte
     }
 }
 
+/// The filter of that name in the plan in force.
+fn filter_before<'p>(name: &str, around: &Surroundings<'p>) -> Option<&'p FilterPlan> {
+    around.previous?.filters.iter().find(|(known, _)| known == name).map(|(_, filter)| filter)
+}
+
 /// A limit, with the buckets of the one of that name before it, if they tell apart the same.
 fn limit_of(name: &str, limit: &RateLimitConfig, around: &Surroundings<'_>) -> RateLimit {
     let RateLimitConfig { kind: _, by, requests, burst } = limit;
     let by: Vec<_> = by.iter().map(|by| by.0.clone()).collect();
-    let before = around.previous.into_iter().flat_map(|plan| plan.filters.iter());
-    let kept = before.filter(|(known, _)| known == name).find_map(|(_, filter)| match filter {
-        FilterPlan::RateLimit(known) if known.by == by => Some(Arc::clone(&known.buckets)),
-        FilterPlan::RateLimit(_) | FilterPlan::Ip(_) | FilterPlan::Keys(_) | FilterPlan::Cors(_) => None,
-    });
+    let kept = if let Some(FilterPlan::RateLimit(known)) = filter_before(name, around)
+        && known.by == by
+    {
+        Some(Arc::clone(&known.buckets))
+    } else {
+        None
+    };
     let RequestRate { permits, period } = *requests;
     RateLimit {
         by,
@@ -175,12 +182,8 @@ fn cors_of(cors: &CorsConfig) -> Cors {
 
 /// The holders of keys that the filter of that name knows in the plan in force.
 fn holders<'p>(name: &str, around: &Surroundings<'p>) -> HashMap<&'p str, &'p Holder> {
-    let before = around.previous.into_iter().flat_map(|plan| plan.filters.iter());
-    let known = before.filter(|(known, _)| known == name).find_map(|(_, filter)| match filter {
-        FilterPlan::Keys(keys) => Some(keys),
-        FilterPlan::RateLimit(_) | FilterPlan::Ip(_) | FilterPlan::Cors(_) => None,
-    });
-    known.into_iter().flat_map(Keys::named).collect()
+    let Some(FilterPlan::Keys(keys)) = filter_before(name, around) else { return HashMap::new() };
+    keys.named().collect()
 }
 
 fn key_of(
@@ -194,7 +197,7 @@ fn key_of(
     let under_way = || before.and_then(|holder| holder.in_flight.as_ref()).map(|(_, flight)| Arc::clone(flight));
     let at = known.around.at;
     let mut id_of = |route: &Placed<String>| {
-        let found = known.routes.pairs().find(|(_, known)| known.name == route.value);
+        let found = known.routes.get(route.value.as_str()).copied();
         if found.is_none() {
             known.warnings.push(route.problem(
                 format!("the key \"{}\" is for the route \"{}\", which this gateway does not have", name.value, route.value),
@@ -202,7 +205,7 @@ fn key_of(
                 "correct the name, or leave it: one file may serve several gateways",
             ));
         }
-        found.map(|(id, _)| id)
+        found
     };
     let holder = Holder {
         name: name.value.as_str().into(),
