@@ -199,7 +199,8 @@ impl Ward {
             // Another lane has just seen the same row of faults.
             return true;
         }
-        let others = || all.iter().enumerate().filter(|(at, _)| *at != position).map(|(_, health)| &health.verdict);
+        let others =
+            || all.iter().enumerate().filter(|(at, _)| *at != position).map(|(_, health)| &health.verdict);
         let out = others().filter(|verdict| verdict.is_ejected()).count();
         let most = ((all.len() as f64 * rules.share) as usize).max(1);
         let one_stays = others().any(|verdict| !verdict.is_ejected() && verdict.is_admitted(now));

@@ -31,9 +31,7 @@ mod tests {
     fn shares_follow_weights_within_chance() {
         let all = candidates(&[3, 1]);
         let mut rng = Rng::new(9);
-        let firsts = (0..4000)
-            .filter(|_| Random.pick(among(&all), &mut rng) == Some(0))
-            .count();
+        let firsts = (0..4000).filter(|_| Random.pick(among(&all), &mut rng) == Some(0)).count();
         assert!((2880..3120).contains(&firsts), "{firsts}");
         assert_eq!(Random.pick(Candidates { tried: &[0], ..among(&all) }, &mut rng), Some(1));
         assert_eq!(Random.pick(Candidates { tried: &[0, 1], ..among(&all) }, &mut rng), None);

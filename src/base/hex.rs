@@ -31,12 +31,12 @@ pub fn read_hex(text: &[u8], out: &mut [u8]) -> bool {
     let fits = text.len() == 2 * out.len();
     let mut pairs = text.chunks_exact(2).zip(out);
     fits && pairs.all(|(pair, out)| match (digit(pair[0]), digit(pair[1])) {
-            (Some(high), Some(low)) => {
-                *out = high << 4 | low;
-                true
-            }
-            _ => false,
-        })
+        (Some(high), Some(low)) => {
+            *out = high << 4 | low;
+            true
+        }
+        _ => false,
+    })
 }
 
 #[cfg(test)]

@@ -44,7 +44,11 @@ impl Lines {
         let line = self.0.partition_point(|start| *start <= offset);
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let start = self.0[line - 1];
-        Place { file: Arc::clone(file), line: count(line), column: count(text[start..offset].chars().count() + 1) }
+        Place {
+            file: Arc::clone(file),
+            line: count(line),
+            column: count(text[start..offset].chars().count() + 1),
+        }
     }
 }
 

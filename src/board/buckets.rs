@@ -185,7 +185,8 @@ impl Buckets {
     /// The bucket of that name: its own, a new one, or the one that is shared.
     fn bucket(&self, name: Name, now: u64) -> &AtomicU64 {
         let set = &self.places[(name.0 as usize % (PLACES / WAYS)) * WAYS..][..WAYS];
-        let own = |set: &'_ [Bucket]| set.iter().position(|place| place.name.load(Ordering::Acquire) == name.0);
+        let own =
+            |set: &'_ [Bucket]| set.iter().position(|place| place.name.load(Ordering::Acquire) == name.0);
         loop {
             if let Some(at) = own(set) {
                 return &set[at].full_at;
@@ -252,7 +253,8 @@ impl Buckets {
 impl Bucket {
     fn is_forgettable(&self, now: u64) -> bool {
         let grace = GRACE.as_nanos() as u64 * TICKS_PER_NANO;
-        self.name.load(Ordering::Acquire) != 0 && self.full_at.load(Ordering::Acquire).saturating_add(grace) <= now
+        self.name.load(Ordering::Acquire) != 0
+            && self.full_at.load(Ordering::Acquire).saturating_add(grace) <= now
     }
 }
 

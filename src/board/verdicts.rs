@@ -109,7 +109,11 @@ impl Verdict {
         }
         if is(Flag::Ejected) {
             let is_due = now >= self.ejected_until.load(Ordering::Acquire);
-            return if is_due && !self.on_trial.load(Ordering::Acquire) { Admission::Trial } else { Admission::Out };
+            return if is_due && !self.on_trial.load(Ordering::Acquire) {
+                Admission::Trial
+            } else {
+                Admission::Out
+            };
         }
         let lowered = self.lowered(now);
         if lowered != Admission::Share(WHOLE) {

@@ -36,7 +36,9 @@ impl Key {
     pub(super) fn run(self) -> u8 {
         let Command::New(New { name }) = self.command;
         if let Err(fix) = config::name(&name) {
-            complain(format_args!("{name:?} is not a name\n  why: logs and metrics could not tell it\n  fix: {fix}"));
+            complain(format_args!(
+                "{name:?} is not a name\n  why: logs and metrics could not tell it\n  fix: {fix}"
+            ));
             return 2;
         }
         let mut chance = [0; 32];
@@ -48,6 +50,9 @@ impl Key {
         }
         let key = format!("sk-{}", URL_SAFE_NO_PAD.encode(chance));
         let name = serde_json::Value::from(name);
-        print(format_args!("{key}\n\n[[key]]\nname = {name}\nsha256 = \"{}\"\n", Digest::of(key.as_bytes()).text()))
+        print(format_args!(
+            "{key}\n\n[[key]]\nname = {name}\nsha256 = \"{}\"\n",
+            Digest::of(key.as_bytes()).text()
+        ))
     }
 }

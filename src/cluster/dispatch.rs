@@ -317,6 +317,9 @@ mod tests {
 
     #[test]
     fn a_cluster_without_endpoints_is_told_at_once() {
-        assert_eq!(of(Dispatch::start(&cluster(0), u32::MAX, Instant::now()).1), Err(nobody(NoPick::NoEndpoint)));
+        assert_eq!(
+            of(Dispatch::start(&cluster(0), u32::MAX, Instant::now()).1),
+            Err(nobody(NoPick::NoEndpoint))
+        );
     }
 }

@@ -189,7 +189,14 @@ impl Cluster {
         }
         candidate.load.add(self.lane);
         let has_place = candidate.max_in_flight.is_some();
-        Some(Ticket { cluster: Rc::clone(self), position, on_trial, has_place, said_busy: false, is_open: true })
+        Some(Ticket {
+            cluster: Rc::clone(self),
+            position,
+            on_trial,
+            has_place,
+            said_busy: false,
+            is_open: true,
+        })
     }
 
     /// How long it takes until a place is free, by how fast exchanges ended here so far; `lanes` of them end as fast.
@@ -254,7 +261,9 @@ impl Drain {
     fn interval(&self, lanes: usize) -> Duration {
         match self.interval {
             0.0 => Self::UNKNOWN,
-            interval => Duration::from_secs_f64(interval / lanes.max(1) as f64).clamp(Self::LEAST, Self::MOST),
+            interval => {
+                Duration::from_secs_f64(interval / lanes.max(1) as f64).clamp(Self::LEAST, Self::MOST)
+            }
         }
     }
 }
@@ -346,7 +355,11 @@ mod tests {
             (0..4).map(|at| if at % 2 == 0 { &one } else { &other }.pick(&[], now).unwrap()).collect();
         assert_eq!(one.pick(&[], now).unwrap_err(), NoPick::Full);
         assert_eq!(other.pick(&[0], now).unwrap_err(), NoPick::Full);
-        assert_eq!(other.pick(&[0, 1], now).unwrap_err(), NoPick::NoEndpoint, "that it is full does not matter");
+        assert_eq!(
+            other.pick(&[0, 1], now).unwrap_err(),
+            NoPick::NoEndpoint,
+            "that it is full does not matter"
+        );
         tickets.pop().unwrap().settle(served(200), now);
         let again = one.pick(&[], now).unwrap();
         assert_eq!(other.pick(&[], now).unwrap_err(), NoPick::Full);

@@ -165,7 +165,8 @@ fn run(seed: u64) {
     world.moods.fill(Mood::Well);
     let well = world.now;
     let most = Duration::from_secs(30 * 10 + 5);
-    while world.now < well + most && world.endpoints.iter().any(|(endpoint, _)| endpoint.verdict.is_ejected()) {
+    while world.now < well + most && world.endpoints.iter().any(|(endpoint, _)| endpoint.verdict.is_ejected())
+    {
         world.pass();
         assert_eq!(world.ask(), Answer::Status(200));
     }

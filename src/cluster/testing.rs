@@ -34,7 +34,10 @@ pub(crate) fn endpoints(count: usize, max_in_flight: Option<u64>) -> Vec<(Candid
     let endpoint = |_| {
         let verdict = Arc::new(Verdict::new(Instant::now()));
         let load = Arc::new(EndpointLoad::new(1));
-        (Candidate { weight: 1, max_in_flight, load, verdict: Arc::clone(&verdict) }, Arc::new(Health::new(verdict)))
+        (
+            Candidate { weight: 1, max_in_flight, load, verdict: Arc::clone(&verdict) },
+            Arc::new(Health::new(verdict)),
+        )
     };
     (0..count).map(endpoint).collect()
 }

@@ -12,7 +12,8 @@ use super::trace::TraceContext;
 use super::twin::is_twin;
 use super::version::Version;
 use super::write::{
-    ConnectionField, write_connection, write_decimal, write_field, write_length, write_relayed_field, write_status_line,
+    ConnectionField, write_connection, write_decimal, write_field, write_length, write_relayed_field,
+    write_status_line,
 };
 
 /// What the gateway itself says in a request it sends upstream.
@@ -192,7 +193,9 @@ pub struct Dress {
 
 impl Dress {
     fn drops(&self, name: &[u8]) -> bool {
-        let begins = |start: &&str| name.get(..start.len()).is_some_and(|name| name.eq_ignore_ascii_case(start.as_bytes()));
+        let begins = |start: &&str| {
+            name.get(..start.len()).is_some_and(|name| name.eq_ignore_ascii_case(start.as_bytes()))
+        };
         self.drops.iter().any(begins)
     }
 }

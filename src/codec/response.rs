@@ -216,7 +216,8 @@ mod tests {
             reader.next(&mut BytesMut::from(answer)).map_err(|error| error.rule)
         };
         let handshake = ResponseReader::expect_switch;
-        let is_head = |event| matches!(event, Ok(Progress::Ready(ResponseEvent::Head(_, Framing::UntilClose))));
+        let is_head =
+            |event| matches!(event, Ok(Progress::Ready(ResponseEvent::Head(_, Framing::UntilClose))));
         assert!(is_head(first(switch, handshake)));
         assert_eq!(first(switch, |reader| reader.expect(Method::Get)).unwrap_err(), Rule::Status);
         for (from, to) in [

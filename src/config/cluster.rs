@@ -9,8 +9,8 @@ use super::url::EndpointUrl;
 use crate::balance::BalancerKind;
 use crate::base::choice::{HostRule, Words};
 use crate::base::limits::{
-    ATTEMPTS_MAX, BETWEEN_BYTES_TIMEOUT, CONNECT_TIMEOUT, CONSECUTIVE_FAULTS, EJECTION_WINDOW, IDLE_PER_ENDPOINT_MAX,
-    PROBE_INTERVAL, PROBE_TIMEOUT, REPLAY_BYTES_MAX, SLOW_START, TICK,
+    ATTEMPTS_MAX, BETWEEN_BYTES_TIMEOUT, CONNECT_TIMEOUT, CONSECUTIVE_FAULTS, EJECTION_WINDOW,
+    IDLE_PER_ENDPOINT_MAX, PROBE_INTERVAL, PROBE_TIMEOUT, REPLAY_BYTES_MAX, SLOW_START, TICK,
 };
 use crate::base::problem::Placed;
 use crate::base::secret::Secret;

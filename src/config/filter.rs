@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use super::key::{Key, Kind};
+use super::keys::KeysFile;
 use super::reader::{Setting, Table, Value};
 use super::table::table;
 use super::values::text_setting;
-use crate::filter::rate_limit::By;
-use super::keys::KeysFile;
 use crate::base::network::Network;
 use crate::codec::field::is_token;
+use crate::filter::rate_limit::By;
 
 /// One filter, of any kind.
 #[derive(Debug, Clone, PartialEq)]
@@ -144,7 +144,10 @@ const PERIODS: [(&str, u64); 4] = [("sec", 1), ("min", 60), ("hour", 3600), ("da
 
 impl RequestRate {
     fn parse(text: &str) -> Result<Self, String> {
-        let fix = || "write a number and its time, such as \"60/min\", \"5/sec\", \"1000/hour\" or \"10000/day\"".to_owned();
+        let fix = || {
+            "write a number and its time, such as \"60/min\", \"5/sec\", \"1000/hour\" or \"10000/day\""
+                .to_owned()
+        };
         let (number, unit) = text.split_once('/').ok_or_else(fix)?;
         let (_, seconds) = PERIODS.iter().find(|(name, _)| *name == unit).ok_or_else(fix)?;
         let number = Some(number).filter(|number| number.bytes().all(|b| b.is_ascii_digit()));
@@ -177,7 +180,9 @@ fn origin(text: &str) -> Result<String, String> {
 fn token(text: &str) -> Result<String, String> {
     match is_token(text.as_bytes()) {
         true => Ok(text.to_owned()),
-        false => Err("write a name of letters, digits and \"-\", such as \"GET\" or \"content-type\"".to_owned()),
+        false => {
+            Err("write a name of letters, digits and \"-\", such as \"GET\" or \"content-type\"".to_owned())
+        }
     }
 }
 
@@ -216,7 +221,12 @@ fn check_ip(table: &Table<'_, '_>, _: &IpConfig) {
 
 impl FilterConfig {
     /// All kinds, each the table that it is read by.
-    pub const KINDS: Kind = Kind::Kinds(&[Kind::Table(IpConfig::KEYS), Kind::Table(KeysConfig::KEYS), Kind::Table(CorsConfig::KEYS), Kind::Table(RateLimitConfig::KEYS)]);
+    pub const KINDS: Kind = Kind::Kinds(&[
+        Kind::Table(IpConfig::KEYS),
+        Kind::Table(KeysConfig::KEYS),
+        Kind::Table(CorsConfig::KEYS),
+        Kind::Table(RateLimitConfig::KEYS),
+    ]);
 }
 
 /// The word by which a table is known.

@@ -174,7 +174,10 @@ mod tests {
             (key("a", "sha256 = \"abc\""), "k.toml:3:10 `sha256` cannot be \"abc\""),
             (key("a", &format!("sha256 = \"{}\"", A.to_uppercase())), "k.toml:3:10 `sha256` cannot be"),
             (key("", &format!("sha256 = \"{A}\"")), "k.toml:2:8 `name` cannot be \"\""),
-            (key("a", &format!("sha256 = [\"{A}\", \"{A}\"]")), "k.toml:3:79 this digest is that of the key \"a\" too"),
+            (
+                key("a", &format!("sha256 = [\"{A}\", \"{A}\"]")),
+                "k.toml:3:79 this digest is that of the key \"a\" too",
+            ),
             (key("a", &format!("sha256 = \"{A}\"\nkey = 1")), "k.toml:4:1 unknown key `key` in `key`"),
             (key("a", &format!("sha256 = \"{A}\"\nexpires = 2027-01-01")), "k.toml:4:11 `expires` cannot be"),
             (
@@ -185,7 +188,8 @@ mod tests {
             ("keys = []\n".to_owned(), "k.toml:1:1 unknown key `keys` here"),
         ] {
             let (_, problems) = read_keys("k.toml", &text);
-            let all: Vec<_> = problems.iter().map(|problem| format!("{} {}", problem.place, problem.what)).collect();
+            let all: Vec<_> =
+                problems.iter().map(|problem| format!("{} {}", problem.place, problem.what)).collect();
             assert!(all.len() == 1 && all[0].starts_with(told), "{text}: {all:?}");
         }
     }

@@ -149,10 +149,16 @@ impl<'s, 't> Value<'s, 't> {
             return None;
         };
         match table.iter().find(|(name, _)| name.get_ref() == "kind") {
-            Some((name, value)) => Value { source: self.source, name: name.get_ref(), value, or: None }.word(words),
+            Some((name, value)) => {
+                Value { source: self.source, name: name.get_ref(), value, or: None }.word(words)
+            }
             None => {
                 let fix = format!("add kind, one of: {such}");
-                self.complain(format!("`{}` has no `kind`", self.name), "nobody could know what it does", fix);
+                self.complain(
+                    format!("`{}` has no `kind`", self.name),
+                    "nobody could know what it does",
+                    fix,
+                );
                 None
             }
         }

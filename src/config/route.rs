@@ -215,7 +215,10 @@ fn check_fallback(table: &Table<'_, '_>, route: &NamedRoute) {
         let before = &fallback[..position];
         if is_only(&cluster.value) || before.iter().any(|other| other.value == cluster.value) {
             table.tell(cluster.problem(
-                format!("route \"{name}\" falls back to cluster \"{}\", which was asked before", cluster.value),
+                format!(
+                    "route \"{name}\" falls back to cluster \"{}\", which was asked before",
+                    cluster.value
+                ),
                 "it would be asked twice, and would fail twice",
                 "remove it, or name another cluster",
             ));

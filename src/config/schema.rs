@@ -90,7 +90,9 @@ fn of(kind: &Kind, trees: &mut Map<String, Value>) -> Value {
             json!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
         }
         Kind::Table(keys) => table(keys, trees),
-        Kind::Kinds(kinds) => json!({ "anyOf": kinds.iter().map(|kind| of(kind, trees)).collect::<Vec<_>>() }),
+        Kind::Kinds(kinds) => {
+            json!({ "anyOf": kinds.iter().map(|kind| of(kind, trees)).collect::<Vec<_>>() })
+        }
         Kind::Short(name, keys) => {
             let alone = keys.iter().find(|key| key.name == *name).map(|key| of(&key.kind, trees));
             json!({ "anyOf": [alone, table(keys, trees)] })

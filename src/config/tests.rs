@@ -21,7 +21,10 @@ fn full() -> String {
         if let Some(shown) = line.strip_prefix("# e.g. ") {
             let name = format!("{} = ", shown.split(" = ").next().unwrap());
             let section = lines.iter().rposition(|line| line.starts_with('[')).unwrap_or(0);
-            lines[section..].iter_mut().filter(|line| line.starts_with(&name)).for_each(|line| line.insert_str(0, "# "));
+            lines[section..]
+                .iter_mut()
+                .filter(|line| line.starts_with(&name))
+                .for_each(|line| line.insert_str(0, "# "));
         }
         lines.push(line.strip_prefix("# e.g. ").unwrap_or(line).to_owned());
     }
@@ -135,7 +138,8 @@ fn with(kind: &Kind, path: &[&str], new: Key) -> Kind {
     match shape(kind) {
         Shape::Keys(all, make) => make(Box::leak(all.iter().map(replaced).collect())),
         Shape::Kinds(kinds) => {
-            let changed = |kind: &Kind| if told_by(kind) == path[0] { with(kind, &path[1..], new) } else { *kind };
+            let changed =
+                |kind: &Kind| if told_by(kind) == path[0] { with(kind, &path[1..], new) } else { *kind };
             Kind::Kinds(Box::leak(kinds.iter().map(changed).collect()))
         }
         Shape::Around(inner, make) => make(leak(with(inner, path, new))),
@@ -172,9 +176,11 @@ fn values<'d>(document: &'d toml::Value, path: &[&str]) -> Vec<&'d toml::Value> 
     match (document, path) {
         (found, []) => vec![found],
         (toml::Value::Array(items), _) => items.iter().flat_map(|item| values(item, path)).collect(),
-        (toml::Value::Table(table), [kind, rest @ ..]) if kind.starts_with('<') => {
-            table.values().filter(|inner| is_kind(inner, kind)).flat_map(|inner| values(inner, rest)).collect()
-        }
+        (toml::Value::Table(table), [kind, rest @ ..]) if kind.starts_with('<') => table
+            .values()
+            .filter(|inner| is_kind(inner, kind))
+            .flat_map(|inner| values(inner, rest))
+            .collect(),
         (toml::Value::Table(table), [name, rest @ ..]) => match table.get(*name) {
             Some(inner) => values(inner, rest),
             None => table.values().filter(|inner| inner.is_table()).flat_map(|v| values(v, path)).collect(),

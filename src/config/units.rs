@@ -31,11 +31,13 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 /// Reads a point in time with its distance from UTC: `2027-01-01T00:00:00Z`, `2027-01-01 02:00:00+02:00` (RFC 3339).
 pub fn instant(text: &str) -> Result<SystemTime, String> {
     let fix = || "write a date, a time and its distance from UTC, such as 2027-01-01T00:00:00Z".to_owned();
-    let read = |local: &str| humantime::parse_rfc3339(&format!("{}Z", local.replacen([' ', 't'], "T", 1))).ok();
+    let read =
+        |local: &str| humantime::parse_rfc3339(&format!("{}Z", local.replacen([' ', 't'], "T", 1))).ok();
     if let Some(utc) = text.strip_suffix(['Z', 'z']) {
         return read(utc).ok_or_else(fix);
     }
-    let (local, offset) = text.len().checked_sub(6).and_then(|at| text.split_at_checked(at)).ok_or_else(fix)?;
+    let (local, offset) =
+        text.len().checked_sub(6).and_then(|at| text.split_at_checked(at)).ok_or_else(fix)?;
     let number = |digits: Option<&str>, most: u64| {
         let digits = digits.filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))?;
         digits.parse::<u64>().ok().filter(|number| *number <= most)
@@ -49,7 +51,8 @@ pub fn instant(text: &str) -> Result<SystemTime, String> {
         _ => None,
     };
     // What is shown again must have four digits for its year.
-    let fits = |utc: &SystemTime| utc.duration_since(SystemTime::UNIX_EPOCH).is_ok_and(|since| since < YEAR_10000);
+    let fits =
+        |utc: &SystemTime| utc.duration_since(SystemTime::UNIX_EPOCH).is_ok_and(|since| since < YEAR_10000);
     utc.filter(fits).ok_or_else(fix)
 }
 
@@ -151,8 +154,16 @@ mod tests {
             assert_eq!(instant(text).map(show_instant), Ok(utc.to_owned()), "{text}");
         }
         for bad in [
-            "", "Z", "2027-01-01", "2027-01-01T00:00:00", "2027-13-01T00:00:00Z", "2027-01-01T00:00:00+0200",
-            "2027-01-01T00:00:00+24:00", "1970-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00", "2027-01-01T00:00:00é0:00",
+            "",
+            "Z",
+            "2027-01-01",
+            "2027-01-01T00:00:00",
+            "2027-13-01T00:00:00Z",
+            "2027-01-01T00:00:00+0200",
+            "2027-01-01T00:00:00+24:00",
+            "1970-01-01T00:00:00+01:00",
+            "9999-12-31T23:59:59-01:00",
+            "2027-01-01T00:00:00é0:00",
         ] {
             assert!(instant(bad).is_err(), "{bad}");
         }

@@ -95,15 +95,19 @@ impl Control {
             vec![("cluster", &plan.clusters[endpoint.cluster].name), ("endpoint", &endpoint.url)]
         }
         let mut gauge = |metric, value: &dyn Fn(EndpointId, &EndpointPlan) -> f64| {
-            let series = plan.endpoints.pairs().map(|(id, endpoint)| (labels(plan, endpoint), value(id, endpoint)));
+            let series =
+                plan.endpoints.pairs().map(|(id, endpoint)| (labels(plan, endpoint), value(id, endpoint)));
             out.gauge(metric, series);
         };
         gauge(names::ENDPOINT_IN_FLIGHT, &|_, endpoint| endpoint.load.in_flight() as f64);
-        gauge(names::ENDPOINT_ADMITTED, &|_, endpoint| f64::from(u8::from(endpoint.verdict().is_admitted(now))));
+        gauge(names::ENDPOINT_ADMITTED, &|_, endpoint| {
+            f64::from(u8::from(endpoint.verdict().is_admitted(now)))
+        });
         let lanes = |id| self.collected.gauges(id);
         gauge(names::ENDPOINT_IDLE, &|id, _| lanes(id).idle as f64);
         gauge(names::ENDPOINT_KEEP_ALIVE, &|id, _| lanes(id).keep_alive.as_secs_f64());
-        let ejections = plan.endpoints.iter().map(|endpoint| (labels(plan, endpoint), endpoint.verdict().ejections()));
+        let ejections =
+            plan.endpoints.iter().map(|endpoint| (labels(plan, endpoint), endpoint.verdict().ejections()));
         out.counter(names::EJECTIONS, ejections);
     }
 }

@@ -7,10 +7,11 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
 use std::thread::{self, Thread};
+use std::time::{Duration, SystemTime};
 use std::{fs, io};
 
+use super::failure::{RunError, failed};
 use crate::config::file::{FilePrint, print_at};
 use crate::net::doorbell::{Bell, Doorbell, doorbell};
 
@@ -59,7 +60,12 @@ impl Stamp {
 
 impl Follower {
     /// A follower of `files`, and what rings when one of them changes.
-    pub(super) fn new(files: &[FilePrint]) -> io::Result<(Self, Bell)> {
+    pub(super) fn start(files: &[FilePrint]) -> Result<(Self, Bell), RunError> {
+        let fix = "raise the limits of open files and threads";
+        Self::new(files).map_err(|error| failed("files cannot be followed", error, fix))
+    }
+
+    fn new(files: &[FilePrint]) -> io::Result<(Self, Bell)> {
         let (changed, bell) = doorbell()?;
         let bell = Bell::adopt(bell)?;
         let shared = Arc::new(Shared { files: Mutex::default(), changed });
@@ -72,7 +78,8 @@ impl Follower {
 
     /// Follows these files from now on.
     pub(super) fn follow(&self, files: &[FilePrint]) {
-        let followed = |known: &FilePrint| Followed { known: known.clone(), other: None, told: None, stamp: None };
+        let followed =
+            |known: &FilePrint| Followed { known: known.clone(), other: None, told: None, stamp: None };
         *self.shared.files() = files.iter().map(followed).collect();
         self.thread.unpark();
     }
@@ -98,7 +105,8 @@ impl Shared {
                 false => thread::sleep(LOOK_PAUSE),
             }
             // Looked at without the lock: whoever reloads must not wait for a disk.
-            let paths: Vec<_> = self.files().iter().map(|file| (file.known.path.clone(), file.stamp)).collect();
+            let paths: Vec<_> =
+                self.files().iter().map(|file| (file.known.path.clone(), file.stamp)).collect();
             for (path, stamp) in paths {
                 let Some((stamp, print)) = look(&path, stamp) else { continue };
                 let mut files = self.files();

@@ -1,7 +1,7 @@
 //! From a file, or from the command line alone, to a plan: the one road, at start and at each reload.
 
-use std::ops::Range;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::string::FromUtf8Error;
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use crate::config::url::{EndpointAddress, EndpointUrl};
 use crate::config::{Config, CoreList, EndpointConfig, ListenerConfig};
 use crate::discovery::dns::Resolved;
 use crate::lane::spawn::usable_cores;
-use crate::plan::{EndpointPlan, Plan};
 use crate::plan::compile::{Surroundings, compile};
+use crate::plan::{EndpointPlan, Plan};
 
 /// Where the configuration comes from, with what the command line overrides.
 #[derive(Debug, Clone)]
@@ -151,7 +151,9 @@ fn text_of(path: &Path, name: &str) -> Result<String, Vec<Problem>> {
 
 /// The name of an endpoint's host, and what it was resolved to.
 fn addresses_of(endpoint: &EndpointPlan) -> Option<((String, u16), Vec<SocketAddr>)> {
-    let EndpointAddress::Tcp { host, port } = EndpointUrl::parse(&endpoint.url).ok()?.address else { return None };
+    let EndpointAddress::Tcp { host, port } = EndpointUrl::parse(&endpoint.url).ok()?.address else {
+        return None;
+    };
     let address = |address: &Address| match address {
         Address::Tcp(address) => Some(*address),
         Address::Unix(_) => None,

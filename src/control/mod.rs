@@ -50,8 +50,8 @@ use files::Files;
 use follow::Follower;
 use load::Origin;
 use notify::Notify;
-use places::Places;
 use opened::Opened;
+use places::Places;
 use state::Control;
 
 /// What is told once the gateway accepts.
@@ -133,8 +133,7 @@ async fn supervise(
         driver,
         cores: plan.server.core_list().to_vec(),
     };
-    let (follower, changed) = Follower::new(&plan.files)
-        .map_err(|error| failed("files cannot be followed", error, "raise the limits of open files and threads"))?;
+    let (follower, changed) = Follower::start(&plan.files)?;
     let control = Rc::new(Control {
         origin,
         driver,

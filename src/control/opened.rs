@@ -118,7 +118,8 @@ fn refuse_strays(handed: &Handed, plan: &Plan, admins: usize) -> Result<(), RunE
         .map(|address| {
             problem(
                 format!("a socket that listens on {address} was handed over, and there is no such listener"),
-                "add a listener or an admin API with this address, or start anew without the socket".to_owned(),
+                "add a listener or an admin API with this address, or start anew without the socket"
+                    .to_owned(),
             )
         })
         .collect();

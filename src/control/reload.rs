@@ -56,10 +56,14 @@ impl Control {
     async fn refresh(self: &Rc<Self>) {
         let _turn = self.turn().await;
         match self.reload_now(What::NamedFiles).await {
-            Ok(generation) => say(format_args!("reloaded generation={generation}: a file changed that the configuration names")),
+            Ok(generation) => say(format_args!(
+                "reloaded generation={generation}: a file changed that the configuration names"
+            )),
             Err(problems) => {
                 problems.iter().for_each(say);
-                say("a file changed that the configuration names, and is not in force: what stood in it before stays so");
+                say(
+                    "a file changed that the configuration names, and is not in force: what stood in it before stays so",
+                );
             }
         }
     }

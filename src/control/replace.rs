@@ -77,7 +77,10 @@ impl Control {
                 }
             }
             if Instant::now() >= by {
-                let why = format!("the new process was not ready within {} s, and was ended", REPLACE_TIME.as_secs());
+                let why = format!(
+                    "the new process was not ready within {} s, and was ended",
+                    REPLACE_TIME.as_secs()
+                );
                 return Err(Kept { why, fix: "start it by hand, and look at what it waits for" });
             }
             if self.is_ending() {
@@ -120,7 +123,8 @@ impl Control {
 
     fn start_as(&self, program: &OsStr, line: OwnedFd) -> std::io::Result<Child> {
         let heritage = self.heritage.borrow();
-        let twins = heritage.iter().map(|(socket, _)| socket.try_clone()).collect::<std::io::Result<Vec<_>>>()?;
+        let twins =
+            heritage.iter().map(|(socket, _)| socket.try_clone()).collect::<std::io::Result<Vec<_>>>()?;
         let names = heritage.iter().map(|(_, name)| *name).chain([LINE_NAME]).collect::<Vec<_>>().join(":");
         let all: Vec<_> = (FIRST..).zip(twins.into_iter().chain([line])).collect();
         let mut command = Command::new(program);
@@ -130,7 +134,9 @@ impl Control {
             .env_remove("LISTEN_FDS_FIRST_FD")
             .env("LISTEN_FDS", all.len().to_string())
             .env("LISTEN_FDNAMES", names)
-            .fd_mappings(all.into_iter().map(|(child_fd, parent_fd)| FdMapping { parent_fd, child_fd }).collect())
+            .fd_mappings(
+                all.into_iter().map(|(child_fd, parent_fd)| FdMapping { parent_fd, child_fd }).collect(),
+            )
             .map_err(std::io::Error::other)?;
         command.spawn()
     }

@@ -6,14 +6,14 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::places::{Place, WaitsFor};
 use super::permission::{Over, Refusal, judge};
+use super::places::{Place, WaitsFor};
 use super::state::Control;
 use crate::base::address::Address;
-use crate::base::rng::entropy;
 use crate::base::limits::{
     ADMIN_HEAD_TIME, ADMIN_REQUEST_BYTES_MAX, ADMIN_TIMEOUT, LINGER_PAUSE, LINGER_TIME, ROOM_PAUSE, TICK,
 };
+use crate::base::rng::entropy;
 use crate::codec::encode::{OwnHead, write_reply};
 use crate::codec::error::CodecError;
 use crate::codec::field::FieldName;

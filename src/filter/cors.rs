@@ -75,7 +75,8 @@ impl Cors {
         match &self.origins {
             Origins::All => dress.say(ALLOWED, "*"),
             Origins::These(globs) => {
-                let fits = |origin: &&str| globs.iter().any(|glob| glob.fits(origin.as_bytes(), Case::Sensitive));
+                let fits =
+                    |origin: &&str| globs.iter().any(|glob| glob.fits(origin.as_bytes(), Case::Sensitive));
                 if let Some(origin) = origin.filter(fits) {
                     dress.say(ALLOWED, origin);
                     dress.say("access-control-allow-credentials", if self.credentials { "true" } else { "" });
@@ -171,7 +172,8 @@ mod tests {
         ] {
             assert_eq!(of(method, &fields), None, "{method} {fields}");
         }
-        let told = said(&cors(&["https://a"], false).of_preflight(&request("OPTIONS", &format!("{origin}{asked}"))));
+        let told =
+            said(&cors(&["https://a"], false).of_preflight(&request("OPTIONS", &format!("{origin}{asked}"))));
         assert_eq!(
             told,
             "access-control-allow-origin: https://a\nvary: origin\naccess-control-allow-methods: GET, POST\n\

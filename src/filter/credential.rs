@@ -42,5 +42,8 @@ pub(super) fn bearer(value: &[u8]) -> Option<&[u8]> {
 
 /// The answer to whom nothing shows to be somebody we know. It does not tell what was wrong.
 pub(super) fn unauthorized(message: &str) -> ErrorReply {
-    ErrorReply { fields: vec![("www-authenticate", "Bearer".to_owned())], ..ErrorReply::new(401, "unauthorized", message) }
+    ErrorReply {
+        fields: vec![("www-authenticate", "Bearer".to_owned())],
+        ..ErrorReply::new(401, "unauthorized", message)
+    }
 }

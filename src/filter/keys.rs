@@ -20,7 +20,8 @@ impl Keys {
     pub fn new(all: impl IntoIterator<Item = (Vec<Digest>, Holder)>) -> Self {
         let mut keys = Self::default();
         for (digests, holder) in all {
-            let position = u32::try_from(keys.holders.len()).expect("a keys file of 64 MiB has fewer than 2^32 keys");
+            let position =
+                u32::try_from(keys.holders.len()).expect("a keys file of 64 MiB has fewer than 2^32 keys");
             keys.digests.extend(digests.into_iter().map(|digest| (digest, position)));
             keys.holders.push(holder);
         }
@@ -46,7 +47,9 @@ impl Keys {
         };
         let valid = found.filter(|position| self.holder(*position).is_valid(view.today));
         valid.ok_or_else(|| {
-            unauthorized("No valid API key was shown; send yours as `Authorization: Bearer`, and no other beside it.")
+            unauthorized(
+                "No valid API key was shown; send yours as `Authorization: Bearer`, and no other beside it.",
+            )
         })
     }
 
@@ -69,7 +72,14 @@ mod tests {
     use crate::base::ids::{Id, RouteId};
 
     fn holder(name: &str) -> Holder {
-        Holder { name: name.into(), routes: None, class: None, expires: None, requests: None, in_flight: None }
+        Holder {
+            name: name.into(),
+            routes: None,
+            class: None,
+            expires: None,
+            requests: None,
+            in_flight: None,
+        }
     }
 
     fn keys() -> Keys {

@@ -32,24 +32,22 @@ pub type Refused = (FilterId, ErrorReply);
 
 /// Judges a request by its head. Limits are only looked at.
 fn judge_head(id: FilterId, filters: &Filters, view: &View<'_>, findings: &mut Findings) -> Verdict {
-        match &filters[id].1 {
-            FilterPlan::Ip(ip) => ip.on_request(view),
-            FilterPlan::Cors(_) => Verdict::Continue,
-            FilterPlan::Keys(keys) => match keys.on_request(view) {
-                Ok(position) => enter((HolderRef::Key(id, position), keys.holder(position)), view, findings),
-                Err(refusal) => Verdict::Refuse(refusal),
-            },
-            FilterPlan::RateLimit(limit) if limit.needs_route() && view.route.is_none() => {
-                Verdict::Later
-            }
-            FilterPlan::RateLimit(limit) => {
-                let holder = holder_of(filters, findings).map(|(_, holder)| &*holder.name);
-                let asked = limit.ask(view, holder);
-                findings.limits.push(Limit::Of(id, asked));
-                judge(limit.look(asked, view.now), findings)
-            }
+    match &filters[id].1 {
+        FilterPlan::Ip(ip) => ip.on_request(view),
+        FilterPlan::Cors(_) => Verdict::Continue,
+        FilterPlan::Keys(keys) => match keys.on_request(view) {
+            Ok(position) => enter((HolderRef::Key(id, position), keys.holder(position)), view, findings),
+            Err(refusal) => Verdict::Refuse(refusal),
+        },
+        FilterPlan::RateLimit(limit) if limit.needs_route() && view.route.is_none() => Verdict::Later,
+        FilterPlan::RateLimit(limit) => {
+            let holder = holder_of(filters, findings).map(|(_, holder)| &*holder.name);
+            let asked = limit.ask(view, holder);
+            findings.limits.push(Limit::Of(id, asked));
+            judge(limit.look(asked, view.now), findings)
         }
     }
+}
 
 /// Walks `chain` until a filter refuses the request; before it, once the route is known, those that waited for that. `passed`
 /// hears of each that did not.

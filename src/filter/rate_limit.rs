@@ -69,7 +69,11 @@ pub(super) fn refusal(wait: Duration) -> ErrorReply {
         should_retry: Some(true),
         retry_after: Some(wait),
         param: Some("requests".into()),
-        ..ErrorReply::new(429, "rate_limited", "Too many requests; try again after the time that `retry-after` tells.")
+        ..ErrorReply::new(
+            429,
+            "rate_limited",
+            "Too many requests; try again after the time that `retry-after` tells.",
+        )
     }
 }
 
@@ -103,7 +107,8 @@ impl<'v> Part<'v> {
                 Self::Address([0xff, 0xff, 0xff, 0xff, a, b, c, d])
             }
             Client::Address(std::net::IpAddr::V6(address)) => {
-                let (network, _) = address.octets().split_first_chunk().map_or(([0; 8], &[][..]), |(n, r)| (*n, r));
+                let (network, _) =
+                    address.octets().split_first_chunk().map_or(([0; 8], &[][..]), |(n, r)| (*n, r));
                 Self::Address(network)
             }
             Client::Local => Self::Local,
@@ -159,19 +164,62 @@ mod tests {
             (&[By::Key], [("", Client::Local, None, Some("a")), ("", at("1.2.3.4"), route, Some("a"))], true),
             (&[By::Key], [("", Client::Local, None, Some("a")), ("", Client::Local, None, Some("b"))], false),
             (&[By::Key], [("", Client::Local, None, Some("")), ("", Client::Local, None, None)], false),
-            (&[By::Ip], [("", at("1.2.3.4"), None, None), ("x-a: 1\r\n", at("1.2.3.4"), route, Some("a"))], true),
+            (
+                &[By::Ip],
+                [("", at("1.2.3.4"), None, None), ("x-a: 1\r\n", at("1.2.3.4"), route, Some("a"))],
+                true,
+            ),
             (&[By::Ip], [("", at("1.2.3.4"), None, None), ("", at("1.2.3.5"), None, None)], false),
-            (&[By::Ip], [("", at("2001:db8::1"), None, None), ("", at("2001:db8::ffff:2"), None, None)], true),
-            (&[By::Ip], [("", at("2001:db8::1"), None, None), ("", at("2001:db8:0:1::1"), None, None)], false),
+            (
+                &[By::Ip],
+                [("", at("2001:db8::1"), None, None), ("", at("2001:db8::ffff:2"), None, None)],
+                true,
+            ),
+            (
+                &[By::Ip],
+                [("", at("2001:db8::1"), None, None), ("", at("2001:db8:0:1::1"), None, None)],
+                false,
+            ),
             (&[By::Ip], [("", Client::Unknown, None, None), ("", Client::Local, None, None)], false),
-            (&[By::Header("x-a".into())], [("X-A: 1\r\n", at("1.2.3.4"), None, None), ("x-a: 1\r\n", Client::Local, None, None)], true),
-            (&[By::Header("x-a".into())], [("x-a: 1\r\n", Client::Local, None, None), ("x-a: 2\r\n", Client::Local, None, None)], false),
-            (&[By::Header("x-a".into())], [("x-a: 12\r\n", Client::Local, None, None), ("x-a: 1\r\nx-a: 2\r\n", Client::Local, None, None)], false),
-            (&[By::Header("x-a".into())], [("x-a:\r\n", Client::Local, None, None), ("", Client::Local, None, None)], false),
-            (&[By::Header("x-a".into())], [("x_a: 1\r\n", Client::Local, None, None), ("", Client::Local, None, None)], true),
+            (
+                &[By::Header("x-a".into())],
+                [("X-A: 1\r\n", at("1.2.3.4"), None, None), ("x-a: 1\r\n", Client::Local, None, None)],
+                true,
+            ),
+            (
+                &[By::Header("x-a".into())],
+                [("x-a: 1\r\n", Client::Local, None, None), ("x-a: 2\r\n", Client::Local, None, None)],
+                false,
+            ),
+            (
+                &[By::Header("x-a".into())],
+                [
+                    ("x-a: 12\r\n", Client::Local, None, None),
+                    ("x-a: 1\r\nx-a: 2\r\n", Client::Local, None, None),
+                ],
+                false,
+            ),
+            (
+                &[By::Header("x-a".into())],
+                [("x-a:\r\n", Client::Local, None, None), ("", Client::Local, None, None)],
+                false,
+            ),
+            (
+                &[By::Header("x-a".into())],
+                [("x_a: 1\r\n", Client::Local, None, None), ("", Client::Local, None, None)],
+                true,
+            ),
             (&[By::Route], [("", Client::Local, route, None), ("", Client::Local, other, None)], false),
-            (&[By::Key, By::Route], [("", Client::Local, route, Some("a")), ("", Client::Local, route, Some("a"))], true),
-            (&[By::Key, By::Route], [("", Client::Local, route, Some("a")), ("", Client::Local, other, Some("a"))], false),
+            (
+                &[By::Key, By::Route],
+                [("", Client::Local, route, Some("a")), ("", Client::Local, route, Some("a"))],
+                true,
+            ),
+            (
+                &[By::Key, By::Route],
+                [("", Client::Local, route, Some("a")), ("", Client::Local, other, Some("a"))],
+                false,
+            ),
         ];
         for (by, requests, same) in rows {
             let rate = Rate { permits: 1, period: Duration::from_secs(60), burst: 1 };

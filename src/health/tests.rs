@@ -114,7 +114,10 @@ fn probes_speak_by_rows_and_a_live_success_outweighs_their_silence() {
     };
     assert!(probe(Probed::Unhealthy) && probe(Probed::Unhealthy));
     assert!(!health.note(Sign::Success, false, &RULES, now));
-    assert!(probe(Probed::Unhealthy) && probe(Probed::Unhealthy), "it serves, though it does not answer probes");
+    assert!(
+        probe(Probed::Unhealthy) && probe(Probed::Unhealthy),
+        "it serves, though it does not answer probes"
+    );
     assert!(!probe(Probed::Unhealthy));
     assert!(!probe(Probed::Healthy) && !probe(Probed::Unhealthy) && !probe(Probed::Healthy));
     assert!(probe(Probed::Healthy));

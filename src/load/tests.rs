@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::job::{Job, JobOptions, Kind};
 use super::options::{Hold, Options, Pace, Target};
-use super::tally::Tally;
 use super::run;
+use super::tally::Tally;
 use super::verdict::Failure;
 use crate::base::address::Address;
 use crate::base::choice::IoDriver;

@@ -33,11 +33,7 @@ pub struct ListenSocket {
 ///
 /// An address that is in use is tried again for a while: the kernel holds the listener of a killed process until its
 /// ring is taken down. Blocks meanwhile.
-pub fn listen(
-    address: &Address,
-    lanes: usize,
-    handed: Vec<RawSocket>,
-) -> io::Result<Vec<ListenSocket>> {
+pub fn listen(address: &Address, lanes: usize, handed: Vec<RawSocket>) -> io::Result<Vec<ListenSocket>> {
     if !handed.is_empty() {
         return take_over(handed, address, lanes);
     }
@@ -92,7 +88,11 @@ fn take_over(handed: Vec<RawSocket>, address: &Address, lanes: usize) -> io::Res
         all.push(ListenSocket { socket, address, file: None });
     }
     for at in 0..lanes.saturating_sub(all.len()) {
-        let twin = ListenSocket { socket: all[at].socket.try_clone()?, address: all[at].address.clone(), file: None };
+        let twin = ListenSocket {
+            socket: all[at].socket.try_clone()?,
+            address: all[at].address.clone(),
+            file: None,
+        };
         all.push(twin);
     }
     Ok(all)

@@ -19,12 +19,10 @@ use crate::board::loads::EndpointLoad;
 use crate::board::verdicts::Verdict;
 use crate::codec::reply::LocalReply;
 use crate::config::url::EndpointAddress;
-use crate::config::{
-    ClusterConfig, Config, EndpointConfig, NamedRoute, RespondConfig, TargetConfig,
-};
+use crate::config::{ClusterConfig, Config, EndpointConfig, NamedRoute, RespondConfig, TargetConfig};
 use crate::discovery::dns::Resolved;
-use crate::health::{Health, Ward};
 use crate::filter::Filters;
+use crate::health::{Health, Ward};
 use crate::route::RouteTable;
 use crate::route::rewrite::Rewrite;
 
@@ -113,11 +111,7 @@ fn budget(bytes: u64, around: &Surroundings<'_>) -> Arc<Budget> {
     }
 }
 
-fn compile_route(
-    route: &NamedRoute,
-    (chain, action): (Vec<FilterId>, Action),
-    body_max: u64,
-) -> RoutePlan {
+fn compile_route(route: &NamedRoute, (chain, action): (Vec<FilterId>, Action), body_max: u64) -> RoutePlan {
     let settings = route.settings.clone();
     let rewrite = settings.rewrite.as_ref().map(|rewrite| &rewrite.value);
     let part = |part: Option<&Option<String>>| part.cloned().flatten().unwrap_or_default();
@@ -142,7 +136,12 @@ fn compile_clusters(config: &Config, around: &Surroundings<'_>, problems: &mut V
         let id = ClusterId::at(clusters.len());
         let own = compile_endpoints((id, &name.value), settings, &mut endpoints, around, problems);
         let ward = ward(&name.value, around);
-        clusters.push(ClusterPlan { name: name.value.clone(), endpoints: own, ward, settings: settings.clone() });
+        clusters.push(ClusterPlan {
+            name: name.value.clone(),
+            endpoints: own,
+            ward,
+            settings: settings.clone(),
+        });
     }
     (clusters, endpoints)
 }
@@ -206,7 +205,10 @@ fn cells(cluster: &str, url: &str, around: &Surroundings<'_>) -> (Arc<EndpointLo
     });
     match known {
         Some(endpoint) => (Arc::clone(&endpoint.load), Arc::clone(&endpoint.health)),
-        None => (Arc::new(EndpointLoad::new(around.lanes)), Arc::new(Health::new(Arc::new(Verdict::new(around.at))))),
+        None => (
+            Arc::new(EndpointLoad::new(around.lanes)),
+            Arc::new(Health::new(Arc::new(Verdict::new(around.at)))),
+        ),
     }
 }
 

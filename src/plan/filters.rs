@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use super::types::Surroundings;
 use crate::base::digest::Digest;
+use crate::base::glob::Glob;
 use crate::base::ids::{FilterId, Id, IdVec, ListenerId, RouteId};
 use crate::base::problem::{Placed, Problem};
-use crate::config::{Config, CorsConfig, FilterConfig, IpConfig, KeyConfig, KeysConfig, ListenerConfig, RateLimitConfig, RequestRate};
-use crate::base::glob::Glob;
 use crate::board::buckets::{Buckets, Rate, Single};
+use crate::config::{
+    Config, CorsConfig, FilterConfig, IpConfig, KeyConfig, KeysConfig, ListenerConfig, RateLimitConfig,
+    RequestRate,
+};
 use crate::filter::cors::{Cors, Origins};
 use crate::filter::holder::Holder;
 use crate::filter::ip::Ip;
@@ -147,7 +150,10 @@ pub(super) fn find_disorder(config: &Config, warnings: &mut Vec<Problem>) {
             let is_known = before.iter().chain(&chain[..position]).any(is_keys);
             if limit.by.iter().any(|by| by.0 == By::Key) && !is_known {
                 warnings.push(name.problem(
-                    format!("the filter \"{}\" counts by key, and stands before any that knows the key", name.value),
+                    format!(
+                        "the filter \"{}\" counts by key, and stands before any that knows the key",
+                        name.value
+                    ),
                     "all requests here share one bucket",
                     "write the filter of the kind \"keys\" before it",
                 ));
@@ -159,7 +165,10 @@ pub(super) fn find_disorder(config: &Config, warnings: &mut Vec<Problem>) {
     }
     for route in &config.routes {
         // Where one listener lets requests in without a key, they share the bucket.
-        let least = config.listeners.iter().min_by_key(|listener| listener.filters.iter().filter(|name| is_keys(name)).count());
+        let least = config
+            .listeners
+            .iter()
+            .min_by_key(|listener| listener.filters.iter().filter(|name| is_keys(name)).count());
         check(least.map_or(&[], |listener| &listener.filters), &route.settings.filters);
     }
 }
@@ -186,21 +195,21 @@ fn holders<'p>(name: &str, around: &Surroundings<'p>) -> HashMap<&'p str, &'p Ho
     keys.named().collect()
 }
 
-fn key_of(
-    key: &KeyConfig,
-    before: &HashMap<&str, &Holder>,
-    known: &mut Known<'_>,
-) -> (Vec<Digest>, Holder) {
+fn key_of(key: &KeyConfig, before: &HashMap<&str, &Holder>, known: &mut Known<'_>) -> (Vec<Digest>, Holder) {
     let KeyConfig { name, digests, routes, rpm, in_flight, class, expires } = key;
     let before = before.get(name.value.as_str());
     let left = || before.and_then(|holder| holder.requests.as_ref()).map(|(_, bucket)| Arc::clone(bucket));
-    let under_way = || before.and_then(|holder| holder.in_flight.as_ref()).map(|(_, flight)| Arc::clone(flight));
+    let under_way =
+        || before.and_then(|holder| holder.in_flight.as_ref()).map(|(_, flight)| Arc::clone(flight));
     let at = known.around.at;
     let mut id_of = |route: &Placed<String>| {
         let found = known.routes.get(route.value.as_str()).copied();
         if found.is_none() {
             known.warnings.push(route.problem(
-                format!("the key \"{}\" is for the route \"{}\", which this gateway does not have", name.value, route.value),
+                format!(
+                    "the key \"{}\" is for the route \"{}\", which this gateway does not have",
+                    name.value, route.value
+                ),
                 "no request of the key is on it",
                 "correct the name, or leave it: one file may serve several gateways",
             ));

@@ -1,13 +1,13 @@
 //! Routes to the rows of the table: a list of values in a condition makes one row for each.
 
-use crate::board::buffered::Budget;
+use crate::base::glob::Glob;
 use crate::base::ids::RouteId;
 use crate::base::limits::ROUTE_ROWS_MAX;
 use crate::base::problem::Problem;
+use crate::board::buffered::Budget;
 use crate::codec::json::Wanted;
 use crate::config::NamedRoute;
 use crate::route::RouteTable;
-use crate::base::glob::Glob;
 use crate::route::matcher::{BodyRule, HeaderRule, Matcher, MethodRule, PathRule};
 use crate::route::pattern::Pattern;
 

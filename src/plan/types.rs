@@ -13,12 +13,13 @@ use crate::board::loads::EndpointLoad;
 use crate::board::verdicts::Verdict;
 use crate::cluster::Rules;
 use crate::codec::reply::LocalReply;
-pub use crate::config::{
-    AccessLogConfig as AccessLogPlan, HealthConfig as ProbePlan, LimitsConfig as LimitsPlan, ListenerConfig as ListenerPlan,
-    ObserveConfig as ObservePlan, ServerConfig as ServerPlan, TimeoutConfig as Timeouts,
-};
 use crate::config::file::FilePrint;
 use crate::config::values::ByName;
+pub use crate::config::{
+    AccessLogConfig as AccessLogPlan, HealthConfig as ProbePlan, LimitsConfig as LimitsPlan,
+    ListenerConfig as ListenerPlan, ObserveConfig as ObservePlan, ServerConfig as ServerPlan,
+    TimeoutConfig as Timeouts,
+};
 use crate::config::{ClusterConfig, FilterConfig, RouteConfig};
 use crate::discovery::dns::Resolved;
 use crate::filter::Filters;

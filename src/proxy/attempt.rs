@@ -51,7 +51,9 @@ pub(super) async fn run(
         Some(upstream) => (upstream, Connection::Pooled, begun),
         None => match connect(request, call, id, timeouts, begun).await {
             Ok((upstream, connected)) => (upstream, Connection::Fresh, connected),
-            Err(fault) => return Err(fail(request, call, ticket, fault, (Connection::Fresh, Heard::Nothing))),
+            Err(fault) => {
+                return Err(fail(request, call, ticket, fault, (Connection::Fresh, Heard::Nothing)));
+            }
         },
     };
     if on == Connection::Pooled || call.may_move_on || cluster.repeats_answers() {

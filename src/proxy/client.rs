@@ -1,9 +1,9 @@
 //! A client connection on which something is going on: its ear, its mouth, its next head, and how it ends.
 
-use std::pin::pin;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -188,8 +188,11 @@ impl Client {
             request_id: id.as_bytes(),
             timing: plan.plan.observe.server_timing.then_some(timing),
         };
-        let own =
-            OwnHead { connection: ConnectionField::Close, date: &lane.date.get(), signature: Some(signature) };
+        let own = OwnHead {
+            connection: ConnectionField::Close,
+            date: &lane.date.get(),
+            signature: Some(signature),
+        };
         let mouth = self.mouth.get_mut();
         mouth.be_patient(plan.plan.limits.write_timeout);
         write_reply(&mut mouth.out, &reply, Method::Other, own);

@@ -70,7 +70,12 @@ pub(super) fn preflight(plan: &Plan, listener: ListenerId, head: &RequestHead) -
 }
 
 /// What filters have the answer say to browsers: that of the listener, else that of the route.
-pub(super) fn dress(plan: &Plan, listener: ListenerId, route: Option<RouteId>, head: &RequestHead) -> Option<Dress> {
+pub(super) fn dress(
+    plan: &Plan,
+    listener: ListenerId,
+    route: Option<RouteId>,
+    head: &RequestHead,
+) -> Option<Dress> {
     let of_route = || filter::cors_of(&plan.filters, &plan.routes[route?].chain);
     let cors = filter::cors_of(&plan.filters, &plan.chains[listener]).or_else(of_route)?;
     Some(cors.of_answer(head))

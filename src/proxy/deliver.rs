@@ -160,7 +160,12 @@ enum Gathered {
 }
 
 impl<'d, 'c> Delivery<'d, 'c> {
-    fn new(answer: &'d mut Relayed, request: &'d Request, call: &'d mut Call<'c>, mouth: &'d RefCell<Mouth>) -> Self {
+    fn new(
+        answer: &'d mut Relayed,
+        request: &'d Request,
+        call: &'d mut Call<'c>,
+        mouth: &'d RefCell<Mouth>,
+    ) -> Self {
         let http10 = request.head.head().version() == Version::Http10;
         let framing = match answer.framing {
             Framing::Empty => Framing::Empty,

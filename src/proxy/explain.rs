@@ -96,12 +96,7 @@ impl Seen {
     }
 }
 
-fn follow(
-    plan: &Plan,
-    message: &[u8],
-    sender: &Sender,
-    seen: &mut Seen,
-) -> Result<Outcome, ErrorReply> {
+fn follow(plan: &Plan, message: &[u8], sender: &Sender, seen: &mut Seen) -> Result<Outcome, ErrorReply> {
     let mut input = BytesMut::from(message);
     let mut reader = RequestReader::new(plan.limits.head_bytes);
     let head = head_of(&mut reader, &mut input)?;
@@ -128,7 +123,11 @@ fn follow(
         take(asked, route)?;
     }
     let found = route.expect("a body that ended decides");
-    seen.walk(plan, &plan.routes[found].chain, &View { route: Some((found, &plan.routes[found].name)), ..view })?;
+    seen.walk(
+        plan,
+        &plan.routes[found].chain,
+        &View { route: Some((found, &plan.routes[found].name)), ..view },
+    )?;
     if head.forwards_left() == Some(0) {
         return Ok(Outcome::Answered(reply::nothing().status));
     }

@@ -270,9 +270,10 @@ impl<'c> Intake<'c> {
     fn remember(&mut self, data: &[u8]) {
         let is_kept = match self.keep {
             Keep::Taker => return,
-            Keep::Up(max) => self.held.as_mut().is_some_and(|held| {
-                held.length() + data.len() as u64 <= max && held.push(data)
-            }),
+            Keep::Up(max) => self
+                .held
+                .as_mut()
+                .is_some_and(|held| held.length() + data.len() as u64 <= max && held.push(data)),
             Keep::Nothing => false,
         };
         if !is_kept {

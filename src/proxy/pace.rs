@@ -29,7 +29,8 @@ impl Pace {
 /// When a body that is held must have grown, while others wait for its room: it reserved `reserved` bytes at `since`, and
 /// `held` of them came.
 pub(super) fn room_due(reserved: u64, held: u64, since: Instant) -> Instant {
-    let micros = BUFFERED_USED_WITHIN.as_micros() * u128::from(held.min(reserved)) / u128::from(reserved.max(1));
+    let micros =
+        BUFFERED_USED_WITHIN.as_micros() * u128::from(held.min(reserved)) / u128::from(reserved.max(1));
     let earned = Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX));
     since + earned.max(BODY_RATE_GRACE)
 }

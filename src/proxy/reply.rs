@@ -65,7 +65,11 @@ pub(super) fn method_not_implemented() -> ErrorReply {
 pub(super) fn loop_detected() -> ErrorReply {
     ErrorReply {
         proxy_status: Some("proxy_loop_detected"),
-        ..error(508, "loop_detected", "The request passed this gateway too often; an endpoint leads back to it.")
+        ..error(
+            508,
+            "loop_detected",
+            "The request passed this gateway too often; an endpoint leads back to it.",
+        )
     }
 }
 
@@ -204,9 +208,7 @@ pub(super) fn of_fault(fault: &Fault) -> ErrorReply {
             "The AI system did not answer in time; the request may have been executed.",
             "http_response_timeout",
         ),
-        (FaultKind::Reset, _) => {
-            upstream(502, "upstream_reset", reset(fault.sent), "connection_terminated")
-        }
+        (FaultKind::Reset, _) => upstream(502, "upstream_reset", reset(fault.sent), "connection_terminated"),
         (FaultKind::Truncated, _) => {
             upstream(502, "upstream_reset", "The AI system broke off its answer.", "http_response_incomplete")
         }

@@ -71,8 +71,11 @@ mod tests {
         let after = |seconds| now + Duration::from_secs(seconds);
         let (watchdogs, resting) = (Rc::new(Watchdogs::new(now)), Resting::default());
         let dogs: Vec<_> = (0..4).map(|_| watchdogs.watch()).collect();
-        let mut rests: Vec<_> =
-            dogs.iter().zip([2, 1, 1, 3]).map(|(dog, since)| Some(resting.enter(after(since), dog.alarm()))).collect();
+        let mut rests: Vec<_> = dogs
+            .iter()
+            .zip([2, 1, 1, 3])
+            .map(|(dog, since)| Some(resting.enter(after(since), dog.alarm())))
+            .collect();
         let rung = || -> Vec<bool> {
             dogs.iter().map(|dog| dog.poll_fired(&Context::from_waker(Waker::noop())).is_ready()).collect()
         };

@@ -22,9 +22,9 @@ use crate::base::limits::LOG_BYTES_MAX;
 use crate::base::rng::Rng;
 use crate::board::buffered::Granted;
 use crate::board::lines::lines;
-use crate::codec::progress::Progress;
 use crate::codec::fields::FieldTable;
 use crate::codec::forwarded::Sender;
+use crate::codec::progress::Progress;
 use crate::codec::split::split_request;
 use crate::control::load::{Origin, Source, load};
 use crate::filter::Findings;
@@ -100,7 +100,7 @@ fn a_call_is_made_from_bytes_in_memory_with_no_client_anywhere() {
                 body: Intake::of_bytes(Bytes::from_static(b"hello world")),
                 clock: &clock,
                 deadline: None,
-        may_move_on: false,
+                may_move_on: false,
                 interim: Interim::dropped(),
                 notes: Notes::new(Arrival { began: now, complete: now }),
             };
@@ -142,7 +142,7 @@ fn a_call_that_is_dropped_leaves_nothing_behind() {
                 body: Intake::of_bytes(Bytes::new()),
                 clock: &clock,
                 deadline: None,
-        may_move_on: false,
+                may_move_on: false,
                 interim: Interim::dropped(),
                 notes: Notes::new(Arrival { began: now, complete: now }),
             };

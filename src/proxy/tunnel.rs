@@ -167,7 +167,11 @@ impl Tunnel<'_, '_> {
             return match mouth.is_kept_waiting() {
                 true => {
                     let hangups = &self.ear.borrow().hangups;
-                    self.answer.upstream.reader.poll_hung_up(hangups, sign, cx).map(|()| Err(FaultKind::Reset))
+                    self.answer
+                        .upstream
+                        .reader
+                        .poll_hung_up(hangups, sign, cx)
+                        .map(|()| Err(FaultKind::Reset))
                 }
                 false => Poll::Pending,
             };

@@ -1,9 +1,9 @@
 //! Host, path, method, header and body conditions of one row of the table, and how specific they are.
 
-use crate::base::glob::{Case, Glob};
 pub use super::path_rule::PathRule;
 use super::pattern::Pattern;
 use super::reading::Single;
+use crate::base::glob::{Case, Glob};
 use crate::codec::head::RequestHead;
 use crate::codec::json::Member;
 use crate::codec::method::Method;

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use crate::base::glob::canonical_host;
 use super::path::{self, BadPath, Readings};
+use crate::base::glob::canonical_host;
 use crate::base::limits::HEADER_READINGS_MAX;
 use crate::codec::head::RequestHead;
 

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 
 use super::body::{BodyScanner, BodySeen, Decision};
-use crate::base::glob::Glob;
 use super::matcher::{BodyRule, HeaderRule, Matcher, MethodRule, PathRule};
 use super::pattern::Pattern;
 use super::{Lookup, RouteTable, Unclear};
+use crate::base::glob::Glob;
 use crate::base::ids::{Id, RouteId};
 use crate::codec::fields::FieldTable;
 use crate::codec::head::RequestHead;

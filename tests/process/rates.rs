@@ -121,7 +121,9 @@ fn what_is_left_is_kept_through_reloads() {
 fn what_a_route_has_used_stays_with_its_name_when_routes_are_reordered() {
     let config = |first: &str, second: &str| {
         let route = |name: &str| {
-            format!("[[route]]\nname = {name:?}\nmatch = {{ path = \"/{name}\" }}\nrespond = {{}}\nfilters = [\"limits\"]\n")
+            format!(
+                "[[route]]\nname = {name:?}\nmatch = {{ path = \"/{name}\" }}\nrespond = {{}}\nfilters = [\"limits\"]\n"
+            )
         };
         limit("limits", "by = \"route\"\nrequests = \"1/hour\"") + &route(first) + &route(second)
     };
