@@ -192,16 +192,28 @@ fn files_of_a_room_import_each_other_in_one_direction() {
         let files: BTreeMap<String, String> = sources()
             .into_iter()
             .filter(|source| source.room == room && source.path.ends_with(".rs"))
-            .map(|source| (source.path[room.len() + 1..].trim_end_matches(".rs").to_owned(), source.code))
+            .map(|source| {
+                let file = source.path[room.len() + 1..].trim_end_matches(".rs");
+                (file.strip_suffix("/mod").unwrap_or(file).to_owned(), source.code)
+            })
             .collect();
         let imports = |file: &str, code: &str| -> Vec<String> {
             if file == "mod" {
                 let uses = code.lines().filter_map(|line| line.strip_prefix("pub use "));
                 return uses.filter_map(|rest| rest.split("::").next()).map(str::to_owned).collect();
             }
-            // What is no file of the room is an item of its front page.
-            let page = |name: String| if files.contains_key(&name) { name } else { "mod".to_owned() };
-            siblings(code, room).into_iter().map(page).filter(|name| name != file).collect()
+            // A name is that of a file beside it, or of the room, else of an item of the room's front page.
+            let folder = file.rsplit_once('/').map(|(folder, _)| folder);
+            let page = |name: String| {
+                let beside = folder.map(|folder| format!("{folder}/{name}"));
+                let known = beside.into_iter().chain([name]).find(|name| files.contains_key(name));
+                known.unwrap_or_else(|| "mod".to_owned())
+            };
+            // The front page of a folder hands out what stands in its files.
+            let uses = code.lines().filter_map(|line| line.strip_prefix("pub use "));
+            let within = uses.filter_map(|rest| rest.split("::").next()).map(|name| format!("{file}/{name}"));
+            let within = within.filter(|name| files.contains_key(name));
+            siblings(code, room).into_iter().map(page).chain(within).filter(|name| name != file).collect()
         };
         let mut left: BTreeMap<_, _> = files.iter().map(|(file, code)| (file, imports(file, code))).collect();
         // Files that import nothing that is left are done; in a circle each waits for another.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use super::edit::{Edits, edit};
 use super::field::FieldName;
+use super::fields::Field;
 use super::forwarded::{Sender, is_forwarding, write_forwarding};
 use super::framing::Framing;
 use super::head::{RequestHead, ResponseHead};
@@ -40,6 +42,8 @@ pub struct UpstreamHead<'a> {
     /// Names of fields that the operator's conditions look at, in any case: what differs from one only in `_` for `-` does
     /// not pass.
     pub judged: &'a [String],
+    /// What the operator has changed in what passes, one after the other.
+    pub edits: &'a [Edits],
 }
 
 /// What becomes of a client's credential on its way upstream.
@@ -80,24 +84,19 @@ pub fn write_request(out: &mut Vec<u8>, request: &RequestHead, upstream: &Upstre
     out.extend_from_slice(upstream.host);
     out.extend_from_slice(b"\r\n");
     let head = request.head();
-    let forwards_left = request.forwards_left();
-    for field in head.fields() {
-        match field.name {
-            FieldName::Host | FieldName::ContentLength | FieldName::XRequestId | FieldName::Traceparent => {}
-            // A state belongs to its trace (W3C Trace Context §3.3).
-            FieldName::Tracestate if !upstream.trace.is_continued => {}
-            name if is_forwarding(name) => {}
-            FieldName::Expect if !upstream.expects => {}
-            FieldName::MaxForwards if forwards_left.is_some() => {}
-            // Ignored in HTTP/1.0 (RFC 9110 §10.1.1), and what goes out is HTTP/1.1, where it would count.
-            FieldName::Expect if head.version() == Version::Http10 => {}
-            FieldName::Other if is_twin(field.raw, upstream.judged) => {}
-            FieldName::Other if upstream.credential != Credential::Passes && is_credential(field.raw) => {}
-            _ if head.passes(&field) => write_relayed_field(out, &field),
-            _ => {}
+    let passing = head.fields().filter(|field| goes_upstream(field, request, upstream));
+    match upstream.edits {
+        [] => passing.for_each(|field| write_relayed_field(out, &field)),
+        edits => {
+            let mut lines: Vec<_> = passing.map(|field| (field.raw, field.value)).collect();
+            edits.iter().for_each(|edits| edit(&mut lines, edits));
+            // Two credentials would be one too many.
+            let is_replaced = matches!(upstream.credential, Credential::Replaced(_));
+            lines.retain(|(name, _)| !is_replaced || !name.eq_ignore_ascii_case(b"authorization"));
+            lines.iter().for_each(|(name, value)| write_field(out, name, value));
         }
     }
-    if let Some(left) = forwards_left {
+    if let Some(left) = request.forwards_left() {
         out.extend_from_slice(b"max-forwards: ");
         write_decimal(out, left.saturating_sub(1));
         out.extend_from_slice(b"\r\n");
@@ -114,6 +113,24 @@ pub fn write_request(out: &mut Vec<u8>, request: &RequestHead, upstream: &Upstre
     write_field(out, b"traceparent", upstream.trace.as_bytes());
     write_via(out, head.version());
     out.extend_from_slice(b"\r\n");
+}
+
+/// Whether a field of the client's goes on to the endpoint.
+fn goes_upstream(field: &Field<'_>, request: &RequestHead, upstream: &UpstreamHead<'_>) -> bool {
+    let head = request.head();
+    match field.name {
+        FieldName::Host | FieldName::ContentLength | FieldName::XRequestId | FieldName::Traceparent => false,
+        // A state belongs to its trace (W3C Trace Context §3.3).
+        FieldName::Tracestate if !upstream.trace.is_continued => false,
+        name if is_forwarding(name) => false,
+        FieldName::Expect if !upstream.expects => false,
+        FieldName::MaxForwards if request.forwards_left().is_some() => false,
+        // Ignored in HTTP/1.0 (RFC 9110 §10.1.1), and what goes out is HTTP/1.1, where it would count.
+        FieldName::Expect if head.version() == Version::Http10 => false,
+        FieldName::Other if is_twin(field.raw, upstream.judged) => false,
+        FieldName::Other if upstream.credential != Credential::Passes && is_credential(field.raw) => false,
+        _ => head.passes(field),
+    }
 }
 
 /// Appends a bearer token (RFC 6750 §2.1).
@@ -189,6 +206,8 @@ pub struct Dress {
     pub drops: Vec<&'static str>,
     /// These are said, names in lower case.
     pub fields: Vec<(&'static str, String)>,
+    /// What is changed in what an endpoint says, one after the other.
+    pub edits: Vec<Edits>,
 }
 
 impl Dress {
@@ -224,6 +243,11 @@ pub fn write_answer(out: &mut Vec<u8>, said: Said<'_>, downstream: &DownstreamHe
         }
         Said::Own(reply) => {
             write_own(out, reply);
+            let edits = downstream
+                .signature
+                .and_then(|signature| signature.dress)
+                .map_or(&[][..], |dress| &dress.edits);
+            write_said(out, reply, edits);
             (false, Version::Http11)
         }
     };
@@ -284,19 +308,30 @@ fn write_via(out: &mut Vec<u8>, version: Version) {
 fn write_relayed(out: &mut Vec<u8>, response: &ResponseHead, framing: Framing, dress: Option<&Dress>) {
     write_status_line(out, response.status(), response.reason());
     let head = response.head();
-    for field in head.fields() {
-        match field.name {
-            FieldName::ContentLength
-                if framing == Framing::Empty && !matches!(response.status(), 101 | 204) =>
-            {
-                write_relayed_field(out, &field);
-            }
-            FieldName::ContentLength => {}
-            FieldName::Other if dress.is_some_and(|dress| dress.drops(field.raw)) => {}
-            _ if head.passes(&field) => write_relayed_field(out, &field),
-            _ => {}
+    let passing = head.fields().filter(|field| match field.name {
+        FieldName::ContentLength => framing == Framing::Empty && !matches!(response.status(), 101 | 204),
+        FieldName::Other if dress.is_some_and(|dress| dress.drops(field.raw)) => false,
+        _ => head.passes(field),
+    });
+    match dress.map_or(&[][..], |dress| &dress.edits) {
+        [] => passing.for_each(|field| write_relayed_field(out, &field)),
+        edits => {
+            let mut lines: Vec<_> = passing.map(|field| (field.raw, field.value)).collect();
+            edits.iter().for_each(|edits| edit(&mut lines, edits));
+            lines.iter().for_each(|(name, value)| write_field(out, name, value));
         }
     }
+}
+
+/// What an operator has an answer of our own say beside what it says itself, which stays.
+fn write_said(out: &mut Vec<u8>, reply: &LocalReply, edits: &[Edits]) {
+    let is_own = |name: &[u8]| {
+        let known = reply.fields.iter().any(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes()));
+        known || name.eq_ignore_ascii_case(b"content-type")
+    };
+    let mut lines = Vec::new();
+    edits.iter().for_each(|edits| edit(&mut lines, edits));
+    lines.iter().filter(|(name, _)| !is_own(name)).for_each(|(name, value)| write_field(out, name, value));
 }
 
 fn write_own(out: &mut Vec<u8>, reply: &LocalReply) {

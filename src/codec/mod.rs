@@ -43,6 +43,7 @@ pub mod body;
 pub mod chunk_line;
 pub mod chunked;
 mod connection;
+pub mod edit;
 pub mod encode;
 pub mod error;
 pub mod field;

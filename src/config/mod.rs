@@ -25,7 +25,9 @@ pub mod url;
 pub(crate) mod values;
 
 pub use cluster::{ClusterConfig, EndpointConfig, HealthConfig, TimeoutConfig};
-pub use filter::{CorsConfig, FilterConfig, IpConfig, KeysConfig, RateLimitConfig, RequestRate};
+pub use filter::{
+    CorsConfig, FilterConfig, HeadersConfig, IpConfig, KeysConfig, RateLimitConfig, RequestRate, SideConfig,
+};
 pub use keys::KeyConfig;
 pub use limits::LimitsConfig;
 pub use listener::ListenerConfig;

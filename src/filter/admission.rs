@@ -86,7 +86,7 @@ fn buckets<'f>(filters: &'f Filters, findings: &Findings) -> Vec<Found<'f>> {
         }
         Limit::Of(id, asked) => match &filters[*id].1 {
             FilterPlan::RateLimit(limit) => Some(Found::Named(limit, *asked)),
-            FilterPlan::Ip(_) | FilterPlan::Keys(_) | FilterPlan::Cors(_) => None,
+            FilterPlan::Ip(_) | FilterPlan::Keys(_) | FilterPlan::Cors(_) | FilterPlan::Headers(_) => None,
         },
     };
     findings.limits.iter().filter_map(found).collect()

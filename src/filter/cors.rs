@@ -70,7 +70,7 @@ impl Cors {
     }
 
     fn dress(&self, head: &RequestHead) -> Dress {
-        let mut dress = Dress { drops: vec!["access-control-"], fields: Vec::new() };
+        let mut dress = Dress { drops: vec!["access-control-"], ..Dress::default() };
         let origin = origin(head).and_then(|origin| std::str::from_utf8(origin).ok());
         match &self.origins {
             Origins::All => dress.say(ALLOWED, "*"),

@@ -2,8 +2,9 @@
 
 use super::findings::{Findings, HolderRef};
 use super::holder::Holder;
-use super::{cors, ip, keys, rate_limit};
+use super::{cors, headers, ip, keys, rate_limit};
 use crate::base::ids::{FilterId, IdVec};
+use crate::codec::edit::{Edits, Side};
 
 /// A filter as it is understood.
 #[derive(Debug)]
@@ -16,29 +17,36 @@ pub enum FilterPlan {
     Cors(cors::Cors),
     /// So many requests in a time.
     RateLimit(rate_limit::RateLimit),
+    /// What is changed in the fields of requests and answers.
+    Headers(headers::Headers),
 }
 
 /// Filters with the names that operators gave them.
 pub type Filters = IdVec<FilterId, (String, FilterPlan)>;
 
 impl FilterPlan {
-    /// Names of the fields that it looks at, beside those that the gateway knows.
-    pub fn judged(&self) -> impl Iterator<Item = &str> {
-        let by = match self {
-            Self::RateLimit(limit) => &limit.by[..],
-            Self::Ip(_) | Self::Keys(_) | Self::Cors(_) => &[],
-        };
-        by.iter().filter_map(|by| match by {
-            rate_limit::By::Header(name) => Some(name.as_str()),
-            rate_limit::By::Key | rate_limit::By::Ip | rate_limit::By::Route => None,
-        })
+    /// Names of the fields of requests that it looks at or writes, beside those that the gateway knows.
+    pub fn judged(&self) -> Vec<&str> {
+        match self {
+            Self::RateLimit(limit) => limit.fields().collect(),
+            Self::Headers(headers) => headers.request.rules.names().collect(),
+            Self::Ip(_) | Self::Keys(_) | Self::Cors(_) => Vec::new(),
+        }
+    }
+
+    /// Whether it changes the fields of messages.
+    pub fn edits(&self) -> bool {
+        match self {
+            Self::Headers(_) => true,
+            Self::Ip(_) | Self::Keys(_) | Self::Cors(_) | Self::RateLimit(_) => false,
+        }
     }
 
     /// Whether it judges credentials: then who is refused stands in the audit.
     pub fn judges_credentials(&self) -> bool {
         match self {
             Self::Keys(_) => true,
-            Self::Ip(_) | Self::Cors(_) | Self::RateLimit(_) => false,
+            Self::Ip(_) | Self::Cors(_) | Self::RateLimit(_) | Self::Headers(_) => false,
         }
     }
 }
@@ -53,7 +61,7 @@ pub(super) fn holder_at(filters: &Filters, holder: HolderRef) -> Option<(FilterI
     let HolderRef::Key(id, position) = holder;
     match &filters[id].1 {
         FilterPlan::Keys(keys) => Some((id, keys.holder(position))),
-        FilterPlan::Ip(_) | FilterPlan::Cors(_) | FilterPlan::RateLimit(_) => None,
+        FilterPlan::Ip(_) | FilterPlan::Cors(_) | FilterPlan::RateLimit(_) | FilterPlan::Headers(_) => None,
     }
 }
 
@@ -61,6 +69,20 @@ pub(super) fn holder_at(filters: &Filters, holder: HolderRef) -> Option<(FilterI
 pub fn cors_of<'f>(filters: &'f Filters, chain: &[FilterId]) -> Option<&'f cors::Cors> {
     chain.iter().find_map(|id| match &filters[*id].1 {
         FilterPlan::Cors(cors) => Some(cors),
-        FilterPlan::Ip(_) | FilterPlan::Keys(_) | FilterPlan::RateLimit(_) => None,
+        FilterPlan::Ip(_) | FilterPlan::Keys(_) | FilterPlan::RateLimit(_) | FilterPlan::Headers(_) => None,
     })
+}
+
+/// What chains have changed in the fields of a message, in their order.
+pub fn edits_of<'f>(
+    filters: &'f Filters,
+    chains: impl Iterator<Item = &'f FilterId>,
+    side: Side,
+    known: &headers::Known<'_>,
+) -> Vec<Edits> {
+    let edits = chains.filter_map(|id| match &filters[*id].1 {
+        FilterPlan::Headers(headers) => headers.edits(side, known),
+        FilterPlan::Ip(_) | FilterPlan::Keys(_) | FilterPlan::RateLimit(_) | FilterPlan::Cors(_) => None,
+    });
+    edits.collect()
 }

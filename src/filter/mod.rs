@@ -8,6 +8,7 @@ mod admission;
 pub mod cors;
 mod credential;
 mod findings;
+pub mod headers;
 pub mod holder;
 pub mod ip;
 pub mod keys;
@@ -21,7 +22,7 @@ pub use admission::{admit, spend, told_of_limits};
 use admission::{enter, judge};
 pub use findings::Findings;
 use findings::{HolderRef, Limit};
-pub use kinds::{FilterPlan, Filters, cors_of, holder_of};
+pub use kinds::{FilterPlan, Filters, cors_of, edits_of, holder_of};
 pub use verdict::{Verdict, View};
 
 use crate::base::ids::{FilterId, RouteId};
@@ -34,7 +35,7 @@ pub type Refused = (FilterId, ErrorReply);
 fn judge_head(id: FilterId, filters: &Filters, view: &View<'_>, findings: &mut Findings) -> Verdict {
     match &filters[id].1 {
         FilterPlan::Ip(ip) => ip.on_request(view),
-        FilterPlan::Cors(_) => Verdict::Continue,
+        FilterPlan::Cors(_) | FilterPlan::Headers(_) => Verdict::Continue,
         FilterPlan::Keys(keys) => match keys.on_request(view) {
             Ok(position) => enter((HolderRef::Key(id, position), keys.holder(position)), view, findings),
             Err(refusal) => Verdict::Refuse(refusal),

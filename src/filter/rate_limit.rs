@@ -41,6 +41,14 @@ impl RateLimit {
         self.by.contains(&By::Route)
     }
 
+    /// Names of the fields that requests are told apart by.
+    pub(super) fn fields(&self) -> impl Iterator<Item = &str> {
+        self.by.iter().filter_map(|by| match by {
+            By::Header(name) => Some(name.as_str()),
+            By::Key | By::Ip | By::Route => None,
+        })
+    }
+
     /// The bucket of a request, of whose `holder` the name is given if there is one.
     pub(super) fn ask(&self, view: &View<'_>, holder: Option<&str>) -> Asked {
         let parts: Vec<_> = self.by.iter().map(|by| Part::of(by, view, holder)).collect();

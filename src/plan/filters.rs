@@ -10,11 +10,13 @@ use crate::base::glob::Glob;
 use crate::base::ids::{FilterId, Id, IdVec, ListenerId, RouteId};
 use crate::base::problem::{Placed, Problem};
 use crate::board::buckets::{Buckets, Rate, Single};
+use crate::codec::edit::EditRules;
 use crate::config::{
-    Config, CorsConfig, FilterConfig, IpConfig, KeyConfig, KeysConfig, ListenerConfig, RateLimitConfig,
-    RequestRate,
+    Config, CorsConfig, FilterConfig, HeadersConfig, IpConfig, KeyConfig, KeysConfig, ListenerConfig,
+    RateLimitConfig, RequestRate, SideConfig,
 };
 use crate::filter::cors::{Cors, Origins};
+use crate::filter::headers::{Headers, SideEdits};
 use crate::filter::holder::Holder;
 use crate::filter::ip::Ip;
 use crate::filter::keys::Keys;
@@ -107,6 +109,10 @@ fn understood(name: &str, filter: &FilterConfig, known: &mut Known<'_>) -> Filte
             FilterPlan::Ip(Ip { allow: allow.clone(), deny: deny.clone() })
         }
         FilterConfig::Cors(cors) => FilterPlan::Cors(cors_of(cors)),
+        FilterConfig::Headers(HeadersConfig { kind: _, request, response }) => {
+            let side = |side: &Option<SideConfig>| side.as_ref().map(side_of).unwrap_or_default();
+            FilterPlan::Headers(Headers { request: side(request), response: side(response) })
+        }
         FilterConfig::Keys(KeysConfig { kind: _, file }) => {
             let before = holders(name, known.around);
             FilterPlan::Keys(Keys::new(file.keys.iter().map(|key| key_of(key, &before, known))))
@@ -144,20 +150,30 @@ pub(super) fn find_disorder(config: &Config, warnings: &mut Vec<Problem>) {
         config.filters.0.iter().find(|(known, _)| known.value == name.value).map(|(_, filter)| filter)
     };
     let is_keys = |name: &Placed<String>| matches!(kind(name), Some(FilterConfig::Keys(_)));
+    let has_keys = config.filters.0.iter().any(|(_, filter)| matches!(filter, FilterConfig::Keys(_)));
     let mut check = |before: &[Placed<String>], chain: &[Placed<String>]| {
         for (position, name) in chain.iter().enumerate() {
-            let Some(FilterConfig::RateLimit(limit)) = kind(name) else { continue };
             let is_known = before.iter().chain(&chain[..position]).any(is_keys);
-            if limit.by.iter().any(|by| by.0 == By::Key) && !is_known {
-                warnings.push(name.problem(
-                    format!(
-                        "the filter \"{}\" counts by key, and stands before any that knows the key",
-                        name.value
-                    ),
-                    "all requests here share one bucket",
-                    "write the filter of the kind \"keys\" before it",
-                ));
-            }
+            let (what, why) = match kind(name) {
+                Some(FilterConfig::RateLimit(limit))
+                    if limit.by.iter().any(|by| by.0 == By::Key) && !is_known =>
+                {
+                    (
+                        "counts by key, and stands before any that knows the key",
+                        "all requests here share one bucket",
+                    )
+                }
+                // What it says is said at the end, and any route's keys may be known then.
+                Some(FilterConfig::Headers(headers)) if headers.says_key() && !has_keys => {
+                    ("says {key}, and there is none that knows the key", "nothing is said in its place")
+                }
+                _ => continue,
+            };
+            warnings.push(name.problem(
+                format!("the filter \"{}\" {what}", name.value),
+                why,
+                "write the filter of the kind \"keys\" before it",
+            ));
         }
     };
     for listener in &config.listeners {
@@ -170,6 +186,22 @@ pub(super) fn find_disorder(config: &Config, warnings: &mut Vec<Problem>) {
             .iter()
             .min_by_key(|listener| listener.filters.iter().filter(|name| is_keys(name)).count());
         check(least.map_or(&[], |listener| &listener.filters), &route.settings.filters);
+    }
+}
+
+fn side_of(side: &SideConfig) -> SideEdits {
+    let SideConfig { set, add, rename, remove } = side;
+    let names = |fields: &[(String, _)]| fields.iter().map(|(name, _)| name.clone()).collect();
+    let templates = |fields: &[(String, _)]| fields.iter().map(|(_, value)| Clone::clone(value)).collect();
+    SideEdits {
+        rules: Arc::new(EditRules {
+            remove: remove.clone(),
+            rename: rename.0.clone(),
+            set: names(&set.0),
+            add: names(&add.0),
+        }),
+        set: templates(&set.0),
+        add: templates(&add.0),
     }
 }
 

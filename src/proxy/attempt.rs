@@ -20,6 +20,7 @@ use crate::base::limits::WRITE_STALL;
 use crate::base::time::{deadline, earlier};
 use crate::cluster::dispatch::{Connection, Failure, Heard};
 use crate::cluster::{Outcome, Ticket};
+use crate::codec::edit::Side as EditedSide;
 use crate::codec::framing::Framing;
 use crate::codec::head::ResponseHead;
 use crate::net::connect::{Blame, blame, connect_any};
@@ -154,6 +155,7 @@ async fn connect(
 }
 
 fn write_head(request: &Request, call: &Call<'_>, upstream: &mut Upstream, id: EndpointId) {
+    let edits = request.edits(EditedSide::Request);
     let identity = Identity {
         sender: &request.sender,
         trace: &request.trace,
@@ -162,6 +164,7 @@ fn write_head(request: &Request, call: &Call<'_>, upstream: &mut Upstream, id: E
         can_switch: call.body.client().is_some(),
         is_known: request.found.has_holder(),
         hides_secrets: false,
+        edits: &edits,
     };
     let (plan, route) = (&request.plan.plan, request.route().0);
     let out = match identity.can_switch && switches(plan, route, &request.head) {

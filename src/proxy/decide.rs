@@ -6,6 +6,7 @@ use super::reply;
 use crate::base::ids::{EndpointId, ListenerId, RouteId};
 use crate::base::limits::PASSES_MAX;
 use crate::base::secret::SECRET_SHOWN;
+use crate::codec::edit::{Edits, Side};
 use crate::codec::encode::{Credential, Dress, UpstreamHead, write_request};
 use crate::codec::field::FieldName;
 use crate::codec::forwarded::{Sender, passes_so_far};
@@ -14,6 +15,7 @@ use crate::codec::method::Method;
 use crate::codec::reply::ErrorReply;
 use crate::codec::trace::TraceContext;
 use crate::codec::version::Version;
+use crate::filter::headers::Known;
 use crate::filter::{self, Findings, cors};
 use crate::plan::{HostRule, Plan};
 use crate::route::Lookup;
@@ -84,7 +86,33 @@ pub(super) fn dress(
 /// What the answer says of the limits that its request was under; what an endpoint says of its own would be taken for ours.
 pub(super) fn told_of_limits(plan: &Plan, found: &Findings, now: Instant) -> Option<Dress> {
     let fields = filter::told_of_limits(&plan.filters, found, now);
-    (!fields.is_empty()).then(|| Dress { drops: vec!["ratelimit-", "x-ratelimit-"], fields })
+    (!fields.is_empty()).then(|| Dress {
+        drops: vec!["ratelimit-", "x-ratelimit-"],
+        fields,
+        ..Dress::default()
+    })
+}
+
+/// What filters have changed in the fields of a message: those of the listener, then those of the route.
+pub(super) fn edits(
+    plan: &Plan,
+    (listener, route): (ListenerId, Option<RouteId>),
+    side: Side,
+    (found, sender, head): (&Findings, &Sender, &RequestHead),
+    request_id: &[u8],
+) -> Vec<Edits> {
+    let of_route = route.map_or(&[][..], |route| &plan.routes[route].chain);
+    let chains = || plan.chains[listener].iter().chain(of_route);
+    if !chains().any(|id| plan.filters[*id].1.edits()) {
+        return Vec::new();
+    }
+    let known = Known {
+        key: filter::holder_of(&plan.filters, found).map(|(_, holder)| &*holder.name),
+        client: sender.client(head.head(), &plan.listeners[listener].trusted),
+        route: route.map(|route| plan.routes[route].name.as_str()),
+        request_id: std::str::from_utf8(request_id).unwrap_or_default(),
+    };
+    filter::edits_of(&plan.filters, chains(), side, &known)
 }
 
 /// The route that head and body decide together, or why there is none.
@@ -128,6 +156,8 @@ pub(super) struct Identity<'a> {
     pub(super) is_known: bool,
     /// Whether secrets are written as what stands for them.
     pub(super) hides_secrets: bool,
+    /// What filters have changed.
+    pub(super) edits: &'a [Edits],
 }
 
 /// Appends the head that goes to `endpoint`.
@@ -161,6 +191,7 @@ pub(super) fn write_upstream(
         request_id: identity.request_id,
         credential,
         judged: &plan.judged,
+        edits: identity.edits,
     };
     write_request(out, head, &said);
 }

@@ -10,6 +10,7 @@ use super::reply;
 use super::state::RequestId;
 use crate::base::fault::Sent;
 use crate::base::ids::{ClusterId, EndpointId, FilterId, Id, ListenerId, RouteId};
+use crate::codec::edit::Side;
 use crate::codec::forwarded::Sender;
 use crate::codec::head::RequestHead;
 use crate::codec::progress::Progress;
@@ -17,7 +18,7 @@ use crate::codec::reply::ErrorReply;
 use crate::codec::request::{RequestEvent, RequestReader};
 use crate::codec::trace::TraceContext;
 use crate::filter::{self, Findings, View};
-use crate::plan::{Action, Plan};
+use crate::plan::{Action, Plan, Targets};
 
 /// What would become of a request.
 pub struct Explained {
@@ -131,25 +132,42 @@ fn follow(plan: &Plan, message: &[u8], sender: &Sender, seen: &mut Seen) -> Resu
     if head.forwards_left() == Some(0) {
         return Ok(Outcome::Answered(reply::nothing().status));
     }
-    let targets = match &plan.routes[found].action {
-        Action::Respond(reply) => return Ok(Outcome::Answered(reply.status)),
-        Action::Forward(targets) => targets,
-    };
+    match &plan.routes[found].action {
+        Action::Respond(reply) => Ok(Outcome::Answered(reply.status)),
+        Action::Forward(targets) => Ok(Outcome::Forwarded(forwarded(
+            plan,
+            (listener, found, targets),
+            (&head, sender, is_held),
+            &seen.found,
+        ))),
+    }
+}
+
+/// Where the request would go, with the head that each endpoint would get.
+fn forwarded(
+    plan: &Plan,
+    (listener, route, targets): (ListenerId, RouteId, &Targets),
+    (head, sender, is_held): (&RequestHead, &Sender, bool),
+    found: &Findings,
+) -> Vec<Target> {
     // Ids that are random in life are zero here.
     let trace = TraceContext::of(head.head(), sender.is_trusted, [0, 0], 0);
     let id = RequestId::given(head.head(), sender.is_trusted).unwrap_or_else(|| RequestId::new(0, 0));
+    let edits =
+        decide::edits(plan, (listener, Some(route)), Side::Request, (found, sender, head), id.as_bytes());
     let identity = Identity {
         sender,
         trace: &trace,
         request_id: id.as_bytes(),
         is_held,
         can_switch: true,
-        is_known: seen.found.has_holder(),
+        is_known: found.has_holder(),
         hides_secrets: true,
+        edits: &edits,
     };
     let head_for = |endpoint: &EndpointId| {
         let mut out = Vec::new();
-        decide::write_upstream(&mut out, plan, (found, *endpoint), &head, &identity);
+        decide::write_upstream(&mut out, plan, (route, *endpoint), head, &identity);
         (*endpoint, Bytes::from(out))
     };
     let target = |(cluster, share): &(ClusterId, u32)| Target {
@@ -161,7 +179,7 @@ fn follow(plan: &Plan, message: &[u8], sender: &Sender, seen: &mut Seen) -> Resu
     let taken = targets.shares.iter().filter(|(_, share)| *share > 0).copied();
     // A fallback has no share of its own.
     let fallback = targets.fallback.iter().map(|id| (*id, 0));
-    Ok(Outcome::Forwarded(taken.chain(fallback).map(|each| target(&each)).collect()))
+    taken.chain(fallback).map(|each| target(&each)).collect()
 }
 
 fn head_of(reader: &mut RequestReader, input: &mut BytesMut) -> Result<RequestHead, ErrorReply> {

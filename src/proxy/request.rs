@@ -14,6 +14,7 @@ use super::watchdog::Watchdog;
 use crate::base::ids::{ListenerId, RouteId};
 use crate::cluster::dispatch::Repeat;
 use crate::cluster::{Outcome, Ticket};
+use crate::codec::edit::{Edits, Side};
 use crate::codec::encode::{Dress, Signature, write_interim};
 use crate::codec::forwarded::Sender;
 use crate::codec::head::{RequestHead, ResponseHead};
@@ -67,6 +68,16 @@ impl Request {
             }
             (one, other) => one.or(other),
         };
+        let edits = self.edits(Side::Response);
+        if !edits.is_empty() {
+            self.dress.get_or_insert_default().edits = edits;
+        }
+    }
+
+    /// What filters have changed in the fields of its message on that side.
+    pub(super) fn edits(&self, side: Side) -> Vec<Edits> {
+        let Self { head, id, sender, listener, route, found, .. } = self;
+        decide::edits(&self.plan.plan, (*listener, *route), side, (found, sender, head), id.as_bytes())
     }
 
     /// What an answer says of its exchange; its head is about to leave.

@@ -175,6 +175,7 @@ pub fn written(head: &RequestHead) -> RequestHead {
         request_id: b"id",
         credential: Credential::Passes,
         judged: &["x-team".to_owned()],
+        edits: &[],
     };
     write_request(&mut out, head, &said);
     split_request(out.into(), FieldTable::default()).expect("what we write is well-formed")

@@ -10,16 +10,16 @@ use serde_json::Value;
 use crate::support::{After, Gateway, Upstream, fresh_path};
 
 /// One entry of a keys file, for the key `sk-NAME`.
-fn entry(name: &str, more: &str) -> String {
+pub fn entry(name: &str, more: &str) -> String {
     let digest = Digest::of(format!("sk-{name}").as_bytes()).text();
     format!("[[key]]\nname = \"{name}\"\nsha256 = \"{digest}\"\n{more}\n")
 }
 
 /// A keys file that goes with the test.
-struct KeysFile(PathBuf);
+pub struct KeysFile(PathBuf);
 
 impl KeysFile {
-    fn new(text: &str) -> Self {
+    pub fn new(text: &str) -> Self {
         let path = fresh_path("keys.toml");
         std::fs::write(&path, text).unwrap();
         Self(path)
@@ -30,7 +30,7 @@ impl KeysFile {
     }
 
     /// The filter that names it.
-    fn filter(&self) -> String {
+    pub fn filter(&self) -> String {
         format!("[filter.keys]\nkind = \"keys\"\nfile = {:?}\n", self.0.to_str().unwrap())
     }
 }

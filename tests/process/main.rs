@@ -12,6 +12,7 @@ mod cases;
 mod clocks;
 mod closing;
 mod crowd;
+mod editing;
 mod explaining;
 mod failing;
 mod fallback;
