@@ -46,6 +46,8 @@ table! {
         ),
         /// Routes that it may use; all without it.
         routes: Option<Vec<Placed<String>>> = key("routes", List(&Text), Absent),
+        /// Models that it may use, exact or with "*"; all without it.
+        models: Option<Vec<String>> = key("models", List(&Text), Absent),
         /// Requests that it may make in a minute, over all routes; as many at once.
         rpm: Option<u64> = key("rpm", Number(1, 1_000_000_000), Absent),
         /// Requests of it that may be under way at once.

@@ -1,5 +1,6 @@
 //! What the filters of one request found of it, of which some ask what others found.
 
+use super::model::Models;
 use super::rate_limit::Asked;
 use crate::base::ids::FilterId;
 use crate::board::in_flight::Place;
@@ -11,8 +12,10 @@ pub struct Findings {
     pub(super) holder: Option<HolderRef>,
     /// The limits that were asked, each by its filter. What they give is taken once all have been.
     pub(super) limits: Vec<Limit>,
-    /// Filters that judge once the route is known.
+    /// Filters that judge once the route is known, and then those that judge once the body was read.
     pub(super) waiting: Vec<FilterId>,
+    /// The models that it asks for, where somebody asked for them.
+    pub(super) models: Models,
     /// Nothing more is taken from those limits.
     pub(super) is_settled: bool,
     /// The request's places among those of its holders that are under way.
@@ -44,6 +47,11 @@ impl Findings {
     /// Whether filters judge once the route is known.
     pub fn awaits_route(&self) -> bool {
         self.has_holder() || !self.waiting.is_empty()
+    }
+
+    /// The model that it asks for, where somebody asked for it.
+    pub fn model(&self) -> Option<&str> {
+        self.models.name()
     }
 
     /// Whether a credential was looked at: it was meant for us, and stays here.

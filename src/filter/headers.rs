@@ -34,6 +34,8 @@ pub struct Known<'a> {
     pub client: Client,
     /// The name of its route.
     pub route: Option<&'a str>,
+    /// The model that it asks for.
+    pub model: Option<&'a str>,
     /// Its id.
     pub request_id: &'a str,
 }
@@ -56,14 +58,16 @@ enum Part {
 enum Variable {
     Key,
     Client,
+    Model,
     Route,
     RequestId,
 }
 
 /// The variables that there are.
-const VARIABLES: [(&str, Variable); 4] = [
+const VARIABLES: [(&str, Variable); 5] = [
     ("key", Variable::Key),
     ("client", Variable::Client),
+    ("model", Variable::Model),
     ("route", Variable::Route),
     ("request_id", Variable::RequestId),
 ];
@@ -113,6 +117,11 @@ impl Template {
         self.parts.contains(&Part::Variable(Variable::Key))
     }
 
+    /// Whether it speaks of the model that is asked for.
+    pub fn needs_model(&self) -> bool {
+        self.parts.contains(&Part::Variable(Variable::Model))
+    }
+
     /// The value for one request; what is not known of it is left out.
     fn of(&self, known: &Known<'_>) -> String {
         let mut value = String::new();
@@ -124,6 +133,7 @@ impl Template {
                     Client::Address(address) => value.push_str(&address.to_string()),
                     Client::Local | Client::Unknown => {}
                 },
+                Part::Variable(Variable::Model) => value.push_str(known.model.unwrap_or_default()),
                 Part::Variable(Variable::Route) => value.push_str(known.route.unwrap_or_default()),
                 Part::Variable(Variable::RequestId) => value.push_str(known.request_id),
             }
@@ -158,6 +168,12 @@ impl SideEdits {
 }
 
 impl Headers {
+    /// Whether it speaks of the model that is asked for.
+    pub(super) fn says_model(&self) -> bool {
+        let sides = [&self.request, &self.response];
+        sides.iter().flat_map(|side| side.set.iter().chain(&side.add)).any(Template::needs_model)
+    }
+
     /// What is done to a message on that side, if anything.
     pub(super) fn edits(&self, side: Side, known: &Known<'_>) -> Option<Edits> {
         let edits = match side {
@@ -178,6 +194,7 @@ mod tests {
             key: Some("team-ä"),
             client: Client::Address("10.0.0.1".parse().unwrap()),
             route: None,
+            model: Some("m\r\nx: y"),
             request_id: "r1",
         };
         for (text, value) in [
@@ -185,13 +202,14 @@ mod tests {
             ("{key}", Ok("team-%C3%A4")),
             ("a {client};{request_id}{request_id}", Ok("a 10.0.0.1;r1r1")),
             ("{route}", Ok("")),
+            ("{model}", Ok("m%0D%0Ax: y")),
             ("x{route}", Ok("x")),
             ("{route} x", Ok("x")),
             ("{\"a\":{}}", Ok("{\"a\":{}}")),
             ("{key", Ok("{key")),
             ("{{key}}", Ok("{team-%C3%A4}")),
             ("{Key}", Ok("{Key}")),
-            ("{kye}", Err("use one of these for {kye}: {key}, {client}, {route}, {request_id}")),
+            ("{kye}", Err("use one of these for {kye}: {key}, {client}, {model}, {route}, {request_id}")),
             ("", Err("write printable ASCII without blanks around it")),
             (" a", Err("write printable ASCII without blanks around it")),
             ("a\r\nb: c", Err("write printable ASCII without blanks around it")),

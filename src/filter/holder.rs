@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::base::glob::Glob;
 use crate::base::ids::RouteId;
 use crate::board::buckets::{Rate, Single};
 use crate::board::in_flight::InFlight;
@@ -15,6 +16,8 @@ pub struct Holder {
     pub name: Box<str>,
     /// Routes that they may use; all where nothing is said.
     pub routes: Option<Vec<RouteId>>,
+    /// Models that they may use; all where nothing is said.
+    pub models: Option<Vec<Glob>>,
     /// The class of their requests.
     pub class: Option<Box<str>>,
     /// From when on they are refused.

@@ -75,6 +75,7 @@ mod tests {
         Holder {
             name: name.into(),
             routes: None,
+            models: None,
             class: None,
             expires: None,
             requests: None,

@@ -42,6 +42,14 @@ impl FilterPlan {
         }
     }
 
+    /// Whether it speaks of the model that a request asks for.
+    pub fn says_model(&self) -> bool {
+        match self {
+            Self::Headers(headers) => headers.says_model(),
+            Self::Ip(_) | Self::Keys(_) | Self::Cors(_) | Self::RateLimit(_) => false,
+        }
+    }
+
     /// Whether it judges credentials: then who is refused stands in the audit.
     pub fn judges_credentials(&self) -> bool {
         match self {

@@ -7,12 +7,14 @@
 mod admission;
 pub mod cors;
 mod credential;
+mod examine;
 mod findings;
 pub mod headers;
 pub mod holder;
 pub mod ip;
 pub mod keys;
 mod kinds;
+pub mod model;
 pub mod rate_limit;
 #[cfg(test)]
 mod testing;
@@ -20,6 +22,7 @@ mod verdict;
 
 pub use admission::{admit, spend, told_of_limits};
 use admission::{enter, judge};
+pub use examine::Examination;
 pub use findings::Findings;
 use findings::{HolderRef, Limit};
 pub use kinds::{FilterPlan, Filters, cors_of, edits_of, holder_of};
@@ -41,17 +44,37 @@ fn judge_head(id: FilterId, filters: &Filters, view: &View<'_>, findings: &mut F
             Err(refusal) => Verdict::Refuse(refusal),
         },
         FilterPlan::RateLimit(limit) if limit.needs_route() && view.route.is_none() => Verdict::Later,
-        FilterPlan::RateLimit(limit) => {
-            let holder = holder_of(filters, findings).map(|(_, holder)| &*holder.name);
-            let asked = limit.ask(view, holder);
-            findings.limits.push(Limit::Of(id, asked));
-            judge(limit.look(asked, view.now), findings)
+        FilterPlan::RateLimit(limit) if limit.needs_model() => Verdict::Later,
+        FilterPlan::RateLimit(limit) => ask(id, limit, filters, view, findings),
+    }
+}
+
+/// Judges a request by its body too.
+fn judge_body(id: FilterId, filters: &Filters, view: &View<'_>, findings: &mut Findings) -> Verdict {
+    match &filters[id].1 {
+        FilterPlan::RateLimit(limit) => ask(id, limit, filters, view, findings),
+        FilterPlan::Ip(_) | FilterPlan::Cors(_) | FilterPlan::Headers(_) | FilterPlan::Keys(_) => {
+            Verdict::Continue
         }
     }
 }
 
+/// Asks a limit whether it has anything left.
+fn ask(
+    id: FilterId,
+    limit: &rate_limit::RateLimit,
+    filters: &Filters,
+    view: &View<'_>,
+    findings: &mut Findings,
+) -> Verdict {
+    let holder = holder_of(filters, findings).map(|(_, holder)| &*holder.name);
+    let asked = limit.ask(view, holder, &findings.models);
+    findings.limits.push(Limit::Of(id, asked));
+    judge(limit.look(asked, view.now), findings)
+}
+
 /// Walks `chain` until a filter refuses the request; before it, once the route is known, those that waited for that. `passed`
-/// hears of each that did not.
+/// hears of each that did not. Those that need the body are left for an [`Examination`].
 pub fn walk(
     filters: &Filters,
     chain: &[FilterId],

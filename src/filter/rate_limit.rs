@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::model::Models;
 use super::verdict::View;
 use crate::board::buckets::{Buckets, Name, Rate, Standing};
 use crate::codec::forwarded::Client;
@@ -30,6 +31,8 @@ pub enum By {
     Header(String),
     /// Their route.
     Route,
+    /// The models that they ask for.
+    Model,
 }
 
 /// The bucket of a request.
@@ -45,13 +48,18 @@ impl RateLimit {
     pub(super) fn fields(&self) -> impl Iterator<Item = &str> {
         self.by.iter().filter_map(|by| match by {
             By::Header(name) => Some(name.as_str()),
-            By::Key | By::Ip | By::Route => None,
+            By::Key | By::Ip | By::Route | By::Model => None,
         })
     }
 
-    /// The bucket of a request, of whose `holder` the name is given if there is one.
-    pub(super) fn ask(&self, view: &View<'_>, holder: Option<&str>) -> Asked {
-        let parts: Vec<_> = self.by.iter().map(|by| Part::of(by, view, holder)).collect();
+    /// Whether it cannot judge before the model is known.
+    pub(super) fn needs_model(&self) -> bool {
+        self.by.contains(&By::Model)
+    }
+
+    /// The bucket of a request for these models, of whose `holder` the name is given if there is one.
+    pub(super) fn ask(&self, view: &View<'_>, holder: Option<&str>, models: &Models) -> Asked {
+        let parts: Vec<_> = self.by.iter().map(|by| Part::of(by, view, (holder, models))).collect();
         self.buckets.name(parts)
     }
 
@@ -94,16 +102,18 @@ enum Part<'v> {
     Unknown,
     Header(Vec<&'v [u8]>),
     Route(Option<&'v str>),
+    Model(&'v Models),
 }
 
 impl<'v> Part<'v> {
-    fn of(by: &'v By, view: &View<'v>, holder: Option<&'v str>) -> Self {
+    fn of(by: &'v By, view: &View<'v>, (holder, models): (Option<&'v str>, &'v Models)) -> Self {
         match by {
             By::Key => Self::Key(holder),
             By::Ip => Self::of_client(view.client),
             By::Header(name) => Self::Header(view.head.head().values_of(name.as_bytes()).collect()),
             // Its name: an id means another route after a reload.
             By::Route => Self::Route(view.route.map(|(_, name)| name)),
+            By::Model => Self::Model(models),
         }
     }
 
@@ -234,7 +244,12 @@ mod tests {
             let limit = RateLimit { by: by.to_vec(), rate, buckets: Arc::new(Buckets::new(epoch)) };
             let taken = requests.map(|(fields, client, route, holder)| {
                 let head = head(fields);
-                limit.take(limit.ask(&View { client, route, ..view(&head) }, holder), epoch).is_ok()
+                limit
+                    .take(
+                        limit.ask(&View { client, route, ..view(&head) }, holder, &Models::default()),
+                        epoch,
+                    )
+                    .is_ok()
             });
             assert_eq!(taken, [true, !same], "{by:?} {requests:?}");
         }

@@ -26,5 +26,12 @@ pub(super) fn request(method: &str, fields: &str) -> RequestHead {
 
 /// What a listener's filters see of it.
 pub(super) fn view(head: &RequestHead) -> View<'_> {
-    View { head, client: Client::Unknown, route: None, now: Instant::now(), today: SystemTime::UNIX_EPOCH }
+    View {
+        head,
+        client: Client::Unknown,
+        route: None,
+        path_model: None,
+        now: Instant::now(),
+        today: SystemTime::UNIX_EPOCH,
+    }
 }

@@ -16,6 +16,8 @@ pub struct View<'r> {
     pub client: Client,
     /// Its route and the name of that, once it is known: not yet to the filters of a listener.
     pub route: Option<(RouteId, &'r str)>,
+    /// What `{model}` of its route's path stands for.
+    pub path_model: Option<&'r str>,
     /// What the clock says,
     pub now: Instant,
     /// and the calendar.
@@ -27,7 +29,7 @@ pub struct View<'r> {
 pub enum Verdict {
     /// It passes.
     Continue,
-    /// That shows once the route is known.
+    /// That shows once the route is known, or once the body was read.
     Later,
     /// It is answered with this.
     Refuse(ErrorReply),

@@ -24,6 +24,7 @@ use crate::discovery::dns::Resolved;
 use crate::filter::Filters;
 use crate::health::{Health, Ward};
 use crate::route::RouteTable;
+use crate::route::matcher::PathRule;
 use crate::route::rewrite::Rewrite;
 
 /// Compiles `config`. The only way to a plan.
@@ -49,7 +50,8 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         rows.add(route, id, &mut problems);
         routes::check_rewrite(route, &mut problems);
         if around.is_whole {
-            routes::check_room(route, routes[id].body_max, buffered, &mut problems);
+            let reader = filters.reader_of(&routes[id].chain, &chains);
+            routes::check_room(route, reader, (routes[id].body_max, buffered), &mut problems);
         }
     }
     if around.is_whole {
@@ -78,6 +80,7 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         listeners,
         limits: config.limits.clone(),
         judged: judged(&table, &filters),
+        reads_bodies: config.filters.0.iter().any(|(_, filter)| filter.reads_bodies()),
         filters,
         filter_settings: config.filters.clone(),
         chains,
@@ -118,6 +121,10 @@ fn compile_route(route: &NamedRoute, (chain, action): (Vec<FilterId>, Action), b
     RoutePlan {
         name: route.name.value.clone(),
         chain,
+        model_at: settings.matching.path.as_deref().map(PathRule::new).and_then(|rule| {
+            let place = rule.parameter("model")?;
+            Some((rule, place))
+        }),
         action,
         rewrite: Rewrite {
             strip: part(rewrite.map(|rewrite| &rewrite.strip)),

@@ -26,6 +26,8 @@ use crate::filter::{FilterPlan, Filters};
 /// The ids that the names of filters stand for.
 pub(super) struct Names<'c> {
     known: Vec<&'c str>,
+    /// Those that look into bodies.
+    readers: Vec<(FilterId, &'c str)>,
     /// Those that were not understood, which is told.
     broken: &'c [String],
 }
@@ -33,8 +35,21 @@ pub(super) struct Names<'c> {
 impl<'c> Names<'c> {
     /// Those of a configuration, in the order written.
     pub(super) fn of(config: &'c Config) -> Self {
-        let known = config.filters.0.iter().map(|(name, _)| name.value.as_str()).collect();
-        Self { known, broken: &config.filters.1 }
+        let (all, broken) = (&config.filters.0, &config.filters.1);
+        let known = all.iter().map(|(name, _)| name.value.as_str()).collect();
+        let readers = all.iter().enumerate().filter(|(_, (_, filter))| filter.reads_bodies());
+        let readers = readers.map(|(at, (name, _))| (FilterId::at(at), name.value.as_str())).collect();
+        Self { known, readers, broken }
+    }
+
+    /// The first filter of a route, or of any listener, that looks into bodies.
+    pub(super) fn reader_of(
+        &self,
+        chain: &[FilterId],
+        listeners: &IdVec<ListenerId, Vec<FilterId>>,
+    ) -> Option<&'c str> {
+        let mut all = chain.iter().chain(listeners.iter().flatten());
+        all.find_map(|id| self.readers.iter().find(|(known, _)| known == id)).map(|(_, name)| *name)
     }
 
     /// The chain of each listener.
@@ -228,7 +243,7 @@ fn holders<'p>(name: &str, around: &Surroundings<'p>) -> HashMap<&'p str, &'p Ho
 }
 
 fn key_of(key: &KeyConfig, before: &HashMap<&str, &Holder>, known: &mut Known<'_>) -> (Vec<Digest>, Holder) {
-    let KeyConfig { name, digests, routes, rpm, in_flight, class, expires } = key;
+    let KeyConfig { name, digests, routes, models, rpm, in_flight, class, expires } = key;
     let before = before.get(name.value.as_str());
     let left = || before.and_then(|holder| holder.requests.as_ref()).map(|(_, bucket)| Arc::clone(bucket));
     let under_way =
@@ -251,6 +266,7 @@ fn key_of(key: &KeyConfig, before: &HashMap<&str, &Holder>, known: &mut Known<'_
     let holder = Holder {
         name: name.value.as_str().into(),
         routes: routes.as_ref().map(|routes| routes.iter().filter_map(&mut id_of).collect()),
+        models: models.as_ref().map(|models| models.iter().map(|model| Glob::new(model)).collect()),
         class: class.as_deref().map(Into::into),
         expires: expires.map(|expires| expires.0),
         requests: rpm.map(|permits| {

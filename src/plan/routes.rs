@@ -107,21 +107,29 @@ fn each(rows: Vec<Matcher>, values: &[Pattern], put: impl Fn(&mut Matcher, &Patt
         .collect()
 }
 
-/// A body that is looked into must have room to be held.
-pub(super) fn check_room(route: &NamedRoute, body_max: u64, buffered: u64, problems: &mut Vec<Problem>) {
-    if !route.settings.matching.body.0.is_empty() && body_max > Budget::longest(buffered) {
-        problems.push(route.name.problem(
-            format!(
-                "route \"{}\" looks into bodies that are larger than what `limits.buffered` has room for",
-                route.name.value
-            ),
-            "a body that is looked into is held, and its largest ones would have no room; a sixteenth is kept for small ones",
-            format!(
-                "write body = \"{}B\" in the route, or raise limits.buffered",
-                Budget::longest(buffered)
-            ),
-        ));
+/// A body that is looked into, by the route or by its filter `reader`, must have room to be held.
+pub(super) fn check_room(
+    route: &NamedRoute,
+    reader: Option<&str>,
+    (body_max, buffered): (u64, u64),
+    problems: &mut Vec<Problem>,
+) {
+    let is_routed = !route.settings.matching.body.0.is_empty();
+    if (!is_routed && reader.is_none()) || body_max <= Budget::longest(buffered) {
+        return;
     }
+    let name = &route.name.value;
+    let who = match reader {
+        Some(reader) if !is_routed => {
+            format!("the filter \"{reader}\" looks into bodies of route \"{name}\"")
+        }
+        _ => format!("route \"{name}\" looks into bodies"),
+    };
+    problems.push(route.name.problem(
+        format!("{who} that are larger than what `limits.buffered` has room for"),
+        "a body that is looked into is held, and its largest ones would have no room; a sixteenth is kept for small ones",
+        format!("write body = \"{}B\" in the route, or raise limits.buffered", Budget::longest(buffered)),
+    ));
 }
 
 /// What is taken off a path must be there.

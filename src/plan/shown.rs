@@ -36,6 +36,7 @@ impl Serialize for Plan {
             files: _,
             warnings: _,
             budget: _,
+            reads_bodies: _,
         } = self;
         let mut server = json!(server);
         server["lanes"] = json!(lanes);
@@ -82,7 +83,7 @@ fn endpoint(endpoint: &EndpointPlan) -> Value {
 
 fn route(plan: &Plan, route: &RoutePlan) -> Value {
     // What `rewrite` does stands in the settings as it was written.
-    let RoutePlan { name, chain: _, action, rewrite: _, body_max, settings } = route;
+    let RoutePlan { name, chain: _, model_at: _, action, rewrite: _, body_max, settings } = route;
     let mut shown = json!(settings);
     shown["name"] = json!(name);
     shown["body"] = json!(show_size(*body_max));

@@ -26,6 +26,7 @@ use crate::filter::Filters;
 use crate::health::{self, Health, Ward};
 use crate::retry::{self, RetryOn};
 use crate::route::RouteTable;
+use crate::route::matcher::PathRule;
 use crate::route::rewrite::Rewrite;
 
 /// Everything lanes need to know.
@@ -49,6 +50,8 @@ pub struct Plan {
     pub limits: LimitsPlan,
     /// All filters, with their names.
     pub filters: Filters,
+    /// Whether some of them look into bodies.
+    pub reads_bodies: bool,
     /// What was written of them.
     pub filter_settings: ByName<FilterConfig>,
     /// Those that each request of a listener meets first.
@@ -157,6 +160,8 @@ pub struct RoutePlan {
     pub name: String,
     /// Filters that its requests meet.
     pub chain: Vec<FilterId>,
+    /// Where its path says the model, with the rule that takes it.
+    pub model_at: Option<(PathRule, usize)>,
     /// What it does.
     pub action: Action,
     /// What becomes of the target on its way upstream.

@@ -18,7 +18,7 @@ use super::source::Answer;
 use super::state::LaneState;
 use crate::base::ids::{FilterId, RouteId};
 use crate::codec::reply::ErrorReply;
-use crate::filter::{self, View};
+use crate::filter::{self, Examination, Filters, Findings, Refused, View};
 use crate::plan::Action;
 
 /// Answers `request`.
@@ -45,6 +45,11 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &LaneSt
     }
     let (id, _) = request.route();
     if let Err(refusal) = filtered(request, &plan.plan.routes[id].chain) {
+        return refuse(refusal, request, call);
+    }
+    if let Some(examination) = examination(request)
+        && let Err(refusal) = examine(examination, request, call, lane).await
+    {
         return refuse(refusal, request, call);
     }
     if request.found.is_limited()
@@ -76,16 +81,59 @@ fn filtered(request: &mut Request, chain: &[FilterId]) -> Result<(), ErrorReply>
     if chain.is_empty() && !request.found.awaits_route() {
         return Ok(());
     }
+    judge(request, |filters, view, found| filter::walk(filters, chain, view, found, |_| {}))
+}
+
+/// What has to be found out of the body, if anything.
+fn examination(request: &mut Request) -> Option<Examination> {
+    let (plan, listener, route) = (Rc::clone(&request.plan), request.listener, request.route);
+    if !plan.plan.reads_bodies {
+        return None;
+    }
+    let chains = decide::chains(&plan.plan, listener, route);
+    let mut found = None;
+    let asks = |filters: &Filters, view: &View<'_>, findings: &mut Findings| {
+        found = Examination::new(filters, chains, view, findings);
+        Ok(())
+    };
+    judge(request, asks).ok()?;
+    found
+}
+
+/// Reads the body as far as filters need it, and has them judge it.
+async fn examine(
+    mut examination: Examination,
+    request: &mut Request,
+    call: &mut Call<'_>,
+    lane: &LaneState,
+) -> Result<(), ErrorReply> {
+    let plan = Rc::clone(&request.plan);
+    let read = hold::examine(&mut examination, request.head.framing(), &plan.plan.budget, call, lane).await;
+    call.notes.phases.hold = call.notes.arrival.complete.elapsed();
+    read?;
+    judge(request, |filters, view, found| examination.end(filters, view, found, |_| {}))
+}
+
+/// Shows filters what is known of the request.
+fn judge(
+    request: &mut Request,
+    by: impl FnOnce(&Filters, &View<'_>, &mut Findings) -> Result<(), Refused>,
+) -> Result<(), ErrorReply> {
     let plan = Rc::clone(&request.plan);
     let plan = &plan.plan;
     let Request { head, sender, listener, route, found, .. } = request;
-    let client = sender.client(head.head(), &plan.listeners[*listener].trusted);
-    let route = route.map(|id| (id, plan.routes[id].name.as_str()));
-    let view = View { head, client, route, now: Instant::now(), today: SystemTime::now() };
-    let walked = filter::walk(&plan.filters, chain, &view, found, |_| {});
-    walked.map_err(|(id, refusal)| {
+    let path_model = route.and_then(|id| decide::path_model(plan, id, head));
+    let view = View {
+        head,
+        client: sender.client(head.head(), &plan.listeners[*listener].trusted),
+        route: route.map(|id| (id, plan.routes[id].name.as_str())),
+        path_model: path_model.as_deref(),
+        now: Instant::now(),
+        today: SystemTime::now(),
+    };
+    by(&plan.filters, &view, found).map_err(|(id, refusal)| {
         // Who comes too often showed a credential that holds.
-        if plan.filters[id].1.judges_credentials() && refusal.status != 429 {
+        if plan.filters[id].1.judges_credentials() && matches!(refusal.status, 401 | 403) {
             audit::refused(request, id, refusal.code);
         }
         refusal

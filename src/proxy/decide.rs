@@ -3,9 +3,10 @@
 use std::time::Instant;
 
 use super::reply;
-use crate::base::ids::{EndpointId, ListenerId, RouteId};
+use crate::base::ids::{EndpointId, FilterId, ListenerId, RouteId};
 use crate::base::limits::PASSES_MAX;
 use crate::base::secret::SECRET_SHOWN;
+use crate::codec::content::{BodySeen, Kind, kind};
 use crate::codec::edit::{Edits, Side};
 use crate::codec::encode::{Credential, Dress, UpstreamHead, write_request};
 use crate::codec::field::FieldName;
@@ -14,12 +15,13 @@ use crate::codec::head::RequestHead;
 use crate::codec::method::Method;
 use crate::codec::reply::ErrorReply;
 use crate::codec::trace::TraceContext;
+use crate::codec::unreadable;
 use crate::codec::version::Version;
 use crate::filter::headers::Known;
 use crate::filter::{self, Findings, cors};
 use crate::plan::{HostRule, Plan};
 use crate::route::Lookup;
-use crate::route::body::{BodyRules, BodySeen, Decision, Kind, kind};
+use crate::route::body::{BodyRules, Decision};
 
 /// What the head decides.
 pub(super) enum Found {
@@ -93,6 +95,22 @@ pub(super) fn told_of_limits(plan: &Plan, found: &Findings, now: Instant) -> Opt
     })
 }
 
+/// What `{model}` of a route's path stands for in this one; none where two servers could read it differently.
+pub(super) fn path_model(plan: &Plan, route: RouteId, head: &RequestHead) -> Option<String> {
+    let (rule, place) = plan.routes[route].model_at.as_ref()?;
+    String::from_utf8(rule.value(*place, head.path())?).ok()
+}
+
+/// All filters that a request on this route meets, in their order.
+pub(super) fn chains(
+    plan: &Plan,
+    listener: ListenerId,
+    route: Option<RouteId>,
+) -> impl Iterator<Item = &FilterId> {
+    let of_route = route.map_or(&[][..], |route| &plan.routes[route].chain);
+    plan.chains[listener].iter().chain(of_route)
+}
+
 /// What filters have changed in the fields of a message: those of the listener, then those of the route.
 pub(super) fn edits(
     plan: &Plan,
@@ -101,8 +119,7 @@ pub(super) fn edits(
     (found, sender, head): (&Findings, &Sender, &RequestHead),
     request_id: &[u8],
 ) -> Vec<Edits> {
-    let of_route = route.map_or(&[][..], |route| &plan.routes[route].chain);
-    let chains = || plan.chains[listener].iter().chain(of_route);
+    let chains = || chains(plan, listener, route);
     if !chains().any(|id| plan.filters[*id].1.edits()) {
         return Vec::new();
     }
@@ -110,6 +127,7 @@ pub(super) fn edits(
         key: filter::holder_of(&plan.filters, found).map(|(_, holder)| &*holder.name),
         client: sender.client(head.head(), &plan.listeners[listener].trusted),
         route: route.map(|route| plan.routes[route].name.as_str()),
+        model: found.model(),
         request_id: std::str::from_utf8(request_id).unwrap_or_default(),
     };
     filter::edits_of(&plan.filters, chains(), side, &known)
@@ -124,8 +142,8 @@ pub(super) fn by_body(
 ) -> Result<RouteId, ErrorReply> {
     match plan.table.decide(rules, head, seen) {
         Decision::Route(route) => Ok(route),
-        Decision::NoBody if kind(head) == Kind::Encoded => Err(reply::encoded_body()),
-        Decision::NoBody => Err(reply::no_body()),
+        Decision::NoBody if kind(head) == Kind::Encoded => Err(unreadable::encoded()),
+        Decision::NoBody => Err(unreadable::no_body()),
         Decision::NoModel => Err(reply::no_model()),
         Decision::NoRoute => Err(reply::no_route()),
         Decision::Unclear(unclear) => Err(reply::unclear(unclear, &plan.table)),

@@ -17,7 +17,7 @@ use crate::codec::progress::Progress;
 use crate::codec::reply::ErrorReply;
 use crate::codec::request::{RequestEvent, RequestReader};
 use crate::codec::trace::TraceContext;
-use crate::filter::{self, Findings, View};
+use crate::filter::{self, Examination, Findings, Refused, View};
 use crate::plan::{Action, Plan, Targets};
 
 /// What would become of a request.
@@ -86,12 +86,17 @@ struct Seen {
 }
 
 impl Seen {
-    /// Walks a chain of filters.
-    fn walk(&mut self, plan: &Plan, chain: &[FilterId], view: &View<'_>) -> Result<(), ErrorReply> {
-        let passed = |id| self.filters.push((id, Judgement::Pass));
-        let walked = filter::walk(&plan.filters, chain, view, &mut self.found, passed);
-        walked.map_err(|(id, refusal)| {
-            self.filters.push((id, Judgement::Refuse));
+    /// Shows filters the request, and notes what they say.
+    fn judge(
+        &mut self,
+        by: impl FnOnce(&mut Findings, &mut dyn FnMut(FilterId)) -> Result<(), Refused>,
+    ) -> Result<(), ErrorReply> {
+        let Self { filters, found, .. } = self;
+        let judged = by(found, &mut |id| filters.push((id, Judgement::Pass)));
+        judged.map_err(|(id, refusal)| {
+            // One that lets the head pass may not let the route pass, or the body.
+            filters.retain(|(known, _)| *known != id);
+            filters.push((id, Judgement::Refuse));
             refusal
         })
     }
@@ -103,19 +108,58 @@ fn follow(plan: &Plan, message: &[u8], sender: &Sender, seen: &mut Seen) -> Resu
     let head = head_of(&mut reader, &mut input)?;
     let listener = ListenerId::at(0);
     let client = sender.client(head.head(), &plan.listeners[listener].trusted);
-    let view = View { head: &head, client, route: None, now: Instant::now(), today: SystemTime::now() };
+    let (now, today) = (Instant::now(), SystemTime::now());
+    let view = View { head: &head, client, route: None, path_model: None, now, today };
     if let Some(preflight) = decide::preflight(plan, listener, &head) {
         seen.route = preflight.route;
         return Ok(Outcome::Answered(reply::nothing().status));
     }
-    seen.walk(plan, &plan.chains[listener], &view)?;
-    let route = &mut seen.route;
-    let (mut inquiry, asked) = Inquiry::new(plan, &head);
+    let filters = &plan.filters;
+    seen.judge(|found, passed| filter::walk(filters, &plan.chains[listener], &view, found, passed))?;
+    let (route, body, routed_by_body) = route_of(plan, &head, (&mut reader, &mut input), &mut seen.route)?;
+    let path_model = decide::path_model(plan, route, &head);
+    let name = plan.routes[route].name.as_str();
+    let view = View { route: Some((route, name)), path_model: path_model.as_deref(), ..view };
+    seen.judge(|found, passed| filter::walk(filters, &plan.routes[route].chain, &view, found, passed))?;
+    let chains = decide::chains(plan, listener, seen.route);
+    let examination = Examination::new(filters, chains, &view, &seen.found);
+    let is_held = routed_by_body || examination.is_some();
+    if let Some(mut examination) = examination {
+        body.iter().for_each(|piece| examination.feed(piece));
+        seen.judge(|found, passed| examination.end(filters, &view, found, passed))?;
+    }
+    if head.forwards_left() == Some(0) {
+        return Ok(Outcome::Answered(reply::nothing().status));
+    }
+    match &plan.routes[route].action {
+        Action::Respond(reply) => Ok(Outcome::Answered(reply.status)),
+        Action::Forward(targets) => Ok(Outcome::Forwarded(forwarded(
+            plan,
+            (listener, route, targets),
+            (&head, sender, is_held),
+            &seen.found,
+        ))),
+    }
+}
+
+/// The route, the body in pieces, and whether that decided.
+fn route_of(
+    plan: &Plan,
+    head: &RequestHead,
+    (reader, input): (&mut RequestReader, &mut BytesMut),
+    route: &mut Option<RouteId>,
+) -> Result<(RouteId, Vec<Bytes>, bool), ErrorReply> {
+    let (mut inquiry, asked) = Inquiry::new(plan, head);
     let is_held = matches!(asked, Asked::NeedsMore);
     take(asked, route)?;
+    let mut body = Vec::new();
     loop {
-        let asked = match reader.next(&mut input).map_err(reply::of_codec)? {
-            Progress::Ready(RequestEvent::Data(data)) => inquiry.feed(&data),
+        let asked = match reader.next(input).map_err(reply::of_codec)? {
+            Progress::Ready(RequestEvent::Data(data)) => {
+                let asked = inquiry.feed(&data);
+                body.push(data);
+                asked
+            }
             Progress::Ready(RequestEvent::End) => break take(inquiry.end(), route)?,
             Progress::Ready(RequestEvent::Head(_)) | Progress::NeedMore => {
                 return Err(reply::too_slow(Sent::Nothing));
@@ -123,24 +167,7 @@ fn follow(plan: &Plan, message: &[u8], sender: &Sender, seen: &mut Seen) -> Resu
         };
         take(asked, route)?;
     }
-    let found = route.expect("a body that ended decides");
-    seen.walk(
-        plan,
-        &plan.routes[found].chain,
-        &View { route: Some((found, &plan.routes[found].name)), ..view },
-    )?;
-    if head.forwards_left() == Some(0) {
-        return Ok(Outcome::Answered(reply::nothing().status));
-    }
-    match &plan.routes[found].action {
-        Action::Respond(reply) => Ok(Outcome::Answered(reply.status)),
-        Action::Forward(targets) => Ok(Outcome::Forwarded(forwarded(
-            plan,
-            (listener, found, targets),
-            (&head, sender, is_held),
-            &seen.found,
-        ))),
-    }
+    Ok((route.expect("a body that ended decides"), body, is_held))
 }
 
 /// Where the request would go, with the head that each endpoint would get.

@@ -81,6 +81,11 @@ impl Held {
         }
     }
 
+    /// What is held, once nothing more comes or for now.
+    pub(super) fn pieces(&self) -> &[Bytes] {
+        &self.pieces
+    }
+
     /// How much is held, in bytes.
     pub(super) fn length(&self) -> u64 {
         self.length

@@ -1,6 +1,7 @@
-//! Reads and holds a body that the route depends on, as far as the decision needs it.
+//! Reads and holds a body that is looked into, as far as that needs it: for the route, then for the filters.
 
 use std::future::poll_fn;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,7 +9,7 @@ use bytes::Bytes;
 
 use super::held::Held;
 use super::inquiry::{Asked, Inquiry};
-use super::intake::BodyFault;
+use super::intake::{BodyFault, Rest};
 use super::pace::room_due;
 use super::reply;
 use super::request::Call;
@@ -19,6 +20,7 @@ use crate::base::limits::{BUFFERED_STEP_BYTES, BUFFERED_WAIT, TICK};
 use crate::board::buffered::{Budget, Reservation};
 use crate::codec::framing::Framing;
 use crate::codec::reply::ErrorReply;
+use crate::filter::Examination;
 
 /// Reads the body until it decides; then all that was read of it is held in the call.
 pub(super) async fn ask(
@@ -29,37 +31,77 @@ pub(super) async fn ask(
     lane: &LaneState,
 ) -> Result<RouteId, ErrorReply> {
     call.body.max = inquiry.body_max();
-    let need = match framing {
-        Framing::Length(length) => inquiry.needs().map_or(length, |needed| length.min(needed)),
-        Framing::Chunked | Framing::Empty | Framing::UntilClose => BUFFERED_STEP_BYTES.min(budget.max()),
+    let needs = inquiry.needs();
+    let look = |piece: &[u8]| match inquiry.feed(piece) {
+        Asked::NeedsMore => ControlFlow::Continue(()),
+        asked => ControlFlow::Break(asked),
     };
-    let room = reserve(budget, need, call, lane).await?;
-    if call.body.is_unasked() {
-        // Nobody else can: no endpoint is chosen yet (RFC 9110 §10.1.1).
-        call.interim.go_on();
-        poll_fn(|cx| call.interim.poll_sent(cx)).await;
-        call.body.go_on();
+    let asked = read(look, (needs, framing), budget, call, lane).await?;
+    match asked.unwrap_or_else(|| inquiry.end()) {
+        Asked::Decided(route) => Ok(route),
+        Asked::Refused(refusal) => Err(refusal),
+        Asked::NeedsMore => unreachable!("a body that ended decides"),
     }
-    call.body.hold(Held::within(room));
+}
+
+/// Reads the body until filters need no more of it; what the route needed of it is looked at first.
+pub(super) async fn examine(
+    examination: &mut Examination,
+    framing: Framing,
+    budget: &Arc<Budget>,
+    call: &mut Call<'_>,
+    lane: &LaneState,
+) -> Result<(), ErrorReply> {
+    for piece in call.body.held() {
+        examination.feed(piece);
+    }
+    if examination.is_over() || call.body.rest() == Rest::Read {
+        return Ok(());
+    }
+    let needs = examination.needs();
+    let look = |piece: &[u8]| {
+        examination.feed(piece);
+        if examination.is_over() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    read(look, (needs, framing), budget, call, lane).await.map(|_| ())
+}
+
+/// Reads on and holds what comes, until `look` has seen enough, or to the end: then it says nothing.
+async fn read<T>(
+    mut look: impl FnMut(&[u8]) -> ControlFlow<T>,
+    (needs, framing): (Option<u64>, Framing),
+    budget: &Arc<Budget>,
+    call: &mut Call<'_>,
+    lane: &LaneState,
+) -> Result<Option<T>, ErrorReply> {
+    if !call.body.is_held() {
+        let need = match framing {
+            Framing::Length(length) => needs.map_or(length, |needed| length.min(needed)),
+            Framing::Chunked | Framing::Empty | Framing::UntilClose => BUFFERED_STEP_BYTES.min(budget.max()),
+        };
+        let room = reserve(budget, need, call, lane).await?;
+        if call.body.is_unasked() {
+            // Nobody else can: no endpoint is chosen yet (RFC 9110 §10.1.1).
+            call.interim.go_on();
+            poll_fn(|cx| call.interim.poll_sent(cx)).await;
+            call.body.go_on();
+        }
+        call.body.hold(Held::within(room));
+    }
     let since = Instant::now();
-    let asked = loop {
+    let seen = loop {
         let piece = next(call, budget, since).await.map_err(|fault| of_body(fault, Sent::Nothing))?;
-        let Some(piece) = piece else { break inquiry.end() };
-        let asked = inquiry.feed(&piece);
-        if !matches!(asked, Asked::NeedsMore) {
+        let Some(piece) = piece else { break None };
+        if let ControlFlow::Break(seen) = look(&piece) {
             call.body.keep_last(&piece);
-            break asked;
+            break Some(seen);
         }
         if !call.body.keep(&piece) {
             return Err(reply::buffers_full());
         }
     };
     call.body.close_held();
-    match asked {
-        Asked::Decided(route) => Ok(route),
-        Asked::Refused(refusal) => Err(refusal),
-        Asked::NeedsMore => unreachable!("a body that ended decides"),
-    }
+    Ok(seen)
 }
 
 /// The next piece. While others wait for room, who does not use what it reserved at `since` loses it.

@@ -4,11 +4,13 @@
 use super::decide::{self, Found};
 use super::reply;
 use crate::base::ids::RouteId;
+use crate::codec::content::{BodyScanner, BodySeen, Kind, kind};
 use crate::codec::framing::Framing;
 use crate::codec::head::RequestHead;
 use crate::codec::reply::ErrorReply;
+use crate::codec::unreadable;
 use crate::plan::Plan;
-use crate::route::body::{BodyRules, BodyScanner, BodySeen, Kind, kind};
+use crate::route::body::BodyRules;
 
 /// What is known so far.
 pub(super) enum Asked {
@@ -81,13 +83,13 @@ impl<'p> Inquiry<'p> {
             State::Asking(rules, mut scanner) => match scanner.feed(data) {
                 Ok(()) => match scanner.settled() {
                     Some(Ok(seen)) => self.conclude(rules, seen),
-                    Some(Err(fault)) => self.refuse(reply::of_json(fault, self.plan.table.wanted())),
+                    Some(Err(fault)) => self.refuse(unreadable::of_json(fault, self.plan.table.wanted())),
                     None => {
                         self.state = State::Asking(rules, scanner);
                         Asked::NeedsMore
                     }
                 },
-                Err(fault) => self.refuse(reply::of_json(fault, self.plan.table.wanted())),
+                Err(fault) => self.refuse(unreadable::of_json(fault, self.plan.table.wanted())),
             },
             State::Decided(route) => {
                 self.state = State::Decided(route);
@@ -102,7 +104,7 @@ impl<'p> Inquiry<'p> {
         match std::mem::replace(&mut self.state, State::Over) {
             State::Asking(rules, mut scanner) => match scanner.finish() {
                 Ok(seen) => self.conclude(rules, seen),
-                Err(fault) => self.refuse(reply::of_json(fault, self.plan.table.wanted())),
+                Err(fault) => self.refuse(unreadable::of_json(fault, self.plan.table.wanted())),
             },
             State::Decided(route) => Asked::Decided(route),
             State::Over => Asked::NeedsMore,

@@ -231,6 +231,11 @@ impl<'c> Intake<'c> {
         }
     }
 
+    /// What is held of it so far.
+    pub(super) fn held(&self) -> &[Bytes] {
+        self.held.as_ref().map_or(&[], Held::pieces)
+    }
+
     /// Room reserved and used by what is held, in bytes.
     pub(super) fn room(&self) -> (u64, u64) {
         self.held.as_ref().map_or((0, 0), Held::room)

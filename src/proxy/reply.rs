@@ -5,9 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::base::fault::{Fault, FaultKind, Sent, Stage};
-use crate::base::limits::BODY_NESTING_MAX;
 use crate::codec::error::CodecError;
-use crate::codec::json::{JsonFault, Wanted};
 use crate::codec::reply::{ErrorReply, LocalReply};
 use crate::route::{RouteTable, Unclear};
 
@@ -88,60 +86,10 @@ pub(super) fn expectation() -> ErrorReply {
     )
 }
 
-/// The answer to a body that is no JSON object, or none at all, where a route needs one.
-pub(super) fn no_body() -> ErrorReply {
-    error(
-        400,
-        "invalid_body",
-        "The route depends on the body, which must be a JSON object or a form; send one.",
-    )
-}
-
-/// The answer to a compressed body that would have to be read.
-pub(super) fn encoded_body() -> ErrorReply {
-    error(
-        415,
-        "unsupported_encoding",
-        "The route depends on the body, which is compressed; send it without Content-Encoding.",
-    )
-}
-
 /// The answer to a model that no route serves.
 pub(super) fn no_model() -> ErrorReply {
     let message = "No route serves this model; check its name.";
     ErrorReply { param: Some("model".into()), ..error(404, "model_not_found", message) }
-}
-
-/// The answer to a body that cannot be understood; `wanted` are the members that routes look at.
-pub(super) fn of_json(fault: JsonFault, wanted: &Wanted) -> ErrorReply {
-    let mut param = None;
-    let message = match fault {
-        JsonFault::Malformed { at } => {
-            format!("The request body is malformed at byte {at}; send a well-formed JSON object or form.")
-        }
-        JsonFault::Doubled { member } => {
-            let name = wanted.path(member).unwrap_or_default();
-            let message = format!("`{name}` stands twice in the request body; send it once.");
-            param = Some(name.into_boxed_str());
-            message
-        }
-        JsonFault::OtherCase { member } => {
-            let name = wanted.path(member).unwrap_or_default();
-            let message = format!("`{name}` is spelt in another case in the request body; send it as `{name}`.");
-            param = Some(name.into_boxed_str());
-            message
-        }
-        JsonFault::Ambiguous => {
-            "The request body can be read in more than one way; send a JSON object or a plain form, once, under its own type.".to_owned()
-        }
-        JsonFault::TooDeep => {
-            format!("The request body nests deeper than {BODY_NESTING_MAX} levels; send a flatter one.")
-        }
-        JsonFault::Incomplete => {
-            "The request body ends too early; send a well-formed JSON object or form.".to_owned()
-        }
-    };
-    ErrorReply { param, ..error(400, "invalid_body", message) }
 }
 
 /// The answer where no body can be held any more.

@@ -8,10 +8,9 @@
 //! looked up in each, and refused unless they agree ([`Unclear`]).
 //!
 //! Where the first row that fits the head asks for the body too, the look-up goes on once the body is known, from that
-//! row on. Such a row does not fail open: a body that some server could read otherwise than we do is refused (`body.rs`).
+//! row on. Such a row does not fail open: a body that some server could read otherwise than we do is refused ([`crate::codec::content`]).
 
 pub mod body;
-mod declared;
 pub mod matcher;
 pub mod path;
 pub mod path_rule;
@@ -21,12 +20,13 @@ pub mod rewrite;
 
 use std::sync::Arc;
 
-use body::{BodyRules, BodySeen, Decision, Kind, kind};
+use body::{BodyRules, Decision};
 use matcher::Matcher;
 pub use reading::Unclear;
 use reading::{Asked, Reading, host_of, is_doubled};
 
 use crate::base::ids::RouteId;
+use crate::codec::content::{BodySeen, Kind, kind};
 use crate::codec::head::RequestHead;
 use crate::codec::json::Wanted;
 use crate::codec::method::Method;

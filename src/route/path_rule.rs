@@ -72,7 +72,6 @@ impl PathRule {
     }
 
     /// Where the parameter called `name` stands, if there is one: what [`PathRule::value`] asks for.
-    #[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "nothing names a parameter yet"))]
     pub fn parameter(&self, name: &str) -> Option<usize> {
         let among = |segments: &[Segment]| {
             segments.iter().position(|segment| matches!(segment, Segment::Parameter(known) if known == name))
@@ -87,7 +86,6 @@ impl PathRule {
 
     /// What the parameter at `place` took of a path as it came, each escape decoded once. None where the path does not
     /// fit, and where two servers could read the value differently.
-    #[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "nothing names a parameter yet"))]
     pub fn value(&self, place: usize, path: &[u8]) -> Option<Vec<u8>> {
         let readings = path::readings(path).ok()?;
         let mut values = (0..readings.len()).map(|at| self.value_in(place, readings.at(at)));

@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 
-use super::body::{BodyScanner, BodySeen, Decision};
+use super::body::Decision;
 use super::matcher::{BodyRule, HeaderRule, Matcher, MethodRule, PathRule};
 use super::pattern::Pattern;
 use super::{Lookup, RouteTable, Unclear};
 use crate::base::glob::Glob;
 use crate::base::ids::{Id, RouteId};
+use crate::codec::content::{BodyScanner, BodySeen};
 use crate::codec::fields::FieldTable;
 use crate::codec::head::RequestHead;
 use crate::codec::json::{JsonFault, Wanted};

@@ -25,6 +25,7 @@ mod lanes;
 mod leaving;
 mod limits;
 mod logging;
+mod models;
 mod paths;
 mod pooling;
 mod rates;

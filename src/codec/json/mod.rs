@@ -13,6 +13,7 @@ mod number;
 mod opening;
 mod scanner;
 mod text;
+pub mod walker;
 mod wanted;
 
 pub use fault::JsonFault;

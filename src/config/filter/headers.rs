@@ -17,7 +17,7 @@ table! {
         /// "headers": changes the fields of requests on their way upstream, and of all answers to clients, refusals too.
         kind: String = key("kind", Choice(&["headers"]), Required("nobody could know what it does", "\"headers\"")),
         /// Fields of requests, as they go upstream: removed first, then renamed, then set, then added. A value may say {key},
-        /// {client}, {route} and {request_id}; a field of which nothing is known is left out.
+        /// {client}, {model}, {route} and {request_id}; a field of which nothing is known is left out.
         request: Option<SideConfig> = key("request", Table(SideConfig::KEYS), Absent),
         /// Fields of answers, in the same way.
         response: Option<SideConfig> = key("response", Table(SideConfig::KEYS), Absent),
@@ -44,8 +44,17 @@ text_setting!(Template, read by |value| value.parsed(Template::parse), shown by 
 impl HeadersConfig {
     /// Whether it speaks of whose request it is.
     pub fn says_key(&self) -> bool {
+        self.templates().any(Template::needs_key)
+    }
+
+    /// Whether it speaks of the model that is asked for.
+    pub fn says_model(&self) -> bool {
+        self.templates().any(Template::needs_model)
+    }
+
+    fn templates(&self) -> impl Iterator<Item = &Template> {
         let sides = self.request.iter().chain(&self.response);
-        sides.flat_map(|side| side.set.0.iter().chain(&side.add.0)).any(|(_, value)| value.needs_key())
+        sides.flat_map(|side| side.set.0.iter().chain(&side.add.0)).map(|(_, value)| value)
     }
 }
 

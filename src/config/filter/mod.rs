@@ -15,6 +15,7 @@ use super::key::{Key, Kind};
 use super::keys::KeysFile;
 use super::reader::{Setting, Value};
 use super::table::table;
+use crate::filter::rate_limit::By;
 
 /// One filter, of any kind.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,6 +44,16 @@ table! {
 }
 
 impl FilterConfig {
+    /// Whether it looks into bodies.
+    pub fn reads_bodies(&self) -> bool {
+        match self {
+            Self::Keys(keys) => keys.file.keys.iter().any(|key| key.models.is_some()),
+            Self::RateLimit(limit) => limit.by.iter().any(|by| by.0 == By::Model),
+            Self::Headers(headers) => headers.says_model(),
+            Self::Ip(_) | Self::Cors(_) => false,
+        }
+    }
+
     /// All kinds, each the table that it is read by.
     pub const KINDS: Kind = Kind::Kinds(&[
         Kind::Table(IpConfig::KEYS),

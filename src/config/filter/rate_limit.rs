@@ -15,7 +15,7 @@ table! {
         /// "rate-limit": lets so many requests pass in a time, counted over all lanes and kept through reloads; answers tell how
         /// many are left.
         kind: String = key("kind", Choice(&["rate-limit"]), Required("nobody could know what it does", "\"rate-limit\"")),
-        /// What requests are told apart by: "key", "ip", "header:NAME", "route"; of a list each combination counts by itself.
+        /// What requests are told apart by: "key", "ip", "header:NAME", "route", "model"; of a list each combination counts by itself.
         by: Vec<LimitedBy> = key("by", OneOrMore(&Text), Is("'key'")),
         /// How many in a "sec", "min", "hour" or "day"; they refill evenly.
         requests: RequestRate = key("requests", Text, Required("it would limit nothing", "\"60/min\"")),
@@ -44,8 +44,9 @@ impl LimitedBy {
             ("key", _) => By::Key,
             ("ip", _) => By::Ip,
             ("route", _) => By::Route,
+            ("model", _) => By::Model,
             (_, Some(name)) if token(name).is_ok() => By::Header(name.to_ascii_lowercase()),
-            _ => return Err("write \"key\", \"ip\", \"route\" or \"header:NAME\"".to_owned()),
+            _ => return Err("write \"key\", \"ip\", \"route\", \"model\" or \"header:NAME\"".to_owned()),
         };
         Ok(Self(by))
     }
@@ -55,6 +56,7 @@ impl LimitedBy {
             By::Key => "key".to_owned(),
             By::Ip => "ip".to_owned(),
             By::Route => "route".to_owned(),
+            By::Model => "model".to_owned(),
             By::Header(name) => format!("header:{name}"),
         }
     }

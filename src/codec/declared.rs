@@ -1,9 +1,9 @@
 //! What a head says of its body's kind, as far as all readers take it for the same.
 
-use crate::codec::field::FieldName;
-use crate::codec::head::RequestHead;
-use crate::codec::json::JsonFault;
-use crate::codec::media_type::{self, Charset, MediaType};
+use super::field::FieldName;
+use super::head::RequestHead;
+use super::json::JsonFault;
+use super::media_type::{self, Charset, MediaType};
 
 /// The field in which KServe's clients tell how many bytes of JSON stand before the tensors.
 const JSON_BYTES: &[u8] = b"inference-header-content-length";

@@ -1,0 +1,331 @@
+//! The grammar: one state, one loop, any split. What a document is made of is told to whoever listens.
+
+use super::fault::JsonFault;
+use super::number::Number;
+use super::text::{Run, Text, escaped, skip, special};
+use crate::base::limits::BODY_NESTING_MAX;
+
+/// Hears what a document is made of, in its order.
+pub trait Listener {
+    /// A container begins, as the value at hand.
+    fn open(&mut self, kind: Container) -> Result<(), JsonFault>;
+    /// The innermost container ends.
+    fn close(&mut self) -> Result<(), JsonFault>;
+    /// A text or a number begins: whether its inside is told. What is not told of a string is skipped, and its escapes are
+    /// not looked at.
+    fn begin(&mut self, what: Told) -> bool;
+    /// Bytes of it, decoded, that stand at `at` in the document; those of an escape of one letter stand in two.
+    fn bytes(&mut self, bytes: &[u8], at: u64);
+    /// A code unit of UTF-16, written as `\uXXXX` at `at`.
+    fn unit(&mut self, unit: u16, at: u64);
+    /// The text or number at hand ends before `at`.
+    fn end(&mut self, what: Told, at: u64) -> Result<(), JsonFault>;
+    /// `true`, `false`, `null`, or one of the three that Python writes as numbers.
+    fn word(&mut self, word: &'static [u8]) -> Result<(), JsonFault>;
+}
+
+/// What holds others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Container {
+    /// `{}`.
+    Object,
+    /// `[]`.
+    Array,
+}
+
+/// What has an inside of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// The name of a member.
+    Key,
+    /// A string.
+    Text,
+    /// A number.
+    Number,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Inside a byte order mark in front of the document, this many bytes of it read.
+    InMark(usize),
+    /// A value must come.
+    Value,
+    /// A value, or the end of an array that has just begun.
+    FirstValue,
+    /// A key, or the end of an object that has just begun.
+    FirstKey,
+    /// A key must come.
+    Key,
+    /// The colon behind a key.
+    Colon,
+    /// Inside a key or a string.
+    InText(Told, Text),
+    /// Inside `true`, `false`, `null`, `NaN` or an infinity, this many bytes of it read.
+    InWord(&'static [u8], usize),
+    InNumber(Number),
+    /// A comma, or the end of the container.
+    After,
+    /// Only white space may follow.
+    Done,
+}
+
+/// Walks through one document.
+#[derive(Debug)]
+pub struct Walker<L> {
+    listener: L,
+    state: State,
+    /// The text or number at hand is told.
+    is_told: bool,
+    fault: Option<JsonFault>,
+    /// Bytes of all pieces before this one.
+    before: u64,
+    /// Which of the open containers are objects: one bit each, the outermost first.
+    objects: [u64; BODY_NESTING_MAX / 64],
+    depth: usize,
+}
+
+/// What may stand in front of a document though RFC 8259 §8.1 forbids it: Python's reader skips it, and editors write it.
+const MARK: &[u8] = "\u{feff}".as_bytes();
+
+const _: () = assert!(BODY_NESTING_MAX.is_multiple_of(64), "nesting is kept in whole words");
+
+impl<L: Listener> Walker<L> {
+    /// At the start of a document.
+    pub fn new(listener: L) -> Self {
+        Self {
+            listener,
+            state: State::Value,
+            is_told: false,
+            fault: None,
+            before: 0,
+            objects: [0; BODY_NESTING_MAX / 64],
+            depth: 0,
+        }
+    }
+
+    /// Who listens.
+    pub fn listener(&self) -> &L {
+        &self.listener
+    }
+
+    /// Whether the document is an object, as far as it was read.
+    pub fn is_object(&self) -> bool {
+        self.objects[0] & 1 == 1
+    }
+
+    /// Walks through the next bytes. A fault is final.
+    pub fn feed(&mut self, input: &[u8]) -> Result<(), JsonFault> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        let mut at = 0;
+        while at < input.len() {
+            at = self.step(input, at).inspect_err(|fault| self.fault = Some(*fault))?;
+        }
+        self.before += input.len() as u64;
+        Ok(())
+    }
+
+    /// The document ended.
+    pub fn finish(&mut self) -> Result<(), JsonFault> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        match self.state {
+            State::Done => Ok(()),
+            State::InNumber(number) if number.is_whole() && self.depth == 0 => {
+                self.listener.end(Told::Number, self.before)?;
+                self.state = State::Done;
+                Ok(())
+            }
+            _ => Err(JsonFault::Incomplete),
+        }
+    }
+
+    /// Understands what stands at `at` and tells where to go on.
+    fn step(&mut self, input: &[u8], at: usize) -> Result<usize, JsonFault> {
+        let byte = input[at];
+        match self.state {
+            State::InText(told, text) => return self.text(input, at, told, text),
+            State::InNumber(Number::Sign) if byte == b'I' => {
+                self.state = State::InWord(b"-Infinity", 2);
+                return Ok(at + 1);
+            }
+            State::InNumber(number) => match number.step(byte) {
+                Some(number) => {
+                    self.state = State::InNumber(number);
+                    self.tell(&[byte], at);
+                    return Ok(at + 1);
+                }
+                // The number ended before this byte, which is looked at again.
+                None if number.is_whole() => {
+                    self.listener.end(Told::Number, self.before + at as u64)?;
+                    self.after_value();
+                    return Ok(at);
+                }
+                None => return Err(self.malformed(at)),
+            },
+            State::InWord(word, read) if word[read] == byte => {
+                self.state = State::InWord(word, read + 1);
+                if read + 1 == word.len() {
+                    self.listener.word(word)?;
+                    self.after_value();
+                }
+                return Ok(at + 1);
+            }
+            State::InMark(read) if MARK[read] == byte => {
+                let is_whole = read + 1 == MARK.len();
+                self.state = if is_whole { State::Value } else { State::InMark(read + 1) };
+                return Ok(at + 1);
+            }
+            State::InWord(..) | State::InMark(_) => return Err(self.malformed(at)),
+            State::Value
+            | State::FirstValue
+            | State::FirstKey
+            | State::Key
+            | State::Colon
+            | State::After
+            | State::Done => {}
+        }
+        self.token(byte, at)?;
+        Ok(at + 1)
+    }
+
+    /// Between values, keys and their marks: `byte` begins or ends one of them.
+    fn token(&mut self, byte: u8, at: usize) -> Result<(), JsonFault> {
+        match (byte, self.state) {
+            (b' ' | b'\t' | b'\n' | b'\r', _) => {}
+            (b'"', State::Value | State::FirstValue) => self.begin_text(Told::Text),
+            (b'"', State::Key | State::FirstKey) => self.begin_text(Told::Key),
+            (b':', State::Colon) => self.state = State::Value,
+            (b',', State::After) => {
+                self.state = if self.in_object() { State::Key } else { State::Value };
+            }
+            (b'{', State::Value | State::FirstValue) => self.open(Container::Object)?,
+            (b'[', State::Value | State::FirstValue) => self.open(Container::Array)?,
+            (b'}', State::FirstKey) => self.close()?,
+            (b'}', State::After) if self.in_object() => self.close()?,
+            (b']', State::FirstValue) => self.close()?,
+            (b']', State::After) if !self.in_object() => self.close()?,
+            (b't', State::Value | State::FirstValue) => self.state = State::InWord(b"true", 1),
+            (b'f', State::Value | State::FirstValue) => self.state = State::InWord(b"false", 1),
+            (b'n', State::Value | State::FirstValue) => self.state = State::InWord(b"null", 1),
+            // Python writes and reads these three as numbers.
+            (b'N', State::Value | State::FirstValue) => self.state = State::InWord(b"NaN", 1),
+            (b'I', State::Value | State::FirstValue) => self.state = State::InWord(b"Infinity", 1),
+            (0xEF, State::Value) if self.before + at as u64 == 0 => self.state = State::InMark(1),
+            (_, State::Value | State::FirstValue) => {
+                let number = Number::begin(byte).ok_or_else(|| self.malformed(at))?;
+                self.is_told = self.listener.begin(Told::Number);
+                self.tell(&[byte], at);
+                self.state = State::InNumber(number);
+            }
+            _ => return Err(self.malformed(at)),
+        }
+        Ok(())
+    }
+
+    fn begin_text(&mut self, told: Told) {
+        self.is_told = self.listener.begin(told);
+        self.state = State::InText(told, Text::Plain);
+    }
+
+    /// Inside a key or a string.
+    fn text(&mut self, input: &[u8], at: usize, told: Told, text: Text) -> Result<usize, JsonFault> {
+        let byte = input[at];
+        let next = match text {
+            Text::Plain if !self.is_told => match skip(input, at) {
+                Run::Spent(text) => {
+                    self.state = State::InText(told, text);
+                    return Ok(input.len());
+                }
+                Run::Closed(end) => return self.close_text(told, end),
+                Run::Malformed(place) => return Err(self.malformed(place)),
+            },
+            Text::Escape if !self.is_told => match byte {
+                0x20.. => Text::Plain,
+                _ => return Err(self.malformed(at)),
+            },
+            Text::Plain => {
+                let end = special(input, at);
+                self.tell(&input[at..end], at);
+                match input.get(end) {
+                    None => return Ok(end),
+                    Some(b'"') => return self.close_text(told, end),
+                    Some(b'\\') => {
+                        self.state = State::InText(told, Text::Escape);
+                        return Ok(end + 1);
+                    }
+                    Some(_) => return Err(self.malformed(end)),
+                }
+            }
+            Text::Escape if byte == b'u' => Text::Hex(0, 0),
+            Text::Escape => {
+                let letter = escaped(byte).ok_or_else(|| self.malformed(at))?;
+                self.listener.bytes(&[letter], self.before + at as u64 - 1);
+                Text::Plain
+            }
+            Text::Hex(read, unit) => {
+                let digit = char::from(byte).to_digit(16).ok_or_else(|| self.malformed(at))?;
+                let unit = unit << 4 | digit as u16;
+                match read {
+                    3 => {
+                        self.listener.unit(unit, self.before + at as u64 - 5);
+                        Text::Plain
+                    }
+                    _ => Text::Hex(read + 1, unit),
+                }
+            }
+        };
+        self.state = State::InText(told, next);
+        Ok(at + 1)
+    }
+
+    /// The closing quote of a key or a string stands at `end`.
+    fn close_text(&mut self, told: Told, end: usize) -> Result<usize, JsonFault> {
+        self.listener.end(told, self.before + end as u64)?;
+        match told {
+            Told::Key => self.state = State::Colon,
+            Told::Text | Told::Number => self.after_value(),
+        }
+        Ok(end + 1)
+    }
+
+    fn tell(&mut self, bytes: &[u8], at: usize) {
+        if self.is_told && !bytes.is_empty() {
+            self.listener.bytes(bytes, self.before + at as u64);
+        }
+    }
+
+    fn in_object(&self) -> bool {
+        self.depth > 0 && self.objects[(self.depth - 1) / 64] >> ((self.depth - 1) % 64) & 1 == 1
+    }
+
+    fn open(&mut self, kind: Container) -> Result<(), JsonFault> {
+        if self.depth == BODY_NESTING_MAX {
+            return Err(JsonFault::TooDeep);
+        }
+        self.listener.open(kind)?;
+        let (word, bit) = (self.depth / 64, self.depth % 64);
+        let is_object = kind == Container::Object;
+        self.objects[word] = self.objects[word] & !(1 << bit) | u64::from(is_object) << bit;
+        self.depth += 1;
+        self.state = if is_object { State::FirstKey } else { State::FirstValue };
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), JsonFault> {
+        self.listener.close()?;
+        self.depth -= 1;
+        self.after_value();
+        Ok(())
+    }
+
+    fn after_value(&mut self) {
+        self.state = if self.depth == 0 { State::Done } else { State::After };
+    }
+
+    fn malformed(&self, at: usize) -> JsonFault {
+        JsonFault::Malformed { at: self.before + at as u64 }
+    }
+}
