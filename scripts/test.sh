@@ -57,7 +57,7 @@ io_uring() {
 }
 epoll() { process epoll; }
 docs() { RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --no-deps --document-private-items --features testing; }
-benches() { cargo bench --quiet --locked --bench codec --bench json --bench load -- --once; }
+benches() { cargo bench --quiet --locked --bench codec --bench json --bench filters --bench load -- --once; }
 # System calls, instructions and allocations of an exchange and of a token, each with its bound.
 costs() {
   local tool missing=()

@@ -47,7 +47,7 @@ const CLOSED: [(&str, &[&str], &str); 11] = [
 ];
 
 /// Where each outside package may be named.
-const DOORS: [(&str, &[&str]); 20] = [
+const DOORS: [(&str, &[&str]); 21] = [
     ("monoio", &["net", "proxy", "lane", "control", "sim", "load", "cli"]),
     ("io_uring", &["net/driver.rs"]),
     ("httparse", &["codec/split.rs"]),
@@ -58,13 +58,14 @@ const DOORS: [(&str, &[&str]); 20] = [
     ("command_fds", &["control/replace.rs"]),
     ("core_affinity", &["lane/spawn.rs"]),
     ("hdrhistogram", &["metrics"]),
-    ("memchr", &["codec", "route", "load"]),
+    ("memchr", &["codec", "route", "load", "proxy/decide.rs"]),
     ("toml", &["config/reader.rs", "config/text.rs"]),
     ("regex", &["route/pattern.rs"]),
     ("wide", &["codec/json/text.rs"]),
     ("ipnet", &["base/network.rs"]),
     ("humantime", &["config/units.rs", "metrics/access.rs"]),
     ("sha2", &["base/digest.rs"]),
+    ("jsonschema", &["filter/validate/schema.rs"]),
     ("strsim", &["config/reader.rs"]),
     ("signal_hook", &["control/signal.rs"]),
     ("clap", &["cli"]),

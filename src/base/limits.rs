@@ -104,6 +104,12 @@ pub const AUDIT_LINES_PER_SECOND: u64 = 10;
 /// Longest file that a configuration names: some hundred thousand keys, and far beyond any schema or key set.
 pub const NAMED_FILE_BYTES_MAX: u64 = 64 * MIB as u64;
 
+/// Values in a body that is held against a schema: it becomes a tree of about 100 bytes each, and a lane stands still while it
+/// is looked at.
+pub const JSON_TREE_VALUES_MAX: usize = 100_000;
+/// Longest name of a member that is told back to who wrote it.
+pub const PARAM_BYTES_MAX: usize = 256;
+
 /// Members of a body that routes may ask for, over all routes; a scan keeps one bit for each.
 pub const BODY_FIELDS_MAX: usize = 64;
 /// Segments of such a member's path: `a.b.c` has three.

@@ -59,6 +59,7 @@ pub mod media_type;
 pub mod method;
 pub mod multipart;
 mod number;
+pub mod operation;
 mod parameters;
 mod part_head;
 pub mod progress;

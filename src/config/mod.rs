@@ -26,7 +26,8 @@ pub(crate) mod values;
 
 pub use cluster::{ClusterConfig, EndpointConfig, HealthConfig, TimeoutConfig};
 pub use filter::{
-    CorsConfig, FilterConfig, HeadersConfig, IpConfig, KeysConfig, RateLimitConfig, RequestRate, SideConfig,
+    CorsConfig, FilterConfig, HeadersConfig, IpConfig, KeysConfig, RateLimitConfig, RequestRate,
+    SchemaConfig, SideConfig, ValidateConfig,
 };
 pub use keys::KeyConfig;
 pub use limits::LimitsConfig;

@@ -263,7 +263,9 @@ fn probes(kind: &Kind) -> Vec<(toml::Value, Due)> {
             all.retain(|(value, _)| value.as_str() != Some(word));
             all.extend([(text(*word), Taken), (text(format!("{word}-")), Refused)]);
             // A text that is any other than the word may be a good value.
-            all.retain(|(value, due)| !matches!(kind, Kind::Text) || *due == Taken || !value.is_str());
+            all.retain(|(value, due)| {
+                !matches!(kind, Kind::Text | Kind::File) || *due == Taken || !value.is_str()
+            });
             all
         }
     };

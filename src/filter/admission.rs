@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::findings::{Findings, HolderRef, Limit};
 use super::holder::Holder;
-use super::kinds::{FilterPlan, Filters, holder_at};
-use super::rate_limit::{self, Asked};
+use super::kinds::{FilterPlan, Filters, holder_at, holder_of};
+use super::rate_limit::{self, Asked, RateLimit};
 use super::verdict::{Verdict, View};
+use crate::base::ids::FilterId;
 use crate::board::buckets::{Rate, Single, Standing};
 use crate::codec::reply::ErrorReply;
 
@@ -37,8 +38,22 @@ pub(super) fn enter(
     }
 }
 
+/// Asks a limit whether it has anything left.
+pub(super) fn ask(
+    id: FilterId,
+    limit: &RateLimit,
+    filters: &Filters,
+    view: &View<'_>,
+    findings: &mut Findings,
+) -> Verdict {
+    let holder = holder_of(filters, findings).map(|(_, holder)| &*holder.name);
+    let asked = limit.ask(view, holder, &findings.models);
+    findings.limits.push(Limit::Of(id, asked));
+    judge(limit.look(asked, view.now), findings)
+}
+
 /// Refuses who has nothing left; then nothing is taken from any limit.
-pub(super) fn judge(standing: Standing, findings: &mut Findings) -> Verdict {
+fn judge(standing: Standing, findings: &mut Findings) -> Verdict {
     match standing.remaining {
         0 => {
             findings.is_settled = true;
@@ -50,7 +65,7 @@ pub(super) fn judge(standing: Standing, findings: &mut Findings) -> Verdict {
 
 /// A bucket of a limit, wherever that is written.
 enum Found<'f> {
-    Named(&'f rate_limit::RateLimit, Asked),
+    Named(&'f RateLimit, Asked),
     Holders(&'f Rate, &'f Single),
 }
 
@@ -86,7 +101,7 @@ fn buckets<'f>(filters: &'f Filters, findings: &Findings) -> Vec<Found<'f>> {
         }
         Limit::Of(id, asked) => match &filters[*id].1 {
             FilterPlan::RateLimit(limit) => Some(Found::Named(limit, *asked)),
-            FilterPlan::Ip(_) | FilterPlan::Keys(_) | FilterPlan::Cors(_) | FilterPlan::Headers(_) => None,
+            _ => None,
         },
     };
     findings.limits.iter().filter_map(found).collect()

@@ -1,92 +1,135 @@
 //! Filters that look into a body, as it comes. They run once head and route have passed all others, in the order written, and
 //! before anything is taken from a limit.
 
+use super::admission::ask;
 use super::findings::Findings;
-use super::kinds::{Filters, holder_of};
+use super::kinds::{FilterPlan, Filters, holder_of};
 use super::model::{ModelReader, Read, asks_for_none};
-use super::verdict::{Verdict, View};
-use super::{Refused, judge_body};
+use super::validate::Checking;
+use super::verdict::{Refused, Verdict, View};
 use crate::base::ids::FilterId;
 use crate::codec::content::{Kind, kind};
 use crate::codec::unreadable;
 
 /// What is found out of one body.
-pub struct Examination {
-    /// The filter that asked first for it: what breaks the body is told by it.
-    asker: FilterId,
-    /// Reads the model, where somebody asks for it, until it is read.
-    reader: Option<ModelReader>,
-    model: Option<Read>,
+pub struct Examination<'p> {
+    /// The filter that asked first for the model, if any: what breaks its reading is told by it.
+    asker: Option<FilterId>,
+    model: Model,
+    /// Filters that judge by the body, in their order.
+    judges: Vec<(FilterId, Judge<'p>)>,
 }
 
-impl Examination {
+/// How far the reading of the model is.
+enum Model {
+    Reading(ModelReader),
+    Read(Read),
+}
+
+/// A filter that judges by the body.
+enum Judge<'p> {
+    /// By the model that it names.
+    Model,
+    /// By all of it.
+    Check(Checking<'p>),
+}
+
+impl<'p> Examination<'p> {
     /// Of a request that passed all that its head and its route decide; none where nobody asks for its body. `chains` are all
     /// filters that it meets.
     pub fn new<'c>(
-        filters: &Filters,
-        chains: impl Iterator<Item = &'c FilterId>,
+        filters: &'p Filters,
+        mut chains: impl Iterator<Item = &'c FilterId>,
         view: &View<'_>,
         findings: &Findings,
     ) -> Option<Self> {
-        let by_holder = holder_of(filters, findings);
-        let asker = match by_holder.filter(|(_, holder)| holder.models.is_some() && !is_free(view)) {
-            Some((id, _)) => Some(id),
-            None => {
-                let mut chains = chains;
-                let says_model = |id: &&FilterId| filters[**id].1.says_model();
-                findings.waiting.first().copied().or_else(|| chains.find(says_model).copied())
-            }
-        }?;
-        let mut examination = Self { asker, reader: None, model: None };
-        match kind(view.head) {
-            Kind::Plain => examination.reader = Some(ModelReader::new(view.head)),
-            Kind::Absent => examination.model = Some(Ok(None)),
-            // Whoever does not look at the label reads it all the same.
-            Kind::Encoded => examination.model = Some(Err(unreadable::encoded())),
+        let judge = |id: &FilterId| {
+            let judge = match &filters[*id].1 {
+                FilterPlan::Validate(validate) => Judge::Check(validate.check(view)),
+                _ => Judge::Model,
+            };
+            (*id, judge)
+        };
+        let judges: Vec<_> = findings.waiting.iter().map(judge).collect();
+        let by_holder =
+            holder_of(filters, findings).filter(|(_, holder)| holder.models.is_some() && !is_free(view));
+        let by_judge = || judges.iter().find(|(_, judge)| matches!(judge, Judge::Model)).map(|(id, _)| *id);
+        let by_words = || chains.find(|id| filters[**id].1.says_model()).copied();
+        let asker = by_holder.map(|(id, _)| id).or_else(by_judge).or_else(by_words);
+        if asker.is_none() && judges.is_empty() {
+            return None;
         }
-        Some(examination)
+        let model = match (asker, kind(view.head)) {
+            (Some(_), Kind::Plain) => Model::Reading(ModelReader::new(view.head)),
+            // Whoever does not look at the label reads it all the same.
+            (Some(_), Kind::Encoded) => Model::Read(Err(unreadable::encoded())),
+            (Some(_), Kind::Absent) | (None, _) => Model::Read(Ok(None)),
+        };
+        Some(Self { asker, model, judges })
     }
 
     /// Bytes of the body that may be needed; none where all of them may.
     pub fn needs(&self) -> Option<u64> {
-        self.reader.as_ref().and_then(ModelReader::needs)
+        match &self.model {
+            Model::Reading(reader) if !self.needs_all() => reader.needs(),
+            _ => None,
+        }
     }
 
     /// Whether no further byte can change what is found.
     pub fn is_over(&self) -> bool {
-        self.reader.is_none()
+        matches!(self.model, Model::Read(_)) && !self.needs_all()
+    }
+
+    fn needs_all(&self) -> bool {
+        self.judges.iter().any(|(_, judge)| matches!(judge, Judge::Check(_)))
     }
 
     /// Looks at the next bytes.
     pub fn feed(&mut self, bytes: &[u8]) {
-        if let Some(reader) = &mut self.reader
+        if let Model::Reading(reader) = &mut self.model
             && let Some(read) = reader.feed(bytes)
         {
-            self.model = Some(read);
-            self.reader = None;
+            self.model = Model::Read(read);
+        }
+        for (_, judge) in &mut self.judges {
+            match judge {
+                Judge::Model => {}
+                Judge::Check(check) => check.feed(bytes),
+            }
         }
     }
 
     /// The body ended, or nobody needs more of it: judges by what was found. `passed` hears of each that did not refuse.
     pub fn end(
-        mut self,
+        self,
         filters: &Filters,
         view: &View<'_>,
         findings: &mut Findings,
         mut passed: impl FnMut(FilterId),
     ) -> Result<(), Refused> {
-        let of_reader = self.reader.as_mut().map(ModelReader::end);
-        let model = of_reader.or(self.model).unwrap_or(Ok(None)).map_err(|refusal| (self.asker, refusal))?;
+        findings.waiting.clear();
         findings.models.path = view.path_model.map(Into::into);
-        findings.models.body = model;
+        if let Some(asker) = self.asker {
+            let read = match self.model {
+                Model::Reading(mut reader) => reader.end(),
+                Model::Read(read) => read,
+            };
+            findings.models.body = read.map_err(|refusal| (asker, refusal))?;
+        }
         if let Some((id, holder)) = holder_of(filters, findings)
             && let Some(allowed) = &holder.models
             && !is_free(view)
         {
             findings.models.among(allowed).map_err(|refusal| (id, refusal))?;
         }
-        for id in std::mem::take(&mut findings.waiting) {
-            match judge_body(id, filters, view, findings) {
+        for (id, judge) in self.judges {
+            let verdict = match (judge, &filters[id].1) {
+                (Judge::Check(check), _) => check.end().map_or_else(Verdict::Refuse, |()| Verdict::Continue),
+                (Judge::Model, FilterPlan::RateLimit(limit)) => ask(id, limit, filters, view, findings),
+                (Judge::Model, _) => Verdict::Continue,
+            };
+            match verdict {
                 Verdict::Continue | Verdict::Later => passed(id),
                 Verdict::Refuse(refusal) => return Err((id, refusal)),
             }

@@ -1,7 +1,8 @@
-//! The kinds of filters, and what is known of each without asking it.
+//! The kinds of filters, and what is known of each without asking it. What a new kind has none of says nothing here.
 
 use super::findings::{Findings, HolderRef};
 use super::holder::Holder;
+use super::validate::Validate;
 use super::{cors, headers, ip, keys, rate_limit};
 use crate::base::ids::{FilterId, IdVec};
 use crate::codec::edit::{Edits, Side};
@@ -19,6 +20,8 @@ pub enum FilterPlan {
     RateLimit(rate_limit::RateLimit),
     /// What is changed in the fields of requests and answers.
     Headers(headers::Headers),
+    /// What bodies must be.
+    Validate(Validate),
 }
 
 /// Filters with the names that operators gave them.
@@ -30,32 +33,23 @@ impl FilterPlan {
         match self {
             Self::RateLimit(limit) => limit.fields().collect(),
             Self::Headers(headers) => headers.request.rules.names().collect(),
-            Self::Ip(_) | Self::Keys(_) | Self::Cors(_) => Vec::new(),
+            _ => Vec::new(),
         }
     }
 
     /// Whether it changes the fields of messages.
     pub fn edits(&self) -> bool {
-        match self {
-            Self::Headers(_) => true,
-            Self::Ip(_) | Self::Keys(_) | Self::Cors(_) | Self::RateLimit(_) => false,
-        }
+        matches!(self, Self::Headers(_))
     }
 
     /// Whether it speaks of the model that a request asks for.
     pub fn says_model(&self) -> bool {
-        match self {
-            Self::Headers(headers) => headers.says_model(),
-            Self::Ip(_) | Self::Keys(_) | Self::Cors(_) | Self::RateLimit(_) => false,
-        }
+        matches!(self, Self::Headers(headers) if headers.says_model())
     }
 
     /// Whether it judges credentials: then who is refused stands in the audit.
     pub fn judges_credentials(&self) -> bool {
-        match self {
-            Self::Keys(_) => true,
-            Self::Ip(_) | Self::Cors(_) | Self::RateLimit(_) | Self::Headers(_) => false,
-        }
+        matches!(self, Self::Keys(_))
     }
 }
 
@@ -67,17 +61,15 @@ pub fn holder_of<'f>(filters: &'f Filters, findings: &Findings) -> Option<(Filte
 /// The holder who is found there, and the filter that knows them.
 pub(super) fn holder_at(filters: &Filters, holder: HolderRef) -> Option<(FilterId, &Holder)> {
     let HolderRef::Key(id, position) = holder;
-    match &filters[id].1 {
-        FilterPlan::Keys(keys) => Some((id, keys.holder(position))),
-        FilterPlan::Ip(_) | FilterPlan::Cors(_) | FilterPlan::RateLimit(_) | FilterPlan::Headers(_) => None,
-    }
+    let FilterPlan::Keys(keys) = &filters[id].1 else { return None };
+    Some((id, keys.holder(position)))
 }
 
 /// What a chain has answers say to browsers; the first of its kind counts.
 pub fn cors_of<'f>(filters: &'f Filters, chain: &[FilterId]) -> Option<&'f cors::Cors> {
     chain.iter().find_map(|id| match &filters[*id].1 {
         FilterPlan::Cors(cors) => Some(cors),
-        FilterPlan::Ip(_) | FilterPlan::Keys(_) | FilterPlan::RateLimit(_) | FilterPlan::Headers(_) => None,
+        _ => None,
     })
 }
 
@@ -90,7 +82,7 @@ pub fn edits_of<'f>(
 ) -> Vec<Edits> {
     let edits = chains.filter_map(|id| match &filters[*id].1 {
         FilterPlan::Headers(headers) => headers.edits(side, known),
-        FilterPlan::Ip(_) | FilterPlan::Keys(_) | FilterPlan::RateLimit(_) | FilterPlan::Cors(_) => None,
+        _ => None,
     });
     edits.collect()
 }

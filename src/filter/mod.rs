@@ -18,21 +18,18 @@ pub mod model;
 pub mod rate_limit;
 #[cfg(test)]
 mod testing;
+pub mod validate;
 mod verdict;
 
 pub use admission::{admit, spend, told_of_limits};
-use admission::{enter, judge};
+use admission::{ask, enter};
 pub use examine::Examination;
 pub use findings::Findings;
-use findings::{HolderRef, Limit};
+use findings::HolderRef;
 pub use kinds::{FilterPlan, Filters, cors_of, edits_of, holder_of};
-pub use verdict::{Verdict, View};
+pub use verdict::{Refused, Verdict, View};
 
 use crate::base::ids::{FilterId, RouteId};
-use crate::codec::reply::ErrorReply;
-
-/// A filter that refused a request, and what it is answered with.
-pub type Refused = (FilterId, ErrorReply);
 
 /// Judges a request by its head. Limits are only looked at.
 fn judge_head(id: FilterId, filters: &Filters, view: &View<'_>, findings: &mut Findings) -> Verdict {
@@ -44,33 +41,10 @@ fn judge_head(id: FilterId, filters: &Filters, view: &View<'_>, findings: &mut F
             Err(refusal) => Verdict::Refuse(refusal),
         },
         FilterPlan::RateLimit(limit) if limit.needs_route() && view.route.is_none() => Verdict::Later,
+        FilterPlan::Validate(validate) => validate.on_request(view),
         FilterPlan::RateLimit(limit) if limit.needs_model() => Verdict::Later,
         FilterPlan::RateLimit(limit) => ask(id, limit, filters, view, findings),
     }
-}
-
-/// Judges a request by its body too.
-fn judge_body(id: FilterId, filters: &Filters, view: &View<'_>, findings: &mut Findings) -> Verdict {
-    match &filters[id].1 {
-        FilterPlan::RateLimit(limit) => ask(id, limit, filters, view, findings),
-        FilterPlan::Ip(_) | FilterPlan::Cors(_) | FilterPlan::Headers(_) | FilterPlan::Keys(_) => {
-            Verdict::Continue
-        }
-    }
-}
-
-/// Asks a limit whether it has anything left.
-fn ask(
-    id: FilterId,
-    limit: &rate_limit::RateLimit,
-    filters: &Filters,
-    view: &View<'_>,
-    findings: &mut Findings,
-) -> Verdict {
-    let holder = holder_of(filters, findings).map(|(_, holder)| &*holder.name);
-    let asked = limit.ask(view, holder, &findings.models);
-    findings.limits.push(Limit::Of(id, asked));
-    judge(limit.look(asked, view.now), findings)
 }
 
 /// Walks `chain` until a filter refuses the request; before it, once the route is known, those that waited for that. `passed`

@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use super::View;
 use crate::codec::forwarded::Client;
 use crate::codec::head::RequestHead;
+use crate::codec::operation::Operation;
 use crate::codec::progress::Progress;
 use crate::codec::request::{RequestEvent, RequestReader};
 
@@ -31,6 +32,7 @@ pub(super) fn view(head: &RequestHead) -> View<'_> {
         client: Client::Unknown,
         route: None,
         path_model: None,
+        operation: Operation::Other,
         now: Instant::now(),
         today: SystemTime::UNIX_EPOCH,
     }

@@ -2,9 +2,10 @@
 
 use std::time::{Instant, SystemTime};
 
-use crate::base::ids::RouteId;
+use crate::base::ids::{FilterId, RouteId};
 use crate::codec::forwarded::Client;
 use crate::codec::head::RequestHead;
+use crate::codec::operation::Operation;
 use crate::codec::reply::ErrorReply;
 
 /// What a filter may look at.
@@ -18,11 +19,16 @@ pub struct View<'r> {
     pub route: Option<(RouteId, &'r str)>,
     /// What `{model}` of its route's path stands for.
     pub path_model: Option<&'r str>,
+    /// What is asked of the endpoint, by the path that goes there.
+    pub operation: Operation,
     /// What the clock says,
     pub now: Instant,
     /// and the calendar.
     pub today: SystemTime,
 }
+
+/// A filter that refused a request, and what it is answered with.
+pub type Refused = (FilterId, ErrorReply);
 
 /// What a filter says of a request.
 #[derive(Debug)]

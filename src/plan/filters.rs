@@ -13,7 +13,7 @@ use crate::board::buckets::{Buckets, Rate, Single};
 use crate::codec::edit::EditRules;
 use crate::config::{
     Config, CorsConfig, FilterConfig, HeadersConfig, IpConfig, KeyConfig, KeysConfig, ListenerConfig,
-    RateLimitConfig, RequestRate, SideConfig,
+    RateLimitConfig, RequestRate, SchemaConfig, SideConfig, ValidateConfig,
 };
 use crate::filter::cors::{Cors, Origins};
 use crate::filter::headers::{Headers, SideEdits};
@@ -21,6 +21,7 @@ use crate::filter::holder::Holder;
 use crate::filter::ip::Ip;
 use crate::filter::keys::Keys;
 use crate::filter::rate_limit::{By, RateLimit};
+use crate::filter::validate::{Schema, Validate};
 use crate::filter::{FilterPlan, Filters};
 
 /// The ids that the names of filters stand for.
@@ -124,6 +125,13 @@ fn understood(name: &str, filter: &FilterConfig, known: &mut Known<'_>) -> Filte
             FilterPlan::Ip(Ip { allow: allow.clone(), deny: deny.clone() })
         }
         FilterConfig::Cors(cors) => FilterPlan::Cors(cors_of(cors)),
+        FilterConfig::Validate(ValidateConfig { kind: _, schema }) => FilterPlan::Validate(match schema {
+            SchemaConfig::Any => Validate::Json,
+            SchemaConfig::OpenAi => Validate::OpenAi,
+            SchemaConfig::File { text, .. } => {
+                Validate::Schema(Box::new(Schema::parse(text).expect("it was understood when it was read")))
+            }
+        }),
         FilterConfig::Headers(HeadersConfig { kind: _, request, response }) => {
             let side = |side: &Option<SideConfig>| side.as_ref().map(side_of).unwrap_or_default();
             FilterPlan::Headers(Headers { request: side(request), response: side(response) })

@@ -17,9 +17,10 @@ use super::request::{Call, Request};
 use super::source::Answer;
 use super::state::LaneState;
 use crate::base::ids::{FilterId, RouteId};
+use crate::codec::operation::Operation;
 use crate::codec::reply::ErrorReply;
-use crate::filter::{self, Examination, Filters, Findings, Refused, View};
-use crate::plan::Action;
+use crate::filter::{self, Examination, Findings, Refused, View};
+use crate::plan::{Action, Plan};
 
 /// Answers `request`.
 pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &LaneState) -> Answer {
@@ -47,7 +48,7 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &LaneSt
     if let Err(refusal) = filtered(request, &plan.plan.routes[id].chain) {
         return refuse(refusal, request, call);
     }
-    if let Some(examination) = examination(request)
+    if let Some(examination) = examination(request, &plan.plan)
         && let Err(refusal) = examine(examination, request, call, lane).await
     {
         return refuse(refusal, request, call);
@@ -81,28 +82,22 @@ fn filtered(request: &mut Request, chain: &[FilterId]) -> Result<(), ErrorReply>
     if chain.is_empty() && !request.found.awaits_route() {
         return Ok(());
     }
-    judge(request, |filters, view, found| filter::walk(filters, chain, view, found, |_| {}))
+    let plan = Rc::clone(&request.plan);
+    judge(request, |view, found| filter::walk(&plan.plan.filters, chain, view, found, |_| {}))
 }
 
 /// What has to be found out of the body, if anything.
-fn examination(request: &mut Request) -> Option<Examination> {
-    let (plan, listener, route) = (Rc::clone(&request.plan), request.listener, request.route);
-    if !plan.plan.reads_bodies {
+fn examination<'p>(request: &mut Request, plan: &'p Plan) -> Option<Examination<'p>> {
+    if !plan.reads_bodies {
         return None;
     }
-    let chains = decide::chains(&plan.plan, listener, route);
-    let mut found = None;
-    let asks = |filters: &Filters, view: &View<'_>, findings: &mut Findings| {
-        found = Examination::new(filters, chains, view, findings);
-        Ok(())
-    };
-    judge(request, asks).ok()?;
-    found
+    let chains = decide::chains(plan, request.listener, request.route);
+    seen(request, |view, found| Examination::new(&plan.filters, chains, view, found))
 }
 
 /// Reads the body as far as filters need it, and has them judge it.
 async fn examine(
-    mut examination: Examination,
+    mut examination: Examination<'_>,
     request: &mut Request,
     call: &mut Call<'_>,
     lane: &LaneState,
@@ -111,14 +106,26 @@ async fn examine(
     let read = hold::examine(&mut examination, request.head.framing(), &plan.plan.budget, call, lane).await;
     call.notes.phases.hold = call.notes.arrival.complete.elapsed();
     read?;
-    judge(request, |filters, view, found| examination.end(filters, view, found, |_| {}))
+    judge(request, |view, found| examination.end(&plan.plan.filters, view, found, |_| {}))
 }
 
-/// Shows filters what is known of the request.
+/// Has filters judge what is known of the request.
 fn judge(
     request: &mut Request,
-    by: impl FnOnce(&Filters, &View<'_>, &mut Findings) -> Result<(), Refused>,
+    by: impl FnOnce(&View<'_>, &mut Findings) -> Result<(), Refused>,
 ) -> Result<(), ErrorReply> {
+    seen(request, by).map_err(|(id, refusal)| {
+        // Who comes too often showed a credential that holds.
+        let judges = request.plan.plan.filters[id].1.judges_credentials();
+        if judges && matches!(refusal.status, 401 | 403) {
+            audit::refused(request, id, refusal.code);
+        }
+        refusal
+    })
+}
+
+/// Shows what is known of the request.
+fn seen<T>(request: &mut Request, to: impl FnOnce(&View<'_>, &mut Findings) -> T) -> T {
     let plan = Rc::clone(&request.plan);
     let plan = &plan.plan;
     let Request { head, sender, listener, route, found, .. } = request;
@@ -128,16 +135,11 @@ fn judge(
         client: sender.client(head.head(), &plan.listeners[*listener].trusted),
         route: route.map(|id| (id, plan.routes[id].name.as_str())),
         path_model: path_model.as_deref(),
+        operation: route.map_or(Operation::Other, |id| decide::operation(plan, id, head)),
         now: Instant::now(),
         today: SystemTime::now(),
     };
-    by(&plan.filters, &view, found).map_err(|(id, refusal)| {
-        // Who comes too often showed a credential that holds.
-        if plan.filters[id].1.judges_credentials() && matches!(refusal.status, 401 | 403) {
-            audit::refused(request, id, refusal.code);
-        }
-        refusal
-    })
+    to(&view, found)
 }
 
 /// The route: what the head alone decides, or head and body together.

@@ -13,6 +13,7 @@ use crate::codec::field::FieldName;
 use crate::codec::forwarded::{Sender, passes_so_far};
 use crate::codec::head::RequestHead;
 use crate::codec::method::Method;
+use crate::codec::operation::Operation;
 use crate::codec::reply::ErrorReply;
 use crate::codec::trace::TraceContext;
 use crate::codec::unreadable;
@@ -22,6 +23,7 @@ use crate::filter::{self, Findings, cors};
 use crate::plan::{HostRule, Plan};
 use crate::route::Lookup;
 use crate::route::body::{BodyRules, Decision};
+use crate::route::path::readings;
 
 /// What the head decides.
 pub(super) enum Found {
@@ -99,6 +101,16 @@ pub(super) fn told_of_limits(plan: &Plan, found: &Findings, now: Instant) -> Opt
 pub(super) fn path_model(plan: &Plan, route: RouteId, head: &RequestHead) -> Option<String> {
     let (rule, place) = plan.routes[route].model_at.as_ref()?;
     String::from_utf8(rule.value(*place, head.path())?).ok()
+}
+
+/// What is asked of the endpoint, by the path that goes there; where servers could read that in several ways, what any of
+/// them takes it for.
+pub(super) fn operation(plan: &Plan, route: RouteId, head: &RequestHead) -> Operation {
+    let target = plan.routes[route].rewrite.apply(head.path_and_query());
+    let path = &target[..memchr::memchr(b'?', &target).unwrap_or(target.len())];
+    let Ok(readings) = readings(path) else { return Operation::Other };
+    let mut operations = readings.iter().map(Operation::of);
+    operations.find(|operation| *operation != Operation::Other).unwrap_or(Operation::Other)
 }
 
 /// All filters that a request on this route meets, in their order.

@@ -13,6 +13,7 @@ use crate::base::ids::{ClusterId, EndpointId, FilterId, Id, ListenerId, RouteId}
 use crate::codec::edit::Side;
 use crate::codec::forwarded::Sender;
 use crate::codec::head::RequestHead;
+use crate::codec::operation::Operation;
 use crate::codec::progress::Progress;
 use crate::codec::reply::ErrorReply;
 use crate::codec::request::{RequestEvent, RequestReader};
@@ -109,7 +110,8 @@ fn follow(plan: &Plan, message: &[u8], sender: &Sender, seen: &mut Seen) -> Resu
     let listener = ListenerId::at(0);
     let client = sender.client(head.head(), &plan.listeners[listener].trusted);
     let (now, today) = (Instant::now(), SystemTime::now());
-    let view = View { head: &head, client, route: None, path_model: None, now, today };
+    let operation = Operation::Other;
+    let view = View { head: &head, client, route: None, path_model: None, operation, now, today };
     if let Some(preflight) = decide::preflight(plan, listener, &head) {
         seen.route = preflight.route;
         return Ok(Outcome::Answered(reply::nothing().status));
@@ -119,7 +121,8 @@ fn follow(plan: &Plan, message: &[u8], sender: &Sender, seen: &mut Seen) -> Resu
     let (route, body, routed_by_body) = route_of(plan, &head, (&mut reader, &mut input), &mut seen.route)?;
     let path_model = decide::path_model(plan, route, &head);
     let name = plan.routes[route].name.as_str();
-    let view = View { route: Some((route, name)), path_model: path_model.as_deref(), ..view };
+    let operation = decide::operation(plan, route, &head);
+    let view = View { route: Some((route, name)), path_model: path_model.as_deref(), operation, ..view };
     seen.judge(|found, passed| filter::walk(filters, &plan.routes[route].chain, &view, found, passed))?;
     let chains = decide::chains(plan, listener, seen.route);
     let examination = Examination::new(filters, chains, &view, &seen.found);

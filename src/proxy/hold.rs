@@ -46,7 +46,7 @@ pub(super) async fn ask(
 
 /// Reads the body until filters need no more of it; what the route needed of it is looked at first.
 pub(super) async fn examine(
-    examination: &mut Examination,
+    examination: &mut Examination<'_>,
     framing: Framing,
     budget: &Arc<Budget>,
     call: &mut Call<'_>,

@@ -20,6 +20,11 @@ pub enum Readings<'p> {
 }
 
 impl Readings<'_> {
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.len()).map(|position| self.at(position))
+    }
+
     /// How many there are, at least one.
     pub(super) fn len(&self) -> usize {
         match self {

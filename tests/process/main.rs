@@ -42,4 +42,5 @@ mod support;
 mod table;
 mod telling;
 mod tunnels;
+mod validating;
 mod wire;

@@ -8,17 +8,22 @@
 //! one too: engines take the last, others the first (RFC 8259 §4). So is one in another case: some readers take it for the
 //! wanted one, others do not.
 
+mod decoded;
 mod fault;
 mod number;
 mod opening;
 mod scanner;
 mod text;
+pub mod tree;
+mod utf8;
 pub mod walker;
 mod wanted;
 
 pub use fault::JsonFault;
 pub use opening::{Opening, Start};
 pub use scanner::Scanner;
+pub use text::Kept;
+pub use utf8::Utf8;
 pub(crate) use wanted::Field;
 pub use wanted::{Member, Wanted};
 

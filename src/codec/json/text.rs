@@ -101,13 +101,21 @@ fn escaped_places(backslashes: u64, carry: &mut u64) -> u64 {
 
 /// The first quote, backslash or control character in `input[from..]`, or the end.
 pub(super) fn special(input: &[u8], from: usize) -> usize {
-    let found = input[from..].iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20);
-    found.map_or(input.len(), |found| from + found)
+    let mut at = from;
+    while let Some(block) = input[at..].first_chunk::<BLOCK>() {
+        let Marks { quotes, backslashes, controls } = Marks::of(block);
+        match (quotes | backslashes | controls).trailing_zeros() as usize {
+            BLOCK => at += BLOCK,
+            found => return at + found,
+        }
+    }
+    let found = input[at..].iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20);
+    found.map_or(input.len(), |found| at + found)
 }
 
 /// A decoded string, as long as it is worth keeping.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
+pub struct Kept {
     bytes: Vec<u8>,
     max: usize,
     /// It is longer than `max`, or holds half a surrogate pair: it equals nothing.
@@ -118,7 +126,7 @@ pub(super) struct Kept {
 
 impl Kept {
     /// Starts anew, keeping at most `max` bytes.
-    pub(super) fn begin(&mut self, max: usize) {
+    pub fn begin(&mut self, max: usize) {
         self.bytes.clear();
         self.max = max;
         self.spoilt = false;
@@ -126,11 +134,12 @@ impl Kept {
     }
 
     /// The text, unless it is too long or not text.
-    pub(super) fn text(&self) -> Option<&[u8]> {
+    pub fn text(&self) -> Option<&[u8]> {
         (!self.spoilt && self.half.is_none()).then_some(&self.bytes[..])
     }
 
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    /// Bytes of it.
+    pub fn push(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
         }
@@ -143,7 +152,7 @@ impl Kept {
     }
 
     /// A code unit of UTF-16 from `\uXXXX`.
-    pub(super) fn push_unit(&mut self, unit: u16) {
+    pub fn push_unit(&mut self, unit: u16) {
         let is_first_half = (0xD800..0xDC00).contains(&unit);
         let character = match self.half.take() {
             Some(first) => char::decode_utf16([first, unit]).next(),

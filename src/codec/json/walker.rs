@@ -108,6 +108,11 @@ impl<L: Listener> Walker<L> {
         &self.listener
     }
 
+    /// Who listened.
+    pub fn into_listener(self) -> L {
+        self.listener
+    }
+
     /// Whether the document is an object, as far as it was read.
     pub fn is_object(&self) -> bool {
         self.objects[0] & 1 == 1

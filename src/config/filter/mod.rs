@@ -5,11 +5,13 @@ mod headers;
 mod ip;
 mod rate_limit;
 mod token;
+mod validate;
 
 pub use cors::CorsConfig;
 pub use headers::{HeadersConfig, SideConfig};
 pub use ip::IpConfig;
 pub use rate_limit::{RateLimitConfig, RequestRate};
+pub use validate::{SchemaConfig, ValidateConfig};
 
 use super::key::{Key, Kind};
 use super::keys::KeysFile;
@@ -30,6 +32,8 @@ pub enum FilterConfig {
     RateLimit(RateLimitConfig),
     /// What is changed in the fields of messages.
     Headers(HeadersConfig),
+    /// What bodies must be.
+    Validate(ValidateConfig),
 }
 
 table! {
@@ -50,6 +54,7 @@ impl FilterConfig {
             Self::Keys(keys) => keys.file.keys.iter().any(|key| key.models.is_some()),
             Self::RateLimit(limit) => limit.by.iter().any(|by| by.0 == By::Model),
             Self::Headers(headers) => headers.says_model(),
+            Self::Validate(_) => true,
             Self::Ip(_) | Self::Cors(_) => false,
         }
     }
@@ -61,6 +66,7 @@ impl FilterConfig {
         Kind::Table(CorsConfig::KEYS),
         Kind::Table(RateLimitConfig::KEYS),
         Kind::Table(HeadersConfig::KEYS),
+        Kind::Table(ValidateConfig::KEYS),
     ]);
 }
 
@@ -84,6 +90,7 @@ impl Setting for FilterConfig {
             "cors" => CorsConfig::read(value, table).map(Self::Cors),
             "keys" => KeysConfig::read(value, table).map(Self::Keys),
             "headers" => HeadersConfig::read(value, table).map(Self::Headers),
+            "validate" => ValidateConfig::read(value, table).map(Self::Validate),
             _ => None,
         }
     }
@@ -97,6 +104,7 @@ impl Setting for FilterConfig {
             Self::Cors(cors) => cors.show(of("cors")),
             Self::RateLimit(limit) => limit.show(of("rate-limit")),
             Self::Headers(headers) => headers.show(of("headers")),
+            Self::Validate(validate) => validate.show(of("validate")),
         }
     }
 }
