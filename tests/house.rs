@@ -60,7 +60,7 @@ const DOORS: [(&str, &[&str]); 21] = [
     ("hdrhistogram", &["metrics"]),
     ("memchr", &["codec", "route", "load", "proxy/decide.rs"]),
     ("toml", &["config/reader.rs", "config/text.rs"]),
-    ("regex", &["route/pattern.rs"]),
+    ("regex", &["route/pattern.rs", "filter/guard"]),
     ("wide", &["codec/json/text.rs"]),
     ("ipnet", &["base/network.rs"]),
     ("humantime", &["config/units.rs", "metrics/access.rs"]),

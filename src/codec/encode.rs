@@ -44,6 +44,10 @@ pub struct UpstreamHead<'a> {
     pub judged: &'a [String],
     /// What the operator has changed in what passes, one after the other.
     pub edits: &'a [Edits],
+    /// How the body is delimited: as it came, unless it was changed.
+    pub framing: Framing,
+    /// Whether the body was changed: fields that sign it are left out.
+    pub is_changed: bool,
 }
 
 /// What becomes of a client's credential on its way upstream.
@@ -107,7 +111,7 @@ pub fn write_request(out: &mut Vec<u8>, request: &RequestHead, upstream: &Upstre
     if upstream.switches {
         write_connection(out, ConnectionField::Switch);
     }
-    write_framing(out, request.framing(), request_says_length(request));
+    write_framing(out, upstream.framing, request_says_length(request));
     write_forwarding(out, request, upstream.sender);
     write_field(out, b"x-request-id", upstream.request_id);
     write_field(out, b"traceparent", upstream.trace.as_bytes());
@@ -128,9 +132,24 @@ fn goes_upstream(field: &Field<'_>, request: &RequestHead, upstream: &UpstreamHe
         // Ignored in HTTP/1.0 (RFC 9110 §10.1.1), and what goes out is HTTP/1.1, where it would count.
         FieldName::Expect if head.version() == Version::Http10 => false,
         FieldName::Other if is_twin(field.raw, upstream.judged) => false,
+        FieldName::Other if upstream.is_changed && signs_body(field.raw) => false,
         FieldName::Other if upstream.credential != Credential::Passes && is_credential(field.raw) => false,
         _ => head.passes(field),
     }
+}
+
+/// Whether a field called `name` says something of the bytes of a body (RFC 9530, RFC 9421, RFC 2616 §14.15).
+fn signs_body(name: &[u8]) -> bool {
+    let names: [&[u8]; 7] = [
+        b"content-digest",
+        b"content-md5",
+        b"digest",
+        b"repr-digest",
+        b"signature",
+        b"signature-input",
+        b"x-amz-content-sha256",
+    ];
+    names.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
 /// Appends a bearer token (RFC 6750 §2.1).

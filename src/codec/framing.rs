@@ -20,6 +20,16 @@ pub enum Framing {
     UntilClose,
 }
 
+impl Framing {
+    /// The same for a body of another length.
+    pub fn with_length(self, length: u64) -> Self {
+        match self {
+            Self::Length(_) => Self::Length(length),
+            Self::Empty | Self::Chunked | Self::UntilClose => self,
+        }
+    }
+}
+
 /// Decides how the body of a request is delimited.
 ///
 /// A request without length fields has no body. Refuses: both length fields, a length that is not plain digits or

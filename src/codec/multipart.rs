@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use memchr::memmem;
 
+use super::form_texts::{FormTexts, NO_TEXTS};
 use super::json::{Field, JsonFault, Member, Wanted};
 use super::part_head::PartHead;
 use crate::base::limits::{BODY_VALUE_BYTES_MAX, FORM_PART_HEAD_BYTES_MAX};
@@ -43,6 +44,10 @@ pub struct FormScanner {
     /// The wanted part that this content is of.
     part: Option<usize>,
     kept: Vec<u8>,
+    /// All texts, where somebody wants them, and where the next byte of a content stands.
+    texts: Option<FormTexts>,
+    is_text: bool,
+    content_at: u64,
     fault: Option<JsonFault>,
     before: u64,
 }
@@ -62,9 +67,22 @@ impl FormScanner {
             borrowed: LINE_END.len(),
             part: None,
             kept: Vec::new(),
+            texts: None,
+            is_text: false,
+            content_at: 0,
             fault: None,
             before: 0,
         }
+    }
+
+    /// At the start of a form all of whose texts are wanted: values, not files.
+    pub fn of_texts(boundary: &[u8]) -> Self {
+        Self { texts: Some(FormTexts::default()), ..Self::new(Arc::default(), boundary) }
+    }
+
+    /// The texts, where they are wanted.
+    pub fn texts(&self) -> &FormTexts {
+        self.texts.as_ref().unwrap_or(&NO_TEXTS)
     }
 
     /// What is known of wanted members so far, by their positions.
@@ -152,9 +170,14 @@ impl FormScanner {
         let borrowed = self.borrowed.min(bytes.len());
         self.borrowed -= borrowed;
         let bytes = &bytes[borrowed..];
+        let at = self.content_at;
+        self.content_at += bytes.len() as u64;
         // Some readers skip what stands before the first part, others look for parts in it.
         if !self.has_begun && !bytes.is_empty() {
             return Err(JsonFault::Ambiguous);
+        }
+        if let (Some(texts), true) = (&mut self.texts, self.is_text) {
+            texts.push(bytes, at);
         }
         if self.part.is_some() && self.kept.len() <= BODY_VALUE_BYTES_MAX {
             let room = BODY_VALUE_BYTES_MAX + 1 - self.kept.len();
@@ -166,6 +189,9 @@ impl FormScanner {
     fn end_content(&mut self) {
         self.state = State::AfterDelimiter;
         self.has_begun = true;
+        if let (Some(texts), true) = (&mut self.texts, std::mem::take(&mut self.is_text)) {
+            texts.end(self.content_at);
+        }
         let kept = std::mem::take(&mut self.kept);
         if let Some(part) = self.part.take() {
             let fits = kept.len() <= BODY_VALUE_BYTES_MAX;
@@ -195,6 +221,7 @@ impl FormScanner {
         self.held.push(byte);
         if self.held == b"\r\n" || self.held.ends_with(b"\r\n\r\n") {
             let head = std::mem::take(&mut self.held);
+            self.content_at = self.before + at as u64 + 1;
             self.begin_part(&head)?;
             self.state = State::Content;
             // The line end of the head is looked at once more: a delimiter that begins with it is refused.
@@ -207,7 +234,18 @@ impl FormScanner {
     }
 
     fn begin_part(&mut self, head: &[u8]) -> Result<(), JsonFault> {
-        let PartHead { name, is_value } = PartHead::read(head).ok_or(JsonFault::Ambiguous)?;
+        let PartHead { name, is_value, is_file, is_plain } =
+            PartHead::read(head).ok_or(JsonFault::Ambiguous)?;
+        if let Some(texts) = &mut self.texts {
+            self.is_text = !is_file;
+            // In another charset it says what nobody here reads.
+            if self.is_text && !is_plain {
+                return Err(JsonFault::Ambiguous);
+            }
+            if self.is_text {
+                texts.begin(name.as_deref().unwrap_or_default());
+            }
+        }
         let member = match name.map_or(Field::Unwanted, |name| self.wanted.field(&name)) {
             Field::Unwanted => return Ok(()),
             Field::OtherCase(member) => return Err(JsonFault::OtherCase { member }),
@@ -236,6 +274,42 @@ fn behind(byte: u8) -> Result<usize, JsonFault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_values_are_told_with_their_places() {
+        let head = |more: &str| format!("--XX\r\ncontent-disposition: form-data; name=\"{more}\r\n\r\n");
+        let form = [
+            &head("a\"")[..],
+            "one\r\ntwo\r\n",
+            &head("f\"; filename=\"x\""),
+            "file\r\n",
+            &head("b\""),
+            "\r\n--XX--\r\n",
+        ]
+        .concat();
+        for piece in [1, 7, form.len()] {
+            let mut scanner = FormScanner::of_texts(b"XX");
+            form.as_bytes().chunks(piece).for_each(|piece| scanner.feed(piece).unwrap());
+            scanner.finish().unwrap();
+            let told: Vec<_> = scanner
+                .texts()
+                .iter()
+                .map(|(name, text)| (name, text.text(), text.place(0), text.place(text.bytes().len())))
+                .collect();
+            let at = |text: &str| form.find(text).unwrap() as u64;
+            let end = form.find("\r\n\r\n\r\n").unwrap() as u64 + 4;
+            assert_eq!(
+                told,
+                [(&b"a"[..], "one\r\ntwo".into(), at("one"), at("two") + 3), (b"b", "".into(), end, end)]
+            );
+        }
+        let mut other = FormScanner::of_texts(b"XX");
+        let text = format!(
+            "{}x",
+            head("a\"").replace("\r\n\r\n", "\r\ncontent-type: text/plain; charset=utf-16\r\n\r\n")
+        );
+        assert_eq!(other.feed(text.as_bytes()), Err(JsonFault::Ambiguous));
+    }
 
     fn wanted() -> Arc<Wanted> {
         let mut wanted = Wanted::default();

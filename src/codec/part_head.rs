@@ -11,12 +11,16 @@ pub(super) struct PartHead {
     pub(super) name: Option<Vec<u8>>,
     /// Whether its content is the field's value, as it stands, to every reader.
     pub(super) is_value: bool,
+    /// Whether its content is a file, which has a name.
+    pub(super) is_file: bool,
+    /// Whether its bytes are text as they stand, if they are text.
+    pub(super) is_plain: bool,
 }
 
 impl PartHead {
     /// Reads a head with its empty line. None where two readers could differ on what it names.
     pub(super) fn read(head: &[u8]) -> Option<Self> {
-        let mut part = Self { name: None, is_value: true };
+        let mut part = Self { name: None, is_value: true, is_file: false, is_plain: true };
         let mut is_disposed = false;
         let mut rest = head.strip_suffix(b"\r\n")?;
         while !rest.is_empty() {
@@ -36,13 +40,14 @@ impl PartHead {
                 }
                 part.dispose(value)?;
             } else if name.eq_ignore_ascii_case(b"content-type") {
-                part.is_value &= has_plain_charset(value);
+                part.is_plain &= has_plain_charset(value);
             } else if name.eq_ignore_ascii_case(b"content-transfer-encoding") {
                 // Go decodes it, most others do not.
                 let same: [&[u8]; 3] = [b"7bit", b"8bit", b"binary"];
-                part.is_value &= same.iter().any(|coding| value.eq_ignore_ascii_case(coding));
+                part.is_plain &= same.iter().any(|coding| value.eq_ignore_ascii_case(coding));
             }
         }
+        part.is_value &= part.is_plain;
         Some(part)
     }
 
@@ -61,7 +66,10 @@ impl PartHead {
                     self.name = Some(is_plain.then_some(parameter.value)?);
                 }
                 // A file, even one without a name, is a value to some. Old clients send `filename*` beside it.
-                b"filename" | b"filename*" => self.is_value = false,
+                b"filename" | b"filename*" => {
+                    self.is_value = false;
+                    self.is_file |= !parameter.value.is_empty();
+                }
                 // Extended and continued parameters (RFC 2231) make a name for some.
                 name if memchr::memchr(b'*', name).is_some() => return None,
                 _ => {}

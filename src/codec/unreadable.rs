@@ -48,6 +48,7 @@ pub fn of_json(fault: JsonFault, wanted: &Wanted) -> ErrorReply {
         JsonFault::Ambiguous => {
             "The request body can be read in more than one way; send a JSON object or a plain form, once, under its own type.".to_owned()
         }
+        JsonFault::Foreign => return no_body(),
         JsonFault::TooDeep => {
             format!("The request body nests deeper than {BODY_NESTING_MAX} levels; send a flatter one.")
         }

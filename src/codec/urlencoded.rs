@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::form_texts::{FormTexts, NO_TEXTS};
 use super::json::{Field, JsonFault, Member, Wanted};
 use crate::base::limits::BODY_VALUE_BYTES_MAX;
 
@@ -36,6 +37,10 @@ pub struct PairScanner {
     kept: Vec<u8>,
     is_longer: bool,
     touches: bool,
+    /// All values, where somebody wants them.
+    texts: Option<FormTexts>,
+    /// Bytes so far.
+    read: u64,
     fault: Option<JsonFault>,
 }
 
@@ -52,8 +57,20 @@ impl PairScanner {
             kept: Vec::new(),
             is_longer: false,
             touches: false,
+            texts: None,
+            read: 0,
             fault: None,
         }
+    }
+
+    /// At the start of a form all of whose values are wanted.
+    pub fn of_texts() -> Self {
+        Self { texts: Some(FormTexts::default()), ..Self::new(Arc::default()) }
+    }
+
+    /// The values, where they are wanted.
+    pub fn texts(&self) -> &FormTexts {
+        self.texts.as_ref().unwrap_or(&NO_TEXTS)
     }
 
     /// What is known of wanted members so far, by their positions.
@@ -71,8 +88,11 @@ impl PairScanner {
         let mut rest = input;
         while let [byte, tail @ ..] = rest {
             self.step(*byte);
+            self.read += 1;
             let skipped = if self.is_unwanted() { memchr::memchr3(b'&', b';', b'%', tail) } else { Some(0) };
-            rest = skipped.map_or(&[], |skipped| &tail[skipped..]);
+            let skipped = skipped.unwrap_or(tail.len());
+            self.read += skipped as u64;
+            rest = &tail[skipped..];
         }
         self.fault.map_or(Ok(()), Err)
     }
@@ -83,7 +103,7 @@ impl PairScanner {
             Part::Name => self.is_longer,
             Part::Value => self.field.is_none(),
         };
-        is_unwanted && self.escape == Escape::None
+        is_unwanted && self.escape == Escape::None && self.texts.is_none()
     }
 
     /// The form ended: what is known of it is final.
@@ -99,7 +119,7 @@ impl PairScanner {
         match (self.escape, digit) {
             (Escape::Second(high), Some(low)) => {
                 self.escape = Escape::None;
-                self.keep(high << 4 | low);
+                self.keep(high << 4 | low, 3);
             }
             (Escape::None | Escape::First, Some(digit)) => self.escape = Escape::Second(digit),
             (_, None) => {
@@ -114,18 +134,27 @@ impl PairScanner {
     fn plain(&mut self, byte: u8) {
         match (byte, self.part) {
             (b'%', _) => self.escape = Escape::First,
-            (b'+', _) => self.keep(b' '),
+            (b'+', _) => self.keep(b' ', 1),
             (b'=', Part::Name) => self.end_name(),
             (b'&', _) => self.end_pair(),
             (b';', _) => {
                 self.ambiguous();
                 self.end_pair();
             }
-            (byte, _) => self.keep(byte),
+            (byte, _) => self.keep(byte, 1),
         }
     }
 
-    fn keep(&mut self, byte: u8) {
+    /// Keeps a byte that is written as `length` bytes, up to the one at hand.
+    fn keep(&mut self, byte: u8, length: u64) {
+        if let (Some(texts), Part::Value) = (&mut self.texts, self.part) {
+            texts.push(&[byte], self.read + 1 - length);
+        }
+        if let (Some(_), Part::Name, true) = (&self.texts, self.part, self.kept.len() < BODY_VALUE_BYTES_MAX)
+        {
+            self.kept.push(byte);
+            return;
+        }
         let max = match (self.part, self.field) {
             (Part::Name, _) => self.wanted.key_bytes_max(),
             (Part::Value, Some(_)) => BODY_VALUE_BYTES_MAX,
@@ -156,6 +185,9 @@ impl PairScanner {
         };
         self.touches |= field != Field::Unwanted;
         self.part = Part::Value;
+        if let Some(texts) = &mut self.texts {
+            texts.begin(&self.kept);
+        }
         self.clear();
     }
 
@@ -166,6 +198,9 @@ impl PairScanner {
         }
         if self.part == Part::Name {
             self.end_name();
+        }
+        if let Some(texts) = &mut self.texts {
+            texts.end(self.read);
         }
         if let Some(member) = self.field.take() {
             let value = std::mem::take(&mut self.kept);
@@ -187,7 +222,28 @@ impl PairScanner {
 
 #[cfg(test)]
 mod tests {
+    use super::super::json::Decoded;
     use super::*;
+
+    #[test]
+    fn all_values_are_told_with_their_places() {
+        let form = b"a=b+%41c&%70rompt=%e9x&y&=z";
+        let mut scanner = PairScanner::of_texts();
+        form.chunks(1).for_each(|byte| scanner.feed(byte).unwrap());
+        scanner.end();
+        let told = |(name, text): (&[u8], &Decoded)| {
+            let places: Vec<_> = (0..=text.bytes().len()).map(|at| text.place(at)).collect();
+            (String::from_utf8_lossy(name).into_owned(), text.text().into_owned(), places)
+        };
+        let all: Vec<_> = scanner.texts().iter().map(told).collect();
+        let expected = [
+            ("a", "b Ac", vec![2, 3, 4, 7, 8]),
+            ("prompt", "\u{fffd}x", vec![18, 21, 22]),
+            ("y", "", vec![24]),
+            ("", "z", vec![26, 27]),
+        ];
+        assert_eq!(all, expected.map(|(name, text, places)| (name.to_owned(), text.to_owned(), places)));
+    }
 
     fn scan(text: &str) -> (Result<Member, JsonFault>, bool) {
         let run = |pieces: &[&[u8]]| {

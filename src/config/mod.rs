@@ -26,7 +26,7 @@ pub(crate) mod values;
 
 pub use cluster::{ClusterConfig, EndpointConfig, HealthConfig, TimeoutConfig};
 pub use filter::{
-    CorsConfig, FilterConfig, HeadersConfig, IpConfig, KeysConfig, RateLimitConfig, RequestRate,
+    CorsConfig, FilterConfig, GuardConfig, HeadersConfig, IpConfig, KeysConfig, RateLimitConfig, RequestRate,
     SchemaConfig, SideConfig, ValidateConfig,
 };
 pub use keys::KeyConfig;

@@ -3,6 +3,7 @@
 
 use super::admission::ask;
 use super::findings::Findings;
+use super::guard::{Guarding, Passed};
 use super::kinds::{FilterPlan, Filters, holder_of};
 use super::model::{ModelReader, Read, asks_for_none};
 use super::validate::Checking;
@@ -32,6 +33,8 @@ enum Judge<'p> {
     Model,
     /// By all of it.
     Check(Checking<'p>),
+    /// By its texts.
+    Guard(Guarding<'p>),
 }
 
 impl<'p> Examination<'p> {
@@ -46,6 +49,7 @@ impl<'p> Examination<'p> {
         let judge = |id: &FilterId| {
             let judge = match &filters[*id].1 {
                 FilterPlan::Validate(validate) => Judge::Check(validate.check(view)),
+                FilterPlan::Guard(guard) => Judge::Guard(guard.check(view.head)),
                 _ => Judge::Model,
             };
             (*id, judge)
@@ -82,7 +86,7 @@ impl<'p> Examination<'p> {
     }
 
     fn needs_all(&self) -> bool {
-        self.judges.iter().any(|(_, judge)| matches!(judge, Judge::Check(_)))
+        self.judges.iter().any(|(_, judge)| !matches!(judge, Judge::Model))
     }
 
     /// Looks at the next bytes.
@@ -96,6 +100,7 @@ impl<'p> Examination<'p> {
             match judge {
                 Judge::Model => {}
                 Judge::Check(check) => check.feed(bytes),
+                Judge::Guard(guard) => guard.feed(bytes),
             }
         }
     }
@@ -126,6 +131,14 @@ impl<'p> Examination<'p> {
         for (id, judge) in self.judges {
             let verdict = match (judge, &filters[id].1) {
                 (Judge::Check(check), _) => check.end().map_or_else(Verdict::Refuse, |()| Verdict::Continue),
+                (Judge::Guard(guard), _) => match guard.end() {
+                    Ok(Passed { is_flagged, splices }) => {
+                        findings.flagged = findings.flagged.or(is_flagged.then_some(id));
+                        findings.splices.extend(splices);
+                        Verdict::Continue
+                    }
+                    Err(refusal) => Verdict::Refuse(refusal),
+                },
                 (Judge::Model, FilterPlan::RateLimit(limit)) => ask(id, limit, filters, view, findings),
                 (Judge::Model, _) => Verdict::Continue,
             };

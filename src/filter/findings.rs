@@ -4,6 +4,7 @@ use super::model::Models;
 use super::rate_limit::Asked;
 use crate::base::ids::FilterId;
 use crate::board::in_flight::Place;
+use crate::codec::splice::{Splice, settled};
 
 /// What is known of a request by its filters.
 #[derive(Debug, Default)]
@@ -16,6 +17,10 @@ pub struct Findings {
     pub(super) waiting: Vec<FilterId>,
     /// The models that it asks for, where somebody asked for them.
     pub(super) models: Models,
+    /// The first guard that would have refused it.
+    pub(super) flagged: Option<FilterId>,
+    /// What is taken out of its body.
+    pub(super) splices: Vec<Splice>,
     /// Nothing more is taken from those limits.
     pub(super) is_settled: bool,
     /// The request's places among those of its holders that are under way.
@@ -52,6 +57,16 @@ impl Findings {
     /// The model that it asks for, where somebody asked for it.
     pub fn model(&self) -> Option<&str> {
         self.models.name()
+    }
+
+    /// The guard that would have refused it, and lets it pass to tell of it.
+    pub fn flagged(&self) -> Option<FilterId> {
+        self.flagged
+    }
+
+    /// What becomes of its body, once; nothing where it goes on as it came.
+    pub fn take_splices(&mut self) -> Vec<Splice> {
+        settled(std::mem::take(&mut self.splices))
     }
 
     /// Whether a credential was looked at: it was meant for us, and stays here.

@@ -1,6 +1,7 @@
 //! The kinds of filters, and what is known of each without asking it. What a new kind has none of says nothing here.
 
 use super::findings::{Findings, HolderRef};
+use super::guard::Guard;
 use super::holder::Holder;
 use super::validate::Validate;
 use super::{cors, headers, ip, keys, rate_limit};
@@ -22,6 +23,8 @@ pub enum FilterPlan {
     Headers(headers::Headers),
     /// What bodies must be.
     Validate(Validate),
+    /// What texts may say.
+    Guard(Guard),
 }
 
 /// Filters with the names that operators gave them.

@@ -9,6 +9,7 @@ pub mod cors;
 mod credential;
 mod examine;
 mod findings;
+pub mod guard;
 pub mod headers;
 pub mod holder;
 pub mod ip;
@@ -42,6 +43,7 @@ fn judge_head(id: FilterId, filters: &Filters, view: &View<'_>, findings: &mut F
         },
         FilterPlan::RateLimit(limit) if limit.needs_route() && view.route.is_none() => Verdict::Later,
         FilterPlan::Validate(validate) => validate.on_request(view),
+        FilterPlan::Guard(guard) => guard.on_request(view),
         FilterPlan::RateLimit(limit) if limit.needs_model() => Verdict::Later,
         FilterPlan::RateLimit(limit) => ask(id, limit, filters, view, findings),
     }

@@ -38,6 +38,8 @@ pub struct Line<'a> {
     pub key: Option<&'a str>,
     /// The class of its request.
     pub class: Option<&'a str>,
+    /// The guard that let it pass to tell of it.
+    pub guard: Option<&'a str>,
     /// The cluster.
     pub cluster: Option<&'a str>,
     /// The endpoint that answered, or was tried last.
@@ -130,6 +132,7 @@ fields! {
     route |line| text(line.route);
     key |line| text(line.key);
     class |line| text(line.class);
+    guard |line| text(line.guard);
     cluster |line| text(line.cluster);
     endpoint |line| text(line.endpoint);
     attempts |line| number(line.attempts);

@@ -11,11 +11,13 @@ use crate::base::ids::{FilterId, Id, IdVec, ListenerId, RouteId};
 use crate::base::problem::{Placed, Problem};
 use crate::board::buckets::{Buckets, Rate, Single};
 use crate::codec::edit::EditRules;
+use crate::codec::json::Selection;
 use crate::config::{
-    Config, CorsConfig, FilterConfig, HeadersConfig, IpConfig, KeyConfig, KeysConfig, ListenerConfig,
-    RateLimitConfig, RequestRate, SchemaConfig, SideConfig, ValidateConfig,
+    Config, CorsConfig, FilterConfig, GuardConfig, HeadersConfig, IpConfig, KeyConfig, KeysConfig,
+    ListenerConfig, RateLimitConfig, RequestRate, SchemaConfig, SideConfig, ValidateConfig,
 };
 use crate::filter::cors::{Cors, Origins};
+use crate::filter::guard::{Guard, Patterns, Redact};
 use crate::filter::headers::{Headers, SideEdits};
 use crate::filter::holder::Holder;
 use crate::filter::ip::Ip;
@@ -125,6 +127,7 @@ fn understood(name: &str, filter: &FilterConfig, known: &mut Known<'_>) -> Filte
             FilterPlan::Ip(Ip { allow: allow.clone(), deny: deny.clone() })
         }
         FilterConfig::Cors(cors) => FilterPlan::Cors(cors_of(cors)),
+        FilterConfig::Guard(guard) => FilterPlan::Guard(guard_of(guard)),
         FilterConfig::Validate(ValidateConfig { kind: _, schema }) => FilterPlan::Validate(match schema {
             SchemaConfig::Any => Validate::Json,
             SchemaConfig::OpenAi => Validate::OpenAi,
@@ -209,6 +212,22 @@ pub(super) fn find_disorder(config: &Config, warnings: &mut Vec<Problem>) {
             .iter()
             .min_by_key(|listener| listener.filters.iter().filter(|name| is_keys(name)).count());
         check(least.map_or(&[], |listener| &listener.filters), &route.settings.filters);
+    }
+}
+
+fn guard_of(guard: &GuardConfig) -> Guard {
+    let GuardConfig { kind: _, deny, require, fields, action, redact } = guard;
+    let patterns = |all: &[String]| Patterns::new(all).expect("each was understood when it was read");
+    let mut selection = Selection::default();
+    for field in fields {
+        selection.add(field).expect("it was understood when it was read");
+    }
+    Guard {
+        deny: patterns(deny),
+        require: patterns(require),
+        selection,
+        flags: action == "flag",
+        redact: redact.iter().filter_map(|word| Redact::named(word)).collect(),
     }
 }
 

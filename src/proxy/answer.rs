@@ -106,7 +106,14 @@ async fn examine(
     let read = hold::examine(&mut examination, request.head.framing(), &plan.plan.budget, call, lane).await;
     call.notes.phases.hold = call.notes.arrival.complete.elapsed();
     read?;
-    judge(request, |view, found| examination.end(&plan.plan.filters, view, found, |_| {}))
+    judge(request, |view, found| examination.end(&plan.plan.filters, view, found, |_| {}))?;
+    let splices = request.found.take_splices();
+    if !splices.is_empty() {
+        let length = call.body.splice(&splices).ok_or_else(reply::buffers_full)?;
+        request.framing = request.framing.with_length(length);
+        request.is_changed = true;
+    }
+    Ok(())
 }
 
 /// Has filters judge what is known of the request.

@@ -59,7 +59,7 @@ pub(super) async fn run(
     };
     if on == Connection::Pooled || call.may_move_on || cluster.repeats_answers() {
         let replay = cluster.settings.retry.replay;
-        call.body.keep_for_repeat(replay, request.head.framing(), &request.plan.plan.budget);
+        call.body.keep_for_repeat(replay, request.framing, &request.plan.plan.budget);
     } else {
         call.body.keep_nothing();
     }
@@ -67,7 +67,7 @@ pub(super) async fn run(
     call.notes.stage = Stage::Send;
     write_head(request, call, &mut upstream, id);
     call.body.rewind();
-    let upload = Upload::new(request.head.framing());
+    let upload = Upload::new(request.framing);
     match converse(call, &mut upstream, upload, timeouts, connected).await {
         Ok(Answered { head, framing, upload }) => {
             ticket.answered(served(&head), call.notes.answered.unwrap_or(connected));
@@ -165,6 +165,8 @@ fn write_head(request: &Request, call: &Call<'_>, upstream: &mut Upstream, id: E
         is_known: request.found.has_holder(),
         hides_secrets: false,
         edits: &edits,
+        framing: request.framing,
+        is_changed: request.is_changed,
     };
     let (plan, route) = (&request.plan.plan, request.route().0);
     let out = match identity.can_switch && switches(plan, route, &request.head) {

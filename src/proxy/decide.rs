@@ -11,6 +11,7 @@ use crate::codec::edit::{Edits, Side};
 use crate::codec::encode::{Credential, Dress, UpstreamHead, write_request};
 use crate::codec::field::FieldName;
 use crate::codec::forwarded::{Sender, passes_so_far};
+use crate::codec::framing::Framing;
 use crate::codec::head::RequestHead;
 use crate::codec::method::Method;
 use crate::codec::operation::Operation;
@@ -188,6 +189,9 @@ pub(super) struct Identity<'a> {
     pub(super) hides_secrets: bool,
     /// What filters have changed.
     pub(super) edits: &'a [Edits],
+    /// How the body goes upstream, and whether it was changed.
+    pub(super) framing: Framing,
+    pub(super) is_changed: bool,
 }
 
 /// Appends the head that goes to `endpoint`.
@@ -222,6 +226,8 @@ pub(super) fn write_upstream(
         credential,
         judged: &plan.judged,
         edits: identity.edits,
+        framing: identity.framing,
+        is_changed: identity.is_changed,
     };
     write_request(out, head, &said);
 }

@@ -12,11 +12,13 @@ use crate::base::fault::Sent;
 use crate::base::ids::{ClusterId, EndpointId, FilterId, Id, ListenerId, RouteId};
 use crate::codec::edit::Side;
 use crate::codec::forwarded::Sender;
+use crate::codec::framing::Framing;
 use crate::codec::head::RequestHead;
 use crate::codec::operation::Operation;
 use crate::codec::progress::Progress;
 use crate::codec::reply::ErrorReply;
 use crate::codec::request::{RequestEvent, RequestReader};
+use crate::codec::splice::spliced;
 use crate::codec::trace::TraceContext;
 use crate::filter::{self, Examination, Findings, Refused, View};
 use crate::plan::{Action, Plan, Targets};
@@ -131,6 +133,9 @@ fn follow(plan: &Plan, message: &[u8], sender: &Sender, seen: &mut Seen) -> Resu
         body.iter().for_each(|piece| examination.feed(piece));
         seen.judge(|found, passed| examination.end(filters, &view, found, passed))?;
     }
+    let splices = seen.found.take_splices();
+    let length = || spliced(&body, &splices).iter().map(|piece| piece.len() as u64).sum();
+    let changed = (!splices.is_empty()).then(|| head.framing().with_length(length()));
     if head.forwards_left() == Some(0) {
         return Ok(Outcome::Answered(reply::nothing().status));
     }
@@ -140,7 +145,7 @@ fn follow(plan: &Plan, message: &[u8], sender: &Sender, seen: &mut Seen) -> Resu
             plan,
             (listener, route, targets),
             (&head, sender, is_held),
-            &seen.found,
+            (&seen.found, changed),
         ))),
     }
 }
@@ -178,7 +183,7 @@ fn forwarded(
     plan: &Plan,
     (listener, route, targets): (ListenerId, RouteId, &Targets),
     (head, sender, is_held): (&RequestHead, &Sender, bool),
-    found: &Findings,
+    (found, changed): (&Findings, Option<Framing>),
 ) -> Vec<Target> {
     // Ids that are random in life are zero here.
     let trace = TraceContext::of(head.head(), sender.is_trusted, [0, 0], 0);
@@ -194,6 +199,8 @@ fn forwarded(
         is_known: found.has_holder(),
         hides_secrets: true,
         edits: &edits,
+        framing: changed.unwrap_or(head.framing()),
+        is_changed: changed.is_some(),
     };
     let head_for = |endpoint: &EndpointId| {
         let mut out = Vec::new();

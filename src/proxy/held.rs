@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::base::limits::HELD_PIECE_BYTES;
 use crate::board::buffered::Reservation;
+use crate::codec::splice::{Splice, spliced};
 
 /// What is held of a body, from its first byte on; its room is given back with it.
 #[derive(Debug, Default)]
@@ -79,6 +80,14 @@ impl Held {
         if let Some(room) = &mut self.room {
             room.shrink(self.length);
         }
+    }
+
+    /// Other bytes take the place of some, now that all of it is held. False where there is no room for what is longer.
+    pub(super) fn splice(&mut self, splices: &[Splice]) -> bool {
+        self.close_piece();
+        self.pieces = spliced(&self.pieces, splices);
+        self.length = self.pieces.iter().map(|piece| piece.len() as u64).sum();
+        self.room.as_mut().is_none_or(|room| self.length <= room.bytes() || room.grow(self.length))
     }
 
     /// What is held, once nothing more comes or for now.

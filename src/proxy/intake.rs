@@ -19,6 +19,7 @@ use crate::codec::error::CodecError;
 use crate::codec::framing::Framing;
 use crate::codec::progress::Progress;
 use crate::codec::request::RequestEvent;
+use crate::codec::splice::Splice;
 
 /// Why a body ended before its end. That its client left is no such reason: then nobody is left to ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -229,6 +230,12 @@ impl<'c> Intake<'c> {
         if let Some(held) = &mut self.held {
             held.push_past(piece);
         }
+    }
+
+    /// Other bytes take the place of some of what is held, which is all of it: its new length, none where there is no room.
+    pub(super) fn splice(&mut self, splices: &[Splice]) -> Option<u64> {
+        let held = self.held.as_mut()?;
+        held.splice(splices).then(|| held.length())
     }
 
     /// What is held of it so far.

@@ -38,6 +38,7 @@ pub(super) fn exchange(request: &Request, notes: &Notes, lane: &LaneState, summa
         route: summary.route.map(|id| plan.routes[id].name.as_str()),
         key: holder.map(|holder| &*holder.name),
         class: holder.and_then(|holder| holder.class.as_deref()),
+        guard: request.found.flagged().map(|id| plan.filters[id].0.as_str()),
         cluster: endpoint.map(|endpoint| plan.clusters[endpoint.cluster].name.as_str()),
         endpoint: endpoint.map(|endpoint| endpoint.url.as_str()),
         attempts: notes.attempts.into(),

@@ -17,6 +17,7 @@ use crate::cluster::{Outcome, Ticket};
 use crate::codec::edit::{Edits, Side};
 use crate::codec::encode::{Dress, Signature, write_interim};
 use crate::codec::forwarded::Sender;
+use crate::codec::framing::Framing;
 use crate::codec::head::{RequestHead, ResponseHead};
 use crate::codec::trace::TraceContext;
 use crate::codec::version::Version;
@@ -26,6 +27,10 @@ use crate::plan::RoutePlan;
 /// A request: what is asked, by whom, under which plan. Knows nothing of a connection.
 pub(super) struct Request {
     pub(super) head: RequestHead,
+    /// How its body goes upstream: as it came, unless it was changed.
+    pub(super) framing: Framing,
+    /// Its body was changed: what signs it is void.
+    pub(super) is_changed: bool,
     pub(super) id: RequestId,
     pub(super) trace: TraceContext,
     /// Who asks.
@@ -68,6 +73,11 @@ impl Request {
             }
             (one, other) => one.or(other),
         };
+        if self.found.flagged().is_some() {
+            let dress = self.dress.get_or_insert_default();
+            dress.drops.push("x-guard");
+            dress.fields.push(("x-guard", "flagged".to_owned()));
+        }
         let edits = self.edits(Side::Response);
         if !edits.is_empty() {
             self.dress.get_or_insert_default().edits = edits;

@@ -50,6 +50,8 @@ pub(super) async fn run(
         notes: Notes::new(arrival),
     };
     let mut request = Request {
+        framing: head.framing(),
+        is_changed: false,
         id: lane.request_id(Some(head.head()), sender.is_trusted),
         trace: lane.trace(head.head(), sender.is_trusted),
         head,

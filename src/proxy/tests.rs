@@ -46,6 +46,8 @@ fn lane(url: &str) -> Rc<LaneState> {
 fn request(head: &str, lane: &LaneState) -> Request {
     let head = split_request(Bytes::from(head.to_owned()), FieldTable::default()).unwrap();
     Request {
+        framing: head.framing(),
+        is_changed: false,
         id: lane.request_id(None, false),
         trace: lane.trace(head.head(), false),
         head,

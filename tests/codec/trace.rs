@@ -176,6 +176,8 @@ pub fn written(head: &RequestHead) -> RequestHead {
         credential: Credential::Passes,
         judged: &["x-team".to_owned()],
         edits: &[],
+        framing: head.framing(),
+        is_changed: false,
     };
     write_request(&mut out, head, &said);
     split_request(out.into(), FieldTable::default()).expect("what we write is well-formed")

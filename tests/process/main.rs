@@ -18,6 +18,7 @@ mod failing;
 mod fallback;
 mod filtering;
 mod forwarding;
+mod guarding;
 mod headers;
 mod health;
 mod keys;

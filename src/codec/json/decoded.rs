@@ -54,9 +54,13 @@ impl Decoded {
         String::from_utf8_lossy(&self.bytes)
     }
 
+    /// The text as bytes: UTF-8, but for what is none in the document.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Where the byte at `place` of the text stands in the document; that of an escape, or of the end behind it, where that
     /// begins.
-    #[cfg_attr(not(any(test, feature = "testing")), expect(dead_code, reason = "nothing is spliced yet"))]
     pub fn place(&self, place: usize) -> u64 {
         let behind = self.runs.partition_point(|(start, _)| *start <= place);
         let Some((start, at)) = behind.checked_sub(1).map(|run| self.runs[run]) else { return 0 };

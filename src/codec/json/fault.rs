@@ -20,6 +20,8 @@ pub enum JsonFault {
     },
     /// Two readers could read it differently.
     Ambiguous,
+    /// It is neither JSON nor a form: nobody here can read it.
+    Foreign,
     /// More containers inside each other than allowed.
     TooDeep,
     /// It ended too early.

@@ -1,6 +1,7 @@
 //! `[filter.NAME]`: what looks at requests before they are answered.
 
 mod cors;
+mod guard;
 mod headers;
 mod ip;
 mod rate_limit;
@@ -8,6 +9,7 @@ mod token;
 mod validate;
 
 pub use cors::CorsConfig;
+pub use guard::GuardConfig;
 pub use headers::{HeadersConfig, SideConfig};
 pub use ip::IpConfig;
 pub use rate_limit::{RateLimitConfig, RequestRate};
@@ -34,6 +36,8 @@ pub enum FilterConfig {
     Headers(HeadersConfig),
     /// What bodies must be.
     Validate(ValidateConfig),
+    /// What texts may say.
+    Guard(GuardConfig),
 }
 
 table! {
@@ -54,7 +58,7 @@ impl FilterConfig {
             Self::Keys(keys) => keys.file.keys.iter().any(|key| key.models.is_some()),
             Self::RateLimit(limit) => limit.by.iter().any(|by| by.0 == By::Model),
             Self::Headers(headers) => headers.says_model(),
-            Self::Validate(_) => true,
+            Self::Validate(_) | Self::Guard(_) => true,
             Self::Ip(_) | Self::Cors(_) => false,
         }
     }
@@ -67,6 +71,7 @@ impl FilterConfig {
         Kind::Table(RateLimitConfig::KEYS),
         Kind::Table(HeadersConfig::KEYS),
         Kind::Table(ValidateConfig::KEYS),
+        Kind::Table(GuardConfig::KEYS),
     ]);
 }
 
@@ -91,6 +96,7 @@ impl Setting for FilterConfig {
             "keys" => KeysConfig::read(value, table).map(Self::Keys),
             "headers" => HeadersConfig::read(value, table).map(Self::Headers),
             "validate" => ValidateConfig::read(value, table).map(Self::Validate),
+            "guard" => GuardConfig::read(value, table).map(Self::Guard),
             _ => None,
         }
     }
@@ -105,6 +111,7 @@ impl Setting for FilterConfig {
             Self::RateLimit(limit) => limit.show(of("rate-limit")),
             Self::Headers(headers) => headers.show(of("headers")),
             Self::Validate(validate) => validate.show(of("validate")),
+            Self::Guard(guard) => guard.show(of("guard")),
         }
     }
 }
