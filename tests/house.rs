@@ -47,7 +47,7 @@ const CLOSED: [(&str, &[&str], &str); 11] = [
 ];
 
 /// Where each outside package may be named.
-const DOORS: [(&str, &[&str]); 21] = [
+const DOORS: [(&str, &[&str]); 24] = [
     ("monoio", &["net", "proxy", "lane", "control", "sim", "load", "cli"]),
     ("io_uring", &["net/driver.rs"]),
     ("httparse", &["codec/split.rs"]),
@@ -66,6 +66,9 @@ const DOORS: [(&str, &[&str]); 21] = [
     ("humantime", &["config/units.rs", "metrics/access.rs"]),
     ("sha2", &["base/digest.rs"]),
     ("jsonschema", &["filter/validate/schema.rs"]),
+    ("jsonwebtoken", &["filter/jwt/key_set.rs"]),
+    ("ureq", &["control/key_sets.rs"]),
+    ("rustls", &["control/key_sets.rs"]),
     ("strsim", &["config/reader.rs"]),
     ("signal_hook", &["control/signal.rs"]),
     ("clap", &["cli"]),

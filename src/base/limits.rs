@@ -104,6 +104,19 @@ pub const AUDIT_LINES_PER_SECOND: u64 = 10;
 /// Longest file that a configuration names: some hundred thousand keys, and far beyond any schema or key set.
 pub const NAMED_FILE_BYTES_MAX: u64 = 64 * MIB as u64;
 
+/// Longest token of an issuer that is looked at; real ones have one or two thousand bytes, and heads are bounded anyway.
+pub const JWT_BYTES_MAX: usize = 16 * KIB;
+/// Keys of one set that are tried for a token that names none; each costs a signature's check.
+pub const JWT_KEYS_TRIED_MAX: usize = 8;
+/// Keys of one set; issuers have two or three.
+pub const JWK_SET_KEYS_MAX: usize = 1024;
+/// Tokens of one set whose signatures are remembered, those up to a length: 16 MiB at most, mostly some hundred KiB.
+pub const JWT_VERIFIED_MAX: usize = 1024;
+/// See above.
+pub const JWT_VERIFIED_BYTES_MAX: usize = 4 * KIB;
+/// Longest key set that is fetched.
+pub const JWK_SET_BYTES_MAX: u64 = MIB as u64;
+
 /// Values in a body that is held against a schema: it becomes a tree of about 100 bytes each, and a lane stands still while it
 /// is looked at.
 pub const JSON_TREE_VALUES_MAX: usize = 100_000;

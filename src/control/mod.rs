@@ -13,6 +13,7 @@ mod files;
 mod follow;
 mod guarded;
 mod hear;
+mod key_sets;
 pub mod load;
 mod notify;
 mod opened;
@@ -48,6 +49,7 @@ use descriptors::Descriptors;
 use failure::{RunError, failed};
 use files::Files;
 use follow::Follower;
+use key_sets::KeySets;
 use load::Origin;
 use notify::Notify;
 use opened::Opened;
@@ -162,6 +164,7 @@ async fn supervise(
         places: Places::new(descriptors.admin_connections()),
         descriptors: RefCell::new(descriptors),
         follower,
+        key_sets: KeySets::start()?,
         replaced: Flag::default(),
     });
     monoio::spawn(Rc::clone(&control).hear(reports));

@@ -68,8 +68,9 @@ impl Control {
         }
     }
 
-    /// Follows the files that configurations name.
+    /// Follows the files that configurations name, and fetches the key sets.
     pub(super) async fn refresh_on(self: Rc<Self>, mut bell: Bell) {
+        self.key_sets.follow(&self.plan());
         while bell.wait().await.is_ok() {
             self.follower.heard();
             self.guarded(self.refresh()).await;
@@ -91,6 +92,7 @@ impl Control {
         })?;
         self.plan.replace(Arc::clone(&plan));
         self.follower.follow(&plan.files);
+        self.key_sets.follow(&plan);
         plan.warnings.iter().for_each(warn);
         // Whoever asked may send a request next: it must meet the new plan.
         let adopted = monoio::time::timeout(ADOPTION_TIME, async {

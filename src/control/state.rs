@@ -13,6 +13,7 @@ use super::descriptors::Descriptors;
 use super::failure::{RunError, failed};
 use super::files::Files;
 use super::follow::Follower;
+use super::key_sets::KeySets;
 use super::load::Origin;
 use super::notify::Notify;
 use super::places::Places;
@@ -65,6 +66,8 @@ pub(super) struct Control {
     pub(super) places: Rc<Places>,
     /// Follows files that the configuration names.
     pub(super) follower: Follower,
+    /// Fetches the keys of issuers.
+    pub(super) key_sets: KeySets,
     /// A successor accepts.
     pub(super) replaced: Flag,
 }

@@ -18,7 +18,7 @@ pub(super) fn enter(
     view: &View<'_>,
     findings: &mut Findings,
 ) -> Verdict {
-    findings.holder = Some(found);
+    findings.holder = Some(found.clone());
     if let Some((max, under_way)) = &holder.in_flight {
         match under_way.enter(*max) {
             Some(place) => findings.places.push(place),
@@ -93,10 +93,10 @@ impl Found<'_> {
 }
 
 /// The buckets of all limits that were asked.
-fn buckets<'f>(filters: &'f Filters, findings: &Findings) -> Vec<Found<'f>> {
-    let found = |limit: &Limit| match limit {
+fn buckets<'f>(filters: &'f Filters, findings: &'f Findings) -> Vec<Found<'f>> {
+    let found = |limit: &'f Limit| match limit {
         Limit::OfHolder(holder) => {
-            let (_, holder) = holder_at(filters, *holder)?;
+            let (_, holder) = holder_at(filters, holder)?;
             holder.requests.as_ref().map(|(rate, bucket)| Found::Holders(rate, bucket))
         }
         Limit::Of(id, asked) => match &filters[*id].1 {

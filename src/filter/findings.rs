@@ -1,5 +1,6 @@
 //! What the filters of one request found of it, of which some ask what others found.
 
+use super::holder::Holder;
 use super::model::Models;
 use super::rate_limit::Asked;
 use crate::base::ids::FilterId;
@@ -28,7 +29,7 @@ pub struct Findings {
 }
 
 /// A limit that was asked.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) enum Limit {
     /// A bucket of this filter.
     Of(FilterId, Asked),
@@ -37,10 +38,12 @@ pub(super) enum Limit {
 }
 
 /// Where a holder is found.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) enum HolderRef {
     /// Among the keys of this filter.
     Key(FilterId, u32),
+    /// In the token that this filter looked at.
+    Token(FilterId, Box<Holder>),
 }
 
 impl Findings {

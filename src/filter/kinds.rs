@@ -4,7 +4,7 @@ use super::findings::{Findings, HolderRef};
 use super::guard::Guard;
 use super::holder::Holder;
 use super::validate::Validate;
-use super::{cors, headers, ip, keys, rate_limit};
+use super::{cors, headers, ip, jwt, keys, rate_limit};
 use crate::base::ids::{FilterId, IdVec};
 use crate::codec::edit::{Edits, Side};
 
@@ -15,6 +15,8 @@ pub enum FilterPlan {
     Ip(ip::Ip),
     /// By API key.
     Keys(keys::Keys),
+    /// By a token of an issuer.
+    Jwt(jwt::Jwt),
     /// What answers say to browsers.
     Cors(cors::Cors),
     /// So many requests in a time.
@@ -52,20 +54,24 @@ impl FilterPlan {
 
     /// Whether it judges credentials: then who is refused stands in the audit.
     pub fn judges_credentials(&self) -> bool {
-        matches!(self, Self::Keys(_))
+        matches!(self, Self::Keys(_) | Self::Jwt(_))
     }
 }
 
 /// Whose request it is, if that is known, and the filter that knows.
-pub fn holder_of<'f>(filters: &'f Filters, findings: &Findings) -> Option<(FilterId, &'f Holder)> {
-    holder_at(filters, findings.holder?)
+pub fn holder_of<'f>(filters: &'f Filters, findings: &'f Findings) -> Option<(FilterId, &'f Holder)> {
+    holder_at(filters, findings.holder.as_ref()?)
 }
 
 /// The holder who is found there, and the filter that knows them.
-pub(super) fn holder_at(filters: &Filters, holder: HolderRef) -> Option<(FilterId, &Holder)> {
-    let HolderRef::Key(id, position) = holder;
-    let FilterPlan::Keys(keys) = &filters[id].1 else { return None };
-    Some((id, keys.holder(position)))
+pub(super) fn holder_at<'f>(filters: &'f Filters, holder: &'f HolderRef) -> Option<(FilterId, &'f Holder)> {
+    match holder {
+        HolderRef::Token(id, holder) => Some((*id, holder)),
+        HolderRef::Key(id, position) => match &filters[*id].1 {
+            FilterPlan::Keys(keys) => Some((*id, keys.holder(*position))),
+            _ => None,
+        },
+    }
 }
 
 /// What a chain has answers say to browsers; the first of its kind counts.

@@ -13,6 +13,7 @@ pub mod guard;
 pub mod headers;
 pub mod holder;
 pub mod ip;
+pub mod jwt;
 pub mod keys;
 mod kinds;
 pub mod model;
@@ -39,6 +40,13 @@ fn judge_head(id: FilterId, filters: &Filters, view: &View<'_>, findings: &mut F
         FilterPlan::Cors(_) | FilterPlan::Headers(_) => Verdict::Continue,
         FilterPlan::Keys(keys) => match keys.on_request(view) {
             Ok(position) => enter((HolderRef::Key(id, position), keys.holder(position)), view, findings),
+            Err(refusal) => Verdict::Refuse(refusal),
+        },
+        FilterPlan::Jwt(jwt) => match jwt.on_request(view) {
+            Ok(holder) => {
+                findings.holder = Some(HolderRef::Token(id, Box::new(holder)));
+                Verdict::Continue
+            }
             Err(refusal) => Verdict::Refuse(refusal),
         },
         FilterPlan::RateLimit(limit) if limit.needs_route() && view.route.is_none() => Verdict::Later,

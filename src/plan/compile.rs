@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::chains;
 use super::filters;
 use super::fixed;
 use super::routes::{self, Rows};
@@ -37,7 +38,7 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
     }
     let (clusters, endpoints) = compile_clusters(config, around, &mut problems);
     let names = clusters.pairs().map(|(id, cluster)| (cluster.name.as_str(), id)).collect();
-    let filters = filters::Names::of(config);
+    let filters = chains::Names::of(config);
     let chains = filters.of_listeners(&config.listeners, &mut problems);
     let (body_max, buffered) = (config.limits.body, config.limits.buffered);
     let mut routes = IdVec::new();
@@ -59,7 +60,7 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
             problems.push(no_route(around));
         }
         rows.find_shadows(&mut problems);
-        filters::find_unused(config, &mut problems);
+        chains::find_unused(config, &mut problems);
     }
     problems.sort_by(|a, b| a.place.cmp(&b.place));
     if !problems.is_empty() {
@@ -68,7 +69,7 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
     let mut warnings = Vec::new();
     let known = filters::Known { routes: by_name(&routes), warnings: &mut warnings, around };
     let filters = filters::filters(config, known);
-    filters::find_disorder(config, &mut warnings);
+    chains::find_disorder(config, &mut warnings);
     let table = rows.into_table();
     Ok(Plan {
         generation: around.previous.map_or(1, |plan| plan.generation + 1),

@@ -1,4 +1,4 @@
-//! Filters and their chains: names become ids.
+//! Filters as they are understood: what needs names, files and what was before.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,102 +7,25 @@ use std::time::Duration;
 use super::types::Surroundings;
 use crate::base::digest::Digest;
 use crate::base::glob::Glob;
-use crate::base::ids::{FilterId, Id, IdVec, ListenerId, RouteId};
+use crate::base::ids::RouteId;
 use crate::base::problem::{Placed, Problem};
 use crate::board::buckets::{Buckets, Rate, Single};
 use crate::codec::edit::EditRules;
 use crate::codec::json::Selection;
 use crate::config::{
-    Config, CorsConfig, FilterConfig, GuardConfig, HeadersConfig, IpConfig, KeyConfig, KeysConfig,
-    ListenerConfig, RateLimitConfig, RequestRate, SchemaConfig, SideConfig, ValidateConfig,
+    Config, CorsConfig, FilterConfig, GuardConfig, HeadersConfig, IpConfig, JwksConfig, JwtConfig, KeyConfig,
+    KeysConfig, RateLimitConfig, RequestRate, SchemaConfig, SideConfig, ValidateConfig,
 };
 use crate::filter::cors::{Cors, Origins};
 use crate::filter::guard::{Guard, Patterns, Redact};
 use crate::filter::headers::{Headers, SideEdits};
 use crate::filter::holder::Holder;
 use crate::filter::ip::Ip;
+use crate::filter::jwt::{Jwt, KeySet, KeySource, Signature};
 use crate::filter::keys::Keys;
-use crate::filter::rate_limit::{By, RateLimit};
+use crate::filter::rate_limit::RateLimit;
 use crate::filter::validate::{Schema, Validate};
 use crate::filter::{FilterPlan, Filters};
-
-/// The ids that the names of filters stand for.
-pub(super) struct Names<'c> {
-    known: Vec<&'c str>,
-    /// Those that look into bodies.
-    readers: Vec<(FilterId, &'c str)>,
-    /// Those that were not understood, which is told.
-    broken: &'c [String],
-}
-
-impl<'c> Names<'c> {
-    /// Those of a configuration, in the order written.
-    pub(super) fn of(config: &'c Config) -> Self {
-        let (all, broken) = (&config.filters.0, &config.filters.1);
-        let known = all.iter().map(|(name, _)| name.value.as_str()).collect();
-        let readers = all.iter().enumerate().filter(|(_, (_, filter))| filter.reads_bodies());
-        let readers = readers.map(|(at, (name, _))| (FilterId::at(at), name.value.as_str())).collect();
-        Self { known, readers, broken }
-    }
-
-    /// The first filter of a route, or of any listener, that looks into bodies.
-    pub(super) fn reader_of(
-        &self,
-        chain: &[FilterId],
-        listeners: &IdVec<ListenerId, Vec<FilterId>>,
-    ) -> Option<&'c str> {
-        let mut all = chain.iter().chain(listeners.iter().flatten());
-        all.find_map(|id| self.readers.iter().find(|(known, _)| known == id)).map(|(_, name)| *name)
-    }
-
-    /// The chain of each listener.
-    pub(super) fn of_listeners(
-        &self,
-        listeners: &[ListenerConfig],
-        problems: &mut Vec<Problem>,
-    ) -> IdVec<ListenerId, Vec<FilterId>> {
-        let chain = |listener: &ListenerConfig| {
-            self.chain(&format!("the listener {}", listener.address.value), &listener.filters, problems)
-        };
-        listeners.iter().map(chain).collect()
-    }
-
-    /// The chain that `whose` names. One that names a filter twice, or one that there is not, is a mistake.
-    pub(super) fn chain(
-        &self,
-        whose: &str,
-        names: &[Placed<String>],
-        problems: &mut Vec<Problem>,
-    ) -> Vec<FilterId> {
-        let mut chain = Vec::new();
-        for name in names {
-            match self.known.iter().position(|known| *known == name.value).map(FilterId::at) {
-                Some(id) if chain.contains(&id) => problems.push(name.problem(
-                    format!("{whose} has the filter \"{}\" twice", name.value),
-                    "the second time it would say the same",
-                    "remove one of them",
-                )),
-                Some(id) => chain.push(id),
-                None if self.broken.contains(&name.value) => {}
-                None => problems.push(self.unknown(whose, name)),
-            }
-        }
-        chain
-    }
-
-    fn unknown(&self, whose: &str, name: &Placed<String>) -> Problem {
-        let known: Vec<_> = self.known.iter().map(|name| format!("\"{name}\"")).collect();
-        let fix = match known.is_empty() {
-            true => format!("add [filter.{}]", name.value),
-            false => format!("add [filter.{}], or use one of: {}", name.value, known.join(", ")),
-        };
-        name.problem(
-            format!("{whose} has the filter \"{}\", which is not defined", name.value),
-            "its requests would pass without it",
-            fix,
-        )
-    }
-}
 
 /// What filters may speak of, and what is told of them.
 pub(super) struct Known<'p> {
@@ -127,6 +50,7 @@ fn understood(name: &str, filter: &FilterConfig, known: &mut Known<'_>) -> Filte
             FilterPlan::Ip(Ip { allow: allow.clone(), deny: deny.clone() })
         }
         FilterConfig::Cors(cors) => FilterPlan::Cors(cors_of(cors)),
+        FilterConfig::Jwt(jwt) => FilterPlan::Jwt(jwt_of(name, jwt, known.around)),
         FilterConfig::Guard(guard) => FilterPlan::Guard(guard_of(guard)),
         FilterConfig::Validate(ValidateConfig { kind: _, schema }) => FilterPlan::Validate(match schema {
             SchemaConfig::Any => Validate::Json,
@@ -170,48 +94,31 @@ fn limit_of(name: &str, limit: &RateLimitConfig, around: &Surroundings<'_>) -> R
     }
 }
 
-/// Chains in which a filter asks for what nobody before it finds out.
-pub(super) fn find_disorder(config: &Config, warnings: &mut Vec<Problem>) {
-    let kind = |name: &Placed<String>| {
-        config.filters.0.iter().find(|(known, _)| known.value == name.value).map(|(_, filter)| filter)
+/// Whose tokens pass, with the keys that were fetched for the filter of that name before it.
+fn jwt_of(name: &str, jwt: &JwtConfig, around: &Surroundings<'_>) -> Jwt {
+    let before = match filter_before(name, around) {
+        Some(FilterPlan::Jwt(jwt)) => Some(&jwt.source),
+        _ => None,
     };
-    let is_keys = |name: &Placed<String>| matches!(kind(name), Some(FilterConfig::Keys(_)));
-    let has_keys = config.filters.0.iter().any(|(_, filter)| matches!(filter, FilterConfig::Keys(_)));
-    let mut check = |before: &[Placed<String>], chain: &[Placed<String>]| {
-        for (position, name) in chain.iter().enumerate() {
-            let is_known = before.iter().chain(&chain[..position]).any(is_keys);
-            let (what, why) = match kind(name) {
-                Some(FilterConfig::RateLimit(limit))
-                    if limit.by.iter().any(|by| by.0 == By::Key) && !is_known =>
-                {
-                    (
-                        "counts by key, and stands before any that knows the key",
-                        "all requests here share one bucket",
-                    )
-                }
-                // What it says is said at the end, and any route's keys may be known then.
-                Some(FilterConfig::Headers(headers)) if headers.says_key() && !has_keys => {
-                    ("says {key}, and there is none that knows the key", "nothing is said in its place")
-                }
-                _ => continue,
-            };
-            warnings.push(name.problem(
-                format!("the filter \"{}\" {what}", name.value),
-                why,
-                "write the filter of the kind \"keys\" before it",
-            ));
+    let source = match &jwt.jwks {
+        JwksConfig::File { text, .. } => {
+            Arc::new(KeySource::of_file(KeySet::parse(text).expect("it was understood when it was read")))
+        }
+        JwksConfig::At(address) => {
+            let same = before.filter(|source| source.address.as_ref() == Some(address));
+            same.map_or_else(|| Arc::new(KeySource::at(address.clone())), Arc::clone)
         }
     };
-    for listener in &config.listeners {
-        check(&[], &listener.filters);
-    }
-    for route in &config.routes {
-        // Where one listener lets requests in without a key, they share the bucket.
-        let least = config
-            .listeners
-            .iter()
-            .min_by_key(|listener| listener.filters.iter().filter(|name| is_keys(name)).count());
-        check(least.map_or(&[], |listener| &listener.filters), &route.settings.filters);
+    Jwt {
+        source,
+        signatures: jwt.algorithms.iter().filter_map(|word| Signature::named(word)).collect(),
+        issuer: jwt.issuer.clone(),
+        audience: jwt.audience.clone(),
+        leeway: jwt.leeway,
+        claims: jwt.claims.0.iter().map(|(path, value)| (path.clone(), Glob::new(value))).collect(),
+        name_claim: jwt.name_claim.clone(),
+        class_claim: jwt.class_claim.clone(),
+        models_claim: jwt.models_claim.clone(),
     }
 }
 
@@ -303,18 +210,4 @@ fn key_of(key: &KeyConfig, before: &HashMap<&str, &Holder>, known: &mut Known<'_
         in_flight: in_flight.map(|max| (max, under_way().unwrap_or_default())),
     };
     (digests.0.iter().map(|digest| digest.value).collect(), holder)
-}
-
-/// A filter that no chain names protects nobody.
-pub(super) fn find_unused(config: &Config, problems: &mut Vec<Problem>) {
-    let listeners = config.listeners.iter().flat_map(|listener| &listener.filters);
-    let routes = config.routes.iter().flat_map(|route| &route.settings.filters);
-    let used: Vec<_> = listeners.chain(routes).map(|name| &name.value).collect();
-    for (name, _) in config.filters.0.iter().filter(|(name, _)| !used.contains(&&name.value)) {
-        problems.push(name.problem(
-            format!("no listener and no route has the filter \"{}\"", name.value),
-            "it would judge nobody",
-            format!("write filters = [\"{}\"] into a [[route]] or [[listener]], or remove it", name.value),
-        ));
-    }
 }

@@ -3,6 +3,7 @@
 //! A plan has no "unset", no name that is looked up later and no value that needs checking again. Ids are valid only
 //! inside their own plan.
 
+mod chains;
 pub mod compile;
 mod filters;
 mod fixed;

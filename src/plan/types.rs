@@ -22,7 +22,8 @@ pub use crate::config::{
 };
 use crate::config::{ClusterConfig, FilterConfig, RouteConfig};
 use crate::discovery::dns::Resolved;
-use crate::filter::Filters;
+use crate::filter::jwt::KeySource;
+use crate::filter::{FilterPlan, Filters};
 use crate::health::{self, Health, Ward};
 use crate::retry::{self, RetryOn};
 use crate::route::RouteTable;
@@ -76,6 +77,17 @@ pub struct Plan {
     pub warnings: Vec<Problem>,
     /// Room for bodies that are held; kept through reloads that do not change its size.
     pub budget: Arc<Budget>,
+}
+
+impl Plan {
+    /// The key sets of issuers that are fetched.
+    pub fn key_sources(&self) -> impl Iterator<Item = &Arc<KeySource>> {
+        let sources = self.filters.iter().filter_map(|(_, filter)| match filter {
+            FilterPlan::Jwt(jwt) => Some(&jwt.source),
+            _ => None,
+        });
+        sources.filter(|source| source.address.is_some())
+    }
 }
 
 /// One cluster.

@@ -42,6 +42,7 @@ mod streaming;
 mod support;
 mod table;
 mod telling;
+mod tokens;
 mod tunnels;
 mod validating;
 mod wire;

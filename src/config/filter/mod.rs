@@ -4,6 +4,7 @@ mod cors;
 mod guard;
 mod headers;
 mod ip;
+mod jwt;
 mod rate_limit;
 mod token;
 mod validate;
@@ -12,6 +13,7 @@ pub use cors::CorsConfig;
 pub use guard::GuardConfig;
 pub use headers::{HeadersConfig, SideConfig};
 pub use ip::IpConfig;
+pub use jwt::{JwksConfig, JwtConfig};
 pub use rate_limit::{RateLimitConfig, RequestRate};
 pub use validate::{SchemaConfig, ValidateConfig};
 
@@ -38,6 +40,8 @@ pub enum FilterConfig {
     Validate(ValidateConfig),
     /// What texts may say.
     Guard(GuardConfig),
+    /// By a token of an issuer.
+    Jwt(JwtConfig),
 }
 
 table! {
@@ -59,6 +63,7 @@ impl FilterConfig {
             Self::RateLimit(limit) => limit.by.iter().any(|by| by.0 == By::Model),
             Self::Headers(headers) => headers.says_model(),
             Self::Validate(_) | Self::Guard(_) => true,
+            Self::Jwt(jwt) => jwt.models_claim.is_some(),
             Self::Ip(_) | Self::Cors(_) => false,
         }
     }
@@ -72,6 +77,7 @@ impl FilterConfig {
         Kind::Table(HeadersConfig::KEYS),
         Kind::Table(ValidateConfig::KEYS),
         Kind::Table(GuardConfig::KEYS),
+        Kind::Table(JwtConfig::KEYS),
     ]);
 }
 
@@ -97,6 +103,7 @@ impl Setting for FilterConfig {
             "headers" => HeadersConfig::read(value, table).map(Self::Headers),
             "validate" => ValidateConfig::read(value, table).map(Self::Validate),
             "guard" => GuardConfig::read(value, table).map(Self::Guard),
+            "jwt" => JwtConfig::read(value, table).map(Self::Jwt),
             _ => None,
         }
     }
@@ -112,6 +119,7 @@ impl Setting for FilterConfig {
             Self::Headers(headers) => headers.show(of("headers")),
             Self::Validate(validate) => validate.show(of("validate")),
             Self::Guard(guard) => guard.show(of("guard")),
+            Self::Jwt(jwt) => jwt.show(of("jwt")),
         }
     }
 }

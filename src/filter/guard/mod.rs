@@ -47,7 +47,8 @@ impl Patterns {
             .size_limit(PATTERN_BYTES_MAX * expressions.len().max(1))
             .build();
         // Its last line says why, those before it show where.
-        let reason = |error: String| error.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let reason =
+            |error: String| error.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
         built.map(Self).map_err(|error| reason(error.to_string()))
     }
 
