@@ -117,6 +117,14 @@ pub const JWT_VERIFIED_BYTES_MAX: usize = 4 * KIB;
 /// Longest key set that is fetched.
 pub const JWK_SET_BYTES_MAX: u64 = MIB as u64;
 
+/// Longest line of a stream that is looked at for its usage; that line has some hundred bytes, or holds a whole answer.
+pub const USAGE_LINE_BYTES_MAX: usize = 64 * KIB;
+
+/// Most tokens that one answer is believed to have used: a slip of an engine must not close a limit for good.
+pub const TOKENS_USED_MAX: u64 = 100_000_000;
+/// Longest event of a stream that is held until it is whole, where the usage that only we asked for is taken out of it.
+pub const USAGE_EVENT_BYTES_MAX: usize = 16 * KIB;
+
 /// Values in a body that is held against a schema: it becomes a tree of about 100 bytes each, and a lane stands still while it
 /// is looked at.
 pub const JSON_TREE_VALUES_MAX: usize = 100_000;

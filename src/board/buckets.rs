@@ -81,12 +81,18 @@ impl Rate {
         period.div_ceil(self.permits.max(1)).max(1)
     }
 
-    /// When a bucket that is full at `full_at` would be, were a permit taken at `now`; or how long that has to wait.
-    fn taken(&self, full_at: u64, now: u64) -> Result<u64, u64> {
+    /// When a bucket that is full at `full_at` would be, were so many permits taken at `now`; or how long that has to wait.
+    fn taken(&self, full_at: u64, many: u64, now: u64) -> Result<u64, u64> {
         let ticks = self.ticks();
-        let next = full_at.max(now).saturating_add(ticks);
+        let next = full_at.max(now).saturating_add(ticks.saturating_mul(many));
         let wait = (next - now).saturating_sub(ticks.saturating_mul(self.burst));
         if wait == 0 { Ok(next) } else { Err(wait) }
+    }
+
+    /// How long it takes until there are so many permits in a bucket that stands so.
+    pub fn wait_for(&self, standing: Standing, many: u64) -> Duration {
+        let room = self.ticks().saturating_mul(self.burst.saturating_sub(many));
+        standing.full_in.saturating_sub(Duration::from_nanos(room / TICKS_PER_NANO))
     }
 
     fn standing(&self, full_at: u64, now: u64) -> Standing {
@@ -95,7 +101,7 @@ impl Rate {
         Standing {
             remaining: room / self.ticks(),
             full_in: duration(missing),
-            next_in: self.taken(full_at, now).map_or_else(duration, |_| Duration::ZERO),
+            next_in: self.taken(full_at, 1, now).map_or_else(duration, |_| Duration::ZERO),
         }
     }
 }
@@ -116,29 +122,39 @@ impl Single {
         rate.standing(self.full_at.load(Ordering::Acquire), ticks(self.epoch, now))
     }
 
-    /// Takes a permit, if there is one; else tells how long it has to wait.
-    pub fn take(&self, rate: &Rate, now: Instant) -> Result<(), Duration> {
-        take(&self.full_at, rate, ticks(self.epoch, now))
+    /// Takes so many permits, if there are; else tells how long they have to wait.
+    pub fn take(&self, rate: &Rate, many: u64, now: Instant) -> Result<(), Duration> {
+        take(&self.full_at, rate, many, ticks(self.epoch, now))
     }
 
-    /// Puts a permit back that was taken a moment ago.
-    pub fn put(&self, rate: &Rate) {
-        put(&self.full_at, rate);
+    /// Puts permits back.
+    pub fn put(&self, rate: &Rate, many: u64) {
+        put(&self.full_at, rate, many);
+    }
+
+    /// Takes permits that were used already, whether there are so many or not.
+    pub fn owe(&self, rate: &Rate, many: u64, now: Instant) {
+        owe(&self.full_at, rate, many, ticks(self.epoch, now));
     }
 }
 
-fn take(full_at: &AtomicU64, rate: &Rate, now: u64) -> Result<(), Duration> {
+fn take(full_at: &AtomicU64, rate: &Rate, many: u64, now: u64) -> Result<(), Duration> {
     let mut wait = 0;
-    let next = |full_at| rate.taken(full_at, now).map_err(|time| wait = time).ok();
+    let next = |full_at| rate.taken(full_at, many, now).map_err(|time| wait = time).ok();
     match full_at.fetch_update(Ordering::AcqRel, Ordering::Acquire, next) {
         Ok(_) => Ok(()),
         Err(_) => Err(duration(wait)),
     }
 }
 
-fn put(full_at: &AtomicU64, rate: &Rate) {
-    let less = |full_at: u64| Some(full_at.saturating_sub(rate.ticks()));
+fn put(full_at: &AtomicU64, rate: &Rate, many: u64) {
+    let less = |full_at: u64| Some(full_at.saturating_sub(rate.ticks().saturating_mul(many)));
     let _ = full_at.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
+}
+
+fn owe(full_at: &AtomicU64, rate: &Rate, many: u64, now: u64) {
+    let more = |full_at: u64| Some(full_at.max(now).saturating_add(rate.ticks().saturating_mul(many)));
+    let _ = full_at.fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
 }
 
 /// Time since the epoch. Nothing is full before it, which is zero: so a new bucket is full.
@@ -171,15 +187,21 @@ impl Buckets {
         rate.standing(self.bucket(name, now).load(Ordering::Acquire), now)
     }
 
-    /// Takes a permit, if there is one; else tells how long it has to wait.
-    pub fn take(&self, name: Name, rate: &Rate, now: Instant) -> Result<(), Duration> {
+    /// Takes so many permits, if there are; else tells how long they have to wait.
+    pub fn take(&self, name: Name, rate: &Rate, many: u64, now: Instant) -> Result<(), Duration> {
         let now = ticks(self.epoch, now);
-        take(self.bucket(name, now), rate, now)
+        take(self.bucket(name, now), rate, many, now)
     }
 
-    /// Puts a permit back that was taken a moment ago.
-    pub fn put(&self, name: Name, rate: &Rate, now: Instant) {
-        put(self.bucket(name, ticks(self.epoch, now)), rate);
+    /// Puts permits back.
+    pub fn put(&self, name: Name, rate: &Rate, many: u64, now: Instant) {
+        put(self.bucket(name, ticks(self.epoch, now)), rate, many);
+    }
+
+    /// Takes permits that were used already, whether there are so many or not.
+    pub fn owe(&self, name: Name, rate: &Rate, many: u64, now: Instant) {
+        let now = ticks(self.epoch, now);
+        owe(self.bucket(name, now), rate, many, now);
     }
 
     /// The bucket of that name: its own, a new one, or the one that is shared.
@@ -276,21 +298,42 @@ mod tests {
             let name = buckets.name("a");
             let start = epoch + SECOND;
             for left in (0..burst).rev() {
-                assert_eq!(buckets.take(name, &rate, start), Ok(()), "{permits} {burst}");
+                assert_eq!(buckets.take(name, &rate, 1, start), Ok(()), "{permits} {burst}");
                 assert_eq!(buckets.look(name, &rate, start).remaining, left);
             }
-            let wait = buckets.take(name, &rate, start).unwrap_err();
+            let wait = buckets.take(name, &rate, 1, start).unwrap_err();
             let exact = 60.0 / permits as f64;
             assert!((wait.as_secs_f64() - exact).abs() < 1e-6, "{wait:?} {exact}");
             assert_eq!(buckets.look(name, &rate, start).next_in, wait);
-            assert!(buckets.take(name, &rate, start + wait - Duration::from_nanos(1)).is_err());
-            assert_eq!(buckets.take(name, &rate, start + wait), Ok(()));
-            assert!(buckets.take(name, &rate, start + wait).is_err());
+            assert!(buckets.take(name, &rate, 1, start + wait - Duration::from_nanos(1)).is_err());
+            assert_eq!(buckets.take(name, &rate, 1, start + wait), Ok(()));
+            assert!(buckets.take(name, &rate, 1, start + wait).is_err());
             // Another name has a bucket of its own, and what is put back can be taken.
-            assert_eq!(buckets.take(buckets.name("b"), &rate, start), Ok(()));
-            buckets.put(name, &rate, start + wait);
-            assert_eq!(buckets.take(name, &rate, start + wait), Ok(()));
+            assert_eq!(buckets.take(buckets.name("b"), &rate, 1, start), Ok(()));
+            buckets.put(name, &rate, 1, start + wait);
+            assert_eq!(buckets.take(name, &rate, 1, start + wait), Ok(()));
         }
+    }
+
+    #[test]
+    fn many_permits_are_taken_at_once_and_what_was_used_is_owed() {
+        let epoch = Instant::now();
+        let (buckets, rate) = (Buckets::new(epoch), rate(100, 60 * SECOND, 100));
+        let (name, start) = (buckets.name("a"), epoch + SECOND);
+        let left = |at| buckets.look(name, &rate, at).remaining;
+        assert_eq!(buckets.take(name, &rate, 70, start), Ok(()));
+        assert_eq!(left(start), 30);
+        let wait = buckets.take(name, &rate, 40, start).unwrap_err();
+        assert!((wait.as_secs_f64() - 6.0).abs() < 1e-6, "{wait:?}");
+        assert_eq!(left(start), 30, "nothing is taken where not all is there");
+        buckets.put(name, &rate, 50, start);
+        assert_eq!(left(start), 80);
+        buckets.owe(name, &rate, 180, start);
+        assert_eq!(left(start), 0);
+        // What is owed refills first.
+        assert_eq!(left(start + 60 * SECOND), 0);
+        assert_eq!(left(start + 63 * SECOND), 5);
+        assert_eq!(buckets.take(name, &rate, 0, start), Err(60 * SECOND));
     }
 
     #[test]
@@ -304,7 +347,7 @@ mod tests {
                     // The same instants on all of them, a tenth of a millisecond apart.
                     scope.spawn(|| {
                         let at = |step: u32| epoch + SECOND + step * Duration::from_micros(100);
-                        (0..20_000).filter(|step| buckets.take(name, &rate, at(*step)).is_ok()).count()
+                        (0..20_000).filter(|step| buckets.take(name, &rate, 1, at(*step)).is_ok()).count()
                     })
                 })
                 .collect();
@@ -319,7 +362,7 @@ mod tests {
         let epoch = Instant::now();
         let (buckets, rate) = (Buckets::new(epoch), rate(1, 100 * SECOND, 1));
         let start = epoch + SECOND;
-        let passes = |name: usize, at| buckets.take(buckets.name(name), &rate, at).is_ok();
+        let passes = |name: usize, at| buckets.take(buckets.name(name), &rate, 1, at).is_ok();
         let passed = (0..LIMIT_BUCKETS_MAX).filter(|name| passes(*name, start)).count();
         // Hashing may fill the ways of some names before all buckets are in use: those share one.
         assert!(passed > LIMIT_BUCKETS_MAX * 99 / 100, "{passed}");
@@ -338,7 +381,7 @@ mod tests {
         for round in 0..200 {
             let (buckets, rate) = (Buckets::new(epoch), rate(1, 100 * SECOND, 1));
             let taken: usize = std::thread::scope(|scope| {
-                let take = || buckets.take(buckets.name(round), &rate, epoch + SECOND).is_ok();
+                let take = || buckets.take(buckets.name(round), &rate, 1, epoch + SECOND).is_ok();
                 let threads: Vec<_> = (0..3).map(|_| scope.spawn(take)).collect();
                 threads.into_iter().filter_map(|thread| thread.join().ok()).filter(|taken| *taken).count()
             });

@@ -89,14 +89,22 @@ fn summary(plan: &Plan) -> String {
     // Each lane counts into one recorder while control holds another; four histograms a route, three an endpoint.
     let histograms =
         (4 * plan.routes.len() + 3 * plan.endpoints.len()) * HISTOGRAM_BYTES * (2 * plan.lanes + 1);
-    let limits = plan.filters.iter().filter(|(_, filter)| matches!(filter, FilterPlan::RateLimit(_))).count();
+    let bounds = |filter: &FilterPlan| match filter {
+        FilterPlan::RateLimit(limit) => {
+            usize::from(limit.requests.is_some()) + usize::from(limit.tokens.is_some())
+        }
+        _ => 0,
+    };
+    let limits: usize = plan.filters.iter().map(|(_, filter)| bounds(filter)).sum();
     let idle = BASE_BYTES + plan.lanes * MIB + limits * LIMIT_BYTES;
     let busy = 2 * RELAY_BYTES + IDLE_CONNECTION_BYTES;
     let typical = idle + histograms + connections / 10 * busy;
     // A large body holds one large step each way, for the client and for the endpoint.
     let streams = connections * (4 * RELAY_BYTES_LARGE + plan.limits.head_bytes);
-    let holds = plan.table.rows().any(|(matcher, _)| !matcher.body.is_empty());
-    let held = if holds { plan.limits.buffered as usize } else { 0 };
+    let holds = plan.reads_bodies || plan.table.rows().any(|(matcher, _)| !matcher.body.is_empty());
+    // A guard decodes the text at hand, which may be all of a body.
+    let decodes = plan.filters.iter().any(|(_, filter)| matches!(filter, FilterPlan::Guard(_)));
+    let held = (usize::from(holds) + usize::from(decodes)) * plan.limits.buffered as usize;
     let logged = if plan.observe.access_log.is_some() { LOG_BYTES_MAX } else { 0 };
     let ceiling = idle + histograms + streams + held + logged;
     let size = |bytes: usize| format!("{} MiB", bytes.div_ceil(MIB));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::declared::Declared;
 use super::field::FieldName;
+use super::fields::Head;
 use super::framing::Framing;
 use super::head::RequestHead;
 use super::json::{JsonFault, Member, Opening, Scanner, Start, Wanted};
@@ -36,11 +37,13 @@ pub fn kind(head: &RequestHead) -> Kind {
     if head.framing() == Framing::Empty {
         return Kind::Absent;
     }
-    let mut codings = head.head().values(FieldName::ContentEncoding);
-    match codings.all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity")) {
-        true => Kind::Plain,
-        false => Kind::Encoded,
-    }
+    if is_encoded(head.head()) { Kind::Encoded } else { Kind::Plain }
+}
+
+/// Whether a body is compressed, or otherwise not as it was written.
+pub fn is_encoded(head: &Head) -> bool {
+    let mut codings = head.values(FieldName::ContentEncoding);
+    codings.any(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity"))
 }
 
 /// Scans a body for wanted members as it arrives.

@@ -48,6 +48,8 @@ pub struct UpstreamHead<'a> {
     pub framing: Framing,
     /// Whether the body was changed: fields that sign it are left out.
     pub is_changed: bool,
+    /// Whether the answer is read here: then it is asked for as it was written (RFC 9110 §12.5.3).
+    pub reads_answer: bool,
 }
 
 /// What becomes of a client's credential on its way upstream.
@@ -108,6 +110,9 @@ pub fn write_request(out: &mut Vec<u8>, request: &RequestHead, upstream: &Upstre
     if let Credential::Replaced(token) = upstream.credential {
         write_bearer(out, token);
     }
+    if upstream.reads_answer {
+        write_field(out, b"accept-encoding", b"identity");
+    }
     if upstream.switches {
         write_connection(out, ConnectionField::Switch);
     }
@@ -133,6 +138,9 @@ fn goes_upstream(field: &Field<'_>, request: &RequestHead, upstream: &UpstreamHe
         FieldName::Expect if head.version() == Version::Http10 => false,
         FieldName::Other if is_twin(field.raw, upstream.judged) => false,
         FieldName::Other if upstream.is_changed && signs_body(field.raw) => false,
+        FieldName::Other if upstream.reads_answer && field.raw.eq_ignore_ascii_case(b"accept-encoding") => {
+            false
+        }
         FieldName::Other if upstream.credential != Credential::Passes && is_credential(field.raw) => false,
         _ => head.passes(field),
     }

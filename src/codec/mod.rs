@@ -79,5 +79,7 @@ pub mod trace;
 mod twin;
 pub mod unreadable;
 pub mod urlencoded;
+pub mod usage;
+pub mod usage_cut;
 pub mod version;
 pub mod write;

@@ -50,6 +50,8 @@ table! {
         models: Option<Vec<String>> = key("models", List(&Text), Absent),
         /// Requests that it may make in a minute, over all routes; as many at once.
         rpm: Option<u64> = key("rpm", Number(1, 1_000_000_000), Absent),
+        /// Tokens that it may take in a minute, over all routes; as many at once.
+        tpm: Option<u64> = key("tpm", Number(1, 1_000_000_000), Absent),
         /// Requests of it that may be under way at once.
         in_flight: Option<u64> = key("in_flight", Number(1, 1_000_000), Absent),
         /// The class of its requests.

@@ -27,7 +27,7 @@ pub(crate) mod values;
 pub use cluster::{ClusterConfig, EndpointConfig, HealthConfig, TimeoutConfig};
 pub use filter::{
     CorsConfig, FilterConfig, GuardConfig, HeadersConfig, IpConfig, JwksConfig, JwtConfig, KeysConfig,
-    RateLimitConfig, RequestRate, SchemaConfig, SideConfig, ValidateConfig,
+    LimitRate, RateLimitConfig, SchemaConfig, SideConfig, ValidateConfig,
 };
 pub use keys::KeyConfig;
 pub use limits::LimitsConfig;

@@ -46,8 +46,7 @@ struct Due {
 impl KeySets {
     /// Fetches none yet.
     pub(super) fn start() -> Result<Self, RunError> {
-        Self::new()
-            .map_err(|error| failed("key sets cannot be fetched", error, "raise the limit of threads"))
+        Self::new().map_err(|error| failed("key sets cannot be fetched", error, "raise the limit of threads"))
     }
 
     fn new() -> io::Result<Self> {

@@ -1,22 +1,27 @@
 //! Filters that look into a body, as it comes. They run once head and route have passed all others, in the order written, and
 //! before anything is taken from a limit.
 
-use super::admission::ask;
+use super::admission::{ask, ask_holder};
+use super::estimate::Estimate;
 use super::findings::Findings;
 use super::guard::{Guarding, Passed};
 use super::kinds::{FilterPlan, Filters, holder_of};
 use super::model::{ModelReader, Read, asks_for_none};
+use super::rate_limit::{Counted, RateLimit};
 use super::validate::Checking;
 use super::verdict::{Refused, Verdict, View};
 use crate::base::ids::FilterId;
 use crate::codec::content::{Kind, kind};
+use crate::codec::json::walker::Walker;
 use crate::codec::unreadable;
 
 /// What is found out of one body.
 pub struct Examination<'p> {
-    /// The filter that asked first for the model, if any: what breaks its reading is told by it.
+    /// The filter that asked first for the model, or for tokens, if any: what breaks the reading is told by it.
     asker: Option<FilterId>,
     model: Model,
+    /// Counts tokens, where somebody asks for them.
+    estimate: Option<Box<Walker<Estimate>>>,
     /// Filters that judge by the body, in their order.
     judges: Vec<(FilterId, Judge<'p>)>,
 }
@@ -29,8 +34,8 @@ enum Model {
 
 /// A filter that judges by the body.
 enum Judge<'p> {
-    /// By the model that it names.
-    Model,
+    /// By the model that it names, or by the tokens that it may take.
+    Limit,
     /// By all of it.
     Check(Checking<'p>),
     /// By its texts.
@@ -50,26 +55,35 @@ impl<'p> Examination<'p> {
             let judge = match &filters[*id].1 {
                 FilterPlan::Validate(validate) => Judge::Check(validate.check(view)),
                 FilterPlan::Guard(guard) => Judge::Guard(guard.check(view.head)),
-                _ => Judge::Model,
+                _ => Judge::Limit,
             };
             (*id, judge)
         };
         let judges: Vec<_> = findings.waiting.iter().map(judge).collect();
-        let by_holder =
-            holder_of(filters, findings).filter(|(_, holder)| holder.models.is_some() && !is_free(view));
-        let by_judge = || judges.iter().find(|(_, judge)| matches!(judge, Judge::Model)).map(|(id, _)| *id);
-        let by_words = || chains.find(|id| filters[**id].1.says_model()).copied();
-        let asker = by_holder.map(|(id, _)| id).or_else(by_judge).or_else(by_words);
+        let holder = holder_of(filters, findings);
+        let limits = |has: fn(&RateLimit) -> bool| {
+            let mut waiting = findings.waiting.iter();
+            waiting.find(|id| matches!(&filters[**id].1, FilterPlan::RateLimit(limit) if has(limit))).copied()
+        };
+        let by_models =
+            holder.filter(|(_, holder)| holder.models.is_some() && !is_free(view)).map(|(id, _)| id);
+        let asks_model = by_models
+            .or_else(|| limits(RateLimit::needs_model))
+            .or_else(|| chains.find(|id| filters[**id].1.says_model()).copied());
+        let by_tokens = holder.filter(|(_, holder)| holder.tokens.is_some()).map(|(id, _)| id);
+        let asks_tokens = by_tokens.or_else(|| limits(|limit| limit.tokens.is_some()));
+        let asker = asks_model.or(asks_tokens);
         if asker.is_none() && judges.is_empty() {
             return None;
         }
         let model = match (asker, kind(view.head)) {
-            (Some(_), Kind::Plain) => Model::Reading(ModelReader::new(view.head)),
+            (Some(_), Kind::Plain) if asks_model.is_some() => Model::Reading(ModelReader::new(view.head)),
             // Whoever does not look at the label reads it all the same.
             (Some(_), Kind::Encoded) => Model::Read(Err(unreadable::encoded())),
-            (Some(_), Kind::Absent) | (None, _) => Model::Read(Ok(None)),
+            _ => Model::Read(Ok(None)),
         };
-        Some(Self { asker, model, judges })
+        let estimate = asks_tokens.map(|_| Box::new(Walker::new(Estimate::default())));
+        Some(Self { asker, model, estimate, judges })
     }
 
     /// Bytes of the body that may be needed; none where all of them may.
@@ -86,7 +100,7 @@ impl<'p> Examination<'p> {
     }
 
     fn needs_all(&self) -> bool {
-        self.judges.iter().any(|(_, judge)| !matches!(judge, Judge::Model))
+        self.estimate.is_some() || self.judges.iter().any(|(_, judge)| !matches!(judge, Judge::Limit))
     }
 
     /// Looks at the next bytes.
@@ -96,9 +110,13 @@ impl<'p> Examination<'p> {
         {
             self.model = Model::Read(read);
         }
+        if let Some(estimate) = &mut self.estimate {
+            // What is no JSON tells nothing of tokens; whether it may be that is for others to say.
+            let _ = estimate.feed(bytes);
+        }
         for (_, judge) in &mut self.judges {
             match judge {
-                Judge::Model => {}
+                Judge::Limit => {}
                 Judge::Check(check) => check.feed(bytes),
                 Judge::Guard(guard) => guard.feed(bytes),
             }
@@ -128,6 +146,12 @@ impl<'p> Examination<'p> {
         {
             findings.models.among(allowed).map_err(|refusal| (id, refusal))?;
         }
+        let tokens = self.estimate.map_or(0, |estimate| estimated(*estimate, view, findings));
+        if let Some(id) = holder_of(filters, findings).map(|(id, _)| id)
+            && let Verdict::Refuse(refusal) = ask_holder(filters, tokens, view.now, findings)
+        {
+            return Err((id, refusal));
+        }
         for (id, judge) in self.judges {
             let verdict = match (judge, &filters[id].1) {
                 (Judge::Check(check), _) => check.end().map_or_else(Verdict::Refuse, |()| Verdict::Continue),
@@ -139,8 +163,10 @@ impl<'p> Examination<'p> {
                     }
                     Err(refusal) => Verdict::Refuse(refusal),
                 },
-                (Judge::Model, FilterPlan::RateLimit(limit)) => ask(id, limit, filters, view, findings),
-                (Judge::Model, _) => Verdict::Continue,
+                (Judge::Limit, FilterPlan::RateLimit(limit)) => {
+                    ask_late((id, limit), tokens, filters, view, findings)
+                }
+                (Judge::Limit, _) => Verdict::Continue,
             };
             match verdict {
                 Verdict::Continue | Verdict::Later => passed(id),
@@ -149,6 +175,36 @@ impl<'p> Examination<'p> {
         }
         Ok(())
     }
+}
+
+/// What a body says of tokens: one at least, for who asks a model pays something. Has the engine tell of a stream.
+fn estimated(mut estimate: Walker<Estimate>, view: &View<'_>, findings: &mut Findings) -> u64 {
+    let is_whole = estimate.finish().is_ok();
+    let read = estimate.into_listener();
+    let tokens = read.tokens();
+    findings.estimated = Some(tokens);
+    if is_whole && let Some(splice) = read.ask_for_usage(view.operation) {
+        findings.splices.push(splice);
+        findings.hides_usage = true;
+    }
+    if kind(view.head) == Kind::Absent { 0 } else { tokens.total.max(1) }
+}
+
+/// Asks a limit that had to wait: for requests too, where it had to know the model.
+fn ask_late(
+    (id, limit): (FilterId, &RateLimit),
+    tokens: u64,
+    filters: &Filters,
+    view: &View<'_>,
+    findings: &mut Findings,
+) -> Verdict {
+    if limit.needs_model() {
+        let verdict = ask((id, limit), (Counted::Requests, 1), filters, view, findings);
+        if !matches!(verdict, Verdict::Continue) {
+            return verdict;
+        }
+    }
+    ask((id, limit), (Counted::Tokens, tokens), filters, view, findings)
 }
 
 /// Whether it needs to name no model to pass.

@@ -1,8 +1,9 @@
 //! What the filters of one request found of it, of which some ask what others found.
 
+use super::estimate::Estimated;
 use super::holder::Holder;
 use super::model::Models;
-use super::rate_limit::Asked;
+use super::rate_limit::{Asked, Counted};
 use crate::base::ids::FilterId;
 use crate::board::in_flight::Place;
 use crate::codec::splice::{Splice, settled};
@@ -24,17 +25,33 @@ pub struct Findings {
     pub(super) splices: Vec<Splice>,
     /// Nothing more is taken from those limits.
     pub(super) is_settled: bool,
+    /// They gave what was asked for; tokens are still to be settled.
+    pub(super) is_admitted: bool,
+    /// Tokens that it may take, where somebody asked for them.
+    pub(super) estimated: Option<Estimated>,
+    /// An engine was asked for the usage of a stream that the client did not ask for.
+    pub(super) hides_usage: bool,
     /// The request's places among those of its holders that are under way.
     pub(super) places: Vec<Place>,
 }
 
 /// A limit that was asked.
 #[derive(Debug, Clone)]
-pub(super) enum Limit {
+pub(super) struct Limit {
+    /// Whose it is.
+    pub(super) whose: Whose,
+    /// What it counts, and how many of it.
+    pub(super) counted: Counted,
+    pub(super) many: u64,
+}
+
+/// Whose limit it is.
+#[derive(Debug, Clone)]
+pub(super) enum Whose {
     /// A bucket of this filter.
-    Of(FilterId, Asked),
+    Filter(FilterId, Asked),
     /// That of this holder.
-    OfHolder(HolderRef),
+    Holder(HolderRef),
 }
 
 /// Where a holder is found.
@@ -60,6 +77,16 @@ impl Findings {
     /// The model that it asks for, where somebody asked for it.
     pub fn model(&self) -> Option<&str> {
         self.models.name()
+    }
+
+    /// Tokens of its prompt, as they were estimated; none where no limit counts tokens.
+    pub fn prompt_tokens(&self) -> Option<u64> {
+        self.estimated.map(|estimated| estimated.prompt)
+    }
+
+    /// Whether the usage of its stream is told to us alone.
+    pub fn hides_usage(&self) -> bool {
+        self.hides_usage
     }
 
     /// The guard that would have refused it, and lets it pass to tell of it.

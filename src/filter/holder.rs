@@ -24,6 +24,8 @@ pub struct Holder {
     pub expires: Option<SystemTime>,
     /// How many requests they may make in a minute, with how many they have left.
     pub requests: Option<(Rate, Arc<Single>)>,
+    /// How many tokens they may take in a minute, with how many they have left.
+    pub tokens: Option<(Rate, Arc<Single>)>,
     /// How many may be under way at once, with those that are.
     pub in_flight: Option<(u64, Arc<InFlight>)>,
 }

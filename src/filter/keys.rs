@@ -79,6 +79,7 @@ mod tests {
             class: None,
             expires: None,
             requests: None,
+            tokens: None,
             in_flight: None,
         }
     }

@@ -7,6 +7,7 @@
 mod admission;
 pub mod cors;
 mod credential;
+mod estimate;
 mod examine;
 mod findings;
 pub mod guard;
@@ -23,12 +24,13 @@ mod testing;
 pub mod validate;
 mod verdict;
 
-pub use admission::{admit, spend, told_of_limits};
+pub use admission::{admit, settle, spend, told_of_limits};
 use admission::{ask, enter};
 pub use examine::Examination;
 pub use findings::Findings;
 use findings::HolderRef;
 pub use kinds::{FilterPlan, Filters, cors_of, edits_of, holder_of};
+use rate_limit::Counted;
 pub use verdict::{Refused, Verdict, View};
 
 use crate::base::ids::{FilterId, RouteId};
@@ -53,7 +55,11 @@ fn judge_head(id: FilterId, filters: &Filters, view: &View<'_>, findings: &mut F
         FilterPlan::Validate(validate) => validate.on_request(view),
         FilterPlan::Guard(guard) => guard.on_request(view),
         FilterPlan::RateLimit(limit) if limit.needs_model() => Verdict::Later,
-        FilterPlan::RateLimit(limit) => ask(id, limit, filters, view, findings),
+        FilterPlan::RateLimit(limit) => {
+            let asked = ask((id, limit), (Counted::Requests, 1), filters, view, findings);
+            // Tokens are counted once the body was read.
+            if limit.tokens.is_some() && matches!(asked, Verdict::Continue) { Verdict::Later } else { asked }
+        }
     }
 }
 

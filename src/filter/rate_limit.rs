@@ -1,7 +1,7 @@
-//! `kind = "rate-limit"`: so many requests in a time, for each of whatever they are told apart by.
+//! `kind = "rate-limit"`: so many requests or tokens in a time, for each of whatever they are told apart by.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::model::Models;
 use super::verdict::View;
@@ -14,10 +14,36 @@ use crate::codec::reply::ErrorReply;
 pub struct RateLimit {
     /// What requests are told apart by; each combination has a bucket.
     pub by: Vec<By>,
+    /// How many requests.
+    pub requests: Option<Bound>,
+    /// How many tokens.
+    pub tokens: Option<Bound>,
+}
+
+/// So many in a time.
+#[derive(Debug, Clone)]
+pub struct Bound {
     /// How many.
     pub rate: Rate,
     /// Over all lanes; kept through reloads.
     pub buckets: Arc<Buckets>,
+}
+
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Counted {
+    Requests,
+    Tokens,
+}
+
+impl Counted {
+    /// Its word, for headers and for whoever is refused.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::Tokens => "tokens",
+        }
+    }
 }
 
 /// What requests are told apart by.
@@ -57,39 +83,29 @@ impl RateLimit {
         self.by.contains(&By::Model)
     }
 
-    /// The bucket of a request for these models, of whose `holder` the name is given if there is one.
-    pub(super) fn ask(&self, view: &View<'_>, holder: Option<&str>, models: &Models) -> Asked {
+    /// The bound of what is counted, if there is one.
+    pub(super) fn bound(&self, counted: Counted) -> Option<&Bound> {
+        match counted {
+            Counted::Requests => self.requests.as_ref(),
+            Counted::Tokens => self.tokens.as_ref(),
+        }
+    }
+
+    /// The bucket in `bound` of a request for these models, of whose `holder` the name is given if there is one.
+    pub(super) fn ask(&self, bound: &Bound, view: &View<'_>, holder: Option<&str>, models: &Models) -> Asked {
         let parts: Vec<_> = self.by.iter().map(|by| Part::of(by, view, (holder, models))).collect();
-        self.buckets.name(parts)
-    }
-
-    /// How that bucket stands.
-    pub(super) fn look(&self, asked: Asked, now: Instant) -> Standing {
-        self.buckets.look(asked, &self.rate, now)
-    }
-
-    /// Takes a permit, if there is one; else tells how long it has to wait.
-    pub(super) fn take(&self, asked: Asked, now: Instant) -> Result<(), Duration> {
-        self.buckets.take(asked, &self.rate, now)
-    }
-
-    /// Puts back what was just taken.
-    pub(super) fn put(&self, asked: Asked, now: Instant) {
-        self.buckets.put(asked, &self.rate, now);
+        bound.buckets.name(parts)
     }
 }
 
 /// 429 `rate_limited` for who has no permit for so long. Nothing was executed.
-pub(super) fn refusal(wait: Duration) -> ErrorReply {
+pub(super) fn refusal(counted: Counted, wait: Duration) -> ErrorReply {
+    let message = format!("Too many {}; try again after the time that `retry-after` tells.", counted.word());
     ErrorReply {
         should_retry: Some(true),
         retry_after: Some(wait),
-        param: Some("requests".into()),
-        ..ErrorReply::new(
-            429,
-            "rate_limited",
-            "Too many requests; try again after the time that `retry-after` tells.",
-        )
+        param: Some(counted.word().into()),
+        ..ErrorReply::new(429, "rate_limited", message)
     }
 }
 
@@ -135,17 +151,31 @@ impl<'v> Part<'v> {
     }
 }
 
-/// What answers say of a limit (draft-ietf-httpapi-ratelimit-headers, and what clients of OpenAI know).
-pub(super) fn told(rate: &Rate, standing: Standing) -> Vec<(&'static str, String)> {
-    let (most, left) = (rate.permits.to_string(), standing.remaining.to_string());
+/// What answers say of the limit that is nearest to refusing (draft-ietf-httpapi-ratelimit-headers).
+pub(super) fn told_of_nearest(rate: &Rate, standing: Standing) -> [(&'static str, String); 3] {
     let seconds = standing.full_in.as_nanos().div_ceil(1_000_000_000).to_string();
-    vec![
-        ("ratelimit-limit", most.clone()),
-        ("ratelimit-remaining", left.clone()),
+    [
+        ("ratelimit-limit", rate.permits.to_string()),
+        ("ratelimit-remaining", standing.remaining.to_string()),
         ("ratelimit-reset", seconds),
-        ("x-ratelimit-limit-requests", most),
-        ("x-ratelimit-remaining-requests", left),
-        ("x-ratelimit-reset-requests", clock(standing.full_in)),
+    ]
+}
+
+/// What they say of the nearest of a kind, as clients of OpenAI know it.
+pub(super) fn told_of_kind(counted: Counted, rate: &Rate, standing: Standing) -> [(&'static str, String); 3] {
+    let names = match counted {
+        Counted::Requests => {
+            ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"]
+        }
+        Counted::Tokens => {
+            ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"]
+        }
+    };
+    let [limit, remaining, reset] = names;
+    [
+        (limit, rate.permits.to_string()),
+        (remaining, standing.remaining.to_string()),
+        (reset, clock(standing.full_in)),
     ]
 }
 
@@ -166,6 +196,8 @@ fn clock(time: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::super::testing::{head, view};
     use super::*;
     use crate::base::ids::{Id, RouteId};
@@ -241,15 +273,13 @@ mod tests {
         ];
         for (by, requests, same) in rows {
             let rate = Rate { permits: 1, period: Duration::from_secs(60), burst: 1 };
-            let limit = RateLimit { by: by.to_vec(), rate, buckets: Arc::new(Buckets::new(epoch)) };
+            let bound = Bound { rate, buckets: Arc::new(Buckets::new(epoch)) };
+            let limit = RateLimit { by: by.to_vec(), requests: Some(bound.clone()), tokens: None };
             let taken = requests.map(|(fields, client, route, holder)| {
                 let head = head(fields);
-                limit
-                    .take(
-                        limit.ask(&View { client, route, ..view(&head) }, holder, &Models::default()),
-                        epoch,
-                    )
-                    .is_ok()
+                let view = View { client, route, ..view(&head) };
+                let asked = limit.ask(&bound, &view, holder, &Models::default());
+                bound.buckets.take(asked, &rate, 1, epoch).is_ok()
             });
             assert_eq!(taken, [true, !same], "{by:?} {requests:?}");
         }

@@ -14,7 +14,7 @@ use crate::codec::edit::EditRules;
 use crate::codec::json::Selection;
 use crate::config::{
     Config, CorsConfig, FilterConfig, GuardConfig, HeadersConfig, IpConfig, JwksConfig, JwtConfig, KeyConfig,
-    KeysConfig, RateLimitConfig, RequestRate, SchemaConfig, SideConfig, ValidateConfig,
+    KeysConfig, LimitRate, RateLimitConfig, SchemaConfig, SideConfig, ValidateConfig,
 };
 use crate::filter::cors::{Cors, Origins};
 use crate::filter::guard::{Guard, Patterns, Redact};
@@ -23,7 +23,7 @@ use crate::filter::holder::Holder;
 use crate::filter::ip::Ip;
 use crate::filter::jwt::{Jwt, KeySet, KeySource, Signature};
 use crate::filter::keys::Keys;
-use crate::filter::rate_limit::RateLimit;
+use crate::filter::rate_limit::{Bound, RateLimit};
 use crate::filter::validate::{Schema, Validate};
 use crate::filter::{FilterPlan, Filters};
 
@@ -77,20 +77,26 @@ fn filter_before<'p>(name: &str, around: &Surroundings<'p>) -> Option<&'p Filter
 
 /// A limit, with the buckets of the one of that name before it, if they tell apart the same.
 fn limit_of(name: &str, limit: &RateLimitConfig, around: &Surroundings<'_>) -> RateLimit {
-    let RateLimitConfig { kind: _, by, requests, burst } = limit;
+    let RateLimitConfig { kind: _, by, requests, tokens, burst } = limit;
     let by: Vec<_> = by.iter().map(|by| by.0.clone()).collect();
-    let kept = if let Some(FilterPlan::RateLimit(known)) = filter_before(name, around)
-        && known.by == by
-    {
-        Some(Arc::clone(&known.buckets))
-    } else {
-        None
+    let before = match filter_before(name, around) {
+        Some(FilterPlan::RateLimit(known)) if known.by == by => Some(known),
+        _ => None,
     };
-    let RequestRate { permits, period } = *requests;
+    let bound = |rate: &LimitRate, burst: Option<u64>, before: Option<&Bound>| {
+        let LimitRate { permits, period } = *rate;
+        Bound {
+            rate: Rate { permits, period, burst: burst.unwrap_or(permits) },
+            buckets: before
+                .map_or_else(|| Arc::new(Buckets::new(around.at)), |bound| Arc::clone(&bound.buckets)),
+        }
+    };
     RateLimit {
         by,
-        rate: Rate { permits, period, burst: burst.unwrap_or(permits) },
-        buckets: kept.unwrap_or_else(|| Arc::new(Buckets::new(around.at))),
+        requests: requests
+            .as_ref()
+            .map(|rate| bound(rate, *burst, before.and_then(|known| known.requests.as_ref()))),
+        tokens: tokens.as_ref().map(|rate| bound(rate, None, before.and_then(|known| known.tokens.as_ref()))),
     }
 }
 
@@ -177,12 +183,15 @@ fn holders<'p>(name: &str, around: &Surroundings<'p>) -> HashMap<&'p str, &'p Ho
 }
 
 fn key_of(key: &KeyConfig, before: &HashMap<&str, &Holder>, known: &mut Known<'_>) -> (Vec<Digest>, Holder) {
-    let KeyConfig { name, digests, routes, models, rpm, in_flight, class, expires } = key;
+    let KeyConfig { name, digests, routes, models, rpm, tpm, in_flight, class, expires } = key;
     let before = before.get(name.value.as_str());
-    let left = || before.and_then(|holder| holder.requests.as_ref()).map(|(_, bucket)| Arc::clone(bucket));
+    let at = known.around.at;
+    let bound = |permits: u64, known: Option<&(Rate, Arc<Single>)>| {
+        let rate = Rate { permits, period: Duration::from_secs(60), burst: permits };
+        (rate, known.map_or_else(|| Arc::new(Single::new(at)), |(_, bucket)| Arc::clone(bucket)))
+    };
     let under_way =
         || before.and_then(|holder| holder.in_flight.as_ref()).map(|(_, flight)| Arc::clone(flight));
-    let at = known.around.at;
     let mut id_of = |route: &Placed<String>| {
         let found = known.routes.get(route.value.as_str()).copied();
         if found.is_none() {
@@ -203,10 +212,8 @@ fn key_of(key: &KeyConfig, before: &HashMap<&str, &Holder>, known: &mut Known<'_
         models: models.as_ref().map(|models| models.iter().map(|model| Glob::new(model)).collect()),
         class: class.as_deref().map(Into::into),
         expires: expires.map(|expires| expires.0),
-        requests: rpm.map(|permits| {
-            let rate = Rate { permits, period: Duration::from_secs(60), burst: permits };
-            (rate, left().unwrap_or_else(|| Arc::new(Single::new(at))))
-        }),
+        requests: rpm.map(|permits| bound(permits, before.and_then(|holder| holder.requests.as_ref()))),
+        tokens: tpm.map(|permits| bound(permits, before.and_then(|holder| holder.tokens.as_ref()))),
         in_flight: in_flight.map(|max| (max, under_way().unwrap_or_default())),
     };
     (digests.0.iter().map(|digest| digest.value).collect(), holder)

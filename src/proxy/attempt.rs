@@ -167,6 +167,7 @@ fn write_head(request: &Request, call: &Call<'_>, upstream: &mut Upstream, id: E
         edits: &edits,
         framing: request.framing,
         is_changed: request.is_changed,
+        reads_answer: request.found.prompt_tokens().is_some(),
     };
     let (plan, route) = (&request.plan.plan, request.route().0);
     let out = match identity.can_switch && switches(plan, route, &request.head) {

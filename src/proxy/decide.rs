@@ -192,6 +192,8 @@ pub(super) struct Identity<'a> {
     /// How the body goes upstream, and whether it was changed.
     pub(super) framing: Framing,
     pub(super) is_changed: bool,
+    /// Whether the answer is read here.
+    pub(super) reads_answer: bool,
 }
 
 /// Appends the head that goes to `endpoint`.
@@ -228,6 +230,7 @@ pub(super) fn write_upstream(
         edits: identity.edits,
         framing: identity.framing,
         is_changed: identity.is_changed,
+        reads_answer: identity.reads_answer,
     };
     write_request(out, head, &said);
 }

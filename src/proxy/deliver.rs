@@ -21,12 +21,15 @@ use crate::base::summary::Ended;
 use crate::base::time::earlier;
 use crate::cluster::Outcome;
 use crate::codec::chunked::{write_chunk, write_last_chunk};
+use crate::codec::content::is_encoded;
 use crate::codec::encode::{DownstreamHead, OwnHead, Said, write_answer, write_reply};
 use crate::codec::field::FieldName;
 use crate::codec::framing::Framing;
 use crate::codec::method::Method;
 use crate::codec::progress::Progress;
 use crate::codec::reply::LocalReply;
+use crate::codec::usage::UsageReader;
+use crate::codec::usage_cut::UsageCut;
 use crate::codec::version::Reuse;
 use crate::codec::version::Version;
 use crate::codec::write::ConnectionField;
@@ -143,6 +146,8 @@ struct Delivery<'d, 'c> {
     /// How the body is delimited towards the client.
     framing: Framing,
     watch: Watch,
+    /// Takes out of it what only we asked for.
+    cut: Option<Box<UsageCut>>,
     /// When the bytes at hand arrived.
     turn: Instant,
 }
@@ -167,15 +172,22 @@ impl<'d, 'c> Delivery<'d, 'c> {
         mouth: &'d RefCell<Mouth>,
     ) -> Self {
         let http10 = request.head.head().version() == Version::Http10;
+        let head = &answer.head;
+        let reads = request.found.prompt_tokens().is_some() || request.plan.plan.observe.access_log.is_some();
+        call.notes.usage = reads.then(|| Box::new(UsageReader::new(head)));
+        let is_cut = request.found.hides_usage() && head.is_event_stream() && !is_encoded(head.head());
         let framing = match answer.framing {
             Framing::Empty => Framing::Empty,
-            Framing::Length(length) => Framing::Length(length),
+            Framing::Length(length) if !is_cut => Framing::Length(length),
+            Framing::Length(_) if http10 => Framing::UntilClose,
+            Framing::Length(_) => Framing::Chunked,
             Framing::Chunked | Framing::UntilClose if http10 => Framing::UntilClose,
             Framing::Chunked | Framing::UntilClose => Framing::Chunked,
         };
         let watch = Watch::new(&answer.head, answer.framing);
         let turn = call.notes.answered.unwrap_or_else(Instant::now);
-        Self { answer, request, call, mouth, framing, watch, turn }
+        let cut = is_cut.then(Box::default);
+        Self { answer, request, call, mouth, framing, watch, cut, turn }
     }
 
     /// Writes the head into the client's buffer.
@@ -216,7 +228,7 @@ impl<'d, 'c> Delivery<'d, 'c> {
                 Gathered::All => {
                     let handed_over = self.handed_over();
                     if !self.wait(handed_over).await? {
-                        self.write_end();
+                        write_end(self.cut.as_mut(), self.framing, &mut self.mouth.borrow_mut().out);
                         self.mouthful(Mouth::poll_send).await?;
                         break;
                     }
@@ -254,26 +266,29 @@ impl<'d, 'c> Delivery<'d, 'c> {
                 Ok(Progress::NeedMore) => return Gathered::All,
                 Ok(Progress::Ready(Some(piece))) => piece,
                 Ok(Progress::Ready(None)) => {
-                    if self.framing == Framing::Chunked {
-                        write_last_chunk(out);
-                    }
+                    write_end(self.cut.as_mut(), self.framing, out);
                     return Gathered::End;
                 }
             };
-            self.call.notes.bytes_out += piece.len() as u64;
             self.watch.feed(&piece);
+            if let Some(usage) = &mut self.call.notes.usage {
+                usage.feed(&piece);
+            }
+            if let Some(cut) = &mut self.cut {
+                let notes = &mut self.call.notes;
+                cut.feed(piece, |piece| {
+                    notes.bytes_out += piece.len() as u64;
+                    write_piece(&piece, self.framing, out);
+                });
+                continue;
+            }
+            self.call.notes.bytes_out += piece.len() as u64;
             match self.framing {
                 Framing::Chunked => write_chunk(out, &piece),
                 // Copying a small piece is cheaper than a second write; a large one goes as it is.
                 _ if piece.len() > RELAY_BYTES => return Gathered::Piece(piece),
                 Framing::Length(_) | Framing::UntilClose | Framing::Empty => out.extend_from_slice(&piece),
             }
-        }
-    }
-
-    fn write_end(&mut self) {
-        if self.framing == Framing::Chunked {
-            write_last_chunk(&mut self.mouth.borrow_mut().out);
         }
     }
 
@@ -368,6 +383,25 @@ impl<'d, 'c> Delivery<'d, 'c> {
             }
         }
         now
+    }
+}
+
+/// Writes a piece of a body, framed for the client.
+fn write_piece(piece: &[u8], framing: Framing, out: &mut Vec<u8>) {
+    match framing {
+        Framing::Chunked => write_chunk(out, piece),
+        Framing::Length(_) | Framing::UntilClose | Framing::Empty => out.extend_from_slice(piece),
+    }
+}
+
+/// Writes the end of a body, with what was held back of it.
+fn write_end(cut: Option<&mut Box<UsageCut>>, framing: Framing, out: &mut Vec<u8>) {
+    let left = cut.map_or_else(Bytes::new, |cut| cut.end());
+    if !left.is_empty() {
+        write_piece(&left, framing, out);
+    }
+    if framing == Framing::Chunked {
+        write_last_chunk(out);
     }
 }
 

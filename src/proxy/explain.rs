@@ -201,6 +201,7 @@ fn forwarded(
         edits: &edits,
         framing: changed.unwrap_or(head.framing()),
         is_changed: changed.is_some(),
+        reads_answer: found.prompt_tokens().is_some(),
     };
     let head_for = |endpoint: &EndpointId| {
         let mut out = Vec::new();

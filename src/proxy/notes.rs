@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use crate::base::fault::{Fault, Stage};
 use crate::base::ids::{EndpointId, RouteId};
+use crate::base::limits::TOKENS_USED_MAX;
 use crate::base::summary::{Ended, Summary};
 use crate::base::time::micros;
 use crate::codec::encode::Timing;
+use crate::codec::usage::UsageReader;
 
 /// When a request head was read.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +31,8 @@ pub(super) struct Notes {
     pub(super) status: u16,
     pub(super) bytes_out: u64,
     pub(super) tokens: u64,
+    /// Reads what the answer says of its tokens, where somebody wants to know.
+    pub(super) usage: Option<Box<UsageReader>>,
     /// Time spent waiting for the upstream, and for the client.
     pub(super) waited: Duration,
     pub(super) waited_client: Duration,
@@ -72,6 +76,7 @@ impl Notes {
             status: 0,
             bytes_out: 0,
             tokens: 0,
+            usage: None,
             waited: Duration::ZERO,
             waited_client: arrival.complete - arrival.began,
             first_token: None,
@@ -93,6 +98,20 @@ impl Notes {
     /// body. There is no queue to wait in.
     pub(super) fn timing(&self, for_body: Duration, now: Instant) -> Timing {
         Timing { queue: Duration::ZERO, gateway: self.own(for_body, now), upstream: self.waited }
+    }
+
+    /// Tokens that a request used of whose prompt so many were estimated: what the answer says, else what was delivered.
+    pub(super) fn tokens_used(&self, prompt: u64) -> u64 {
+        let is_refused = self.endpoint.is_none() || self.status >= 400;
+        // It was sent, and nobody waited for what came of it.
+        let is_left = self.status == 0 && self.ended == Ended::ClientLeft;
+        if is_refused || (self.status == 0 && !is_left) {
+            return 0;
+        }
+        let reader = self.usage.as_ref();
+        let told = reader.and_then(|reader| reader.usage().all());
+        let events = self.tokens.max(reader.map_or(0, |reader| reader.lines_of_documents()));
+        told.unwrap_or(prompt.saturating_add(events)).min(TOKENS_USED_MAX)
     }
 
     /// The gateway's own share of the time until `now`.

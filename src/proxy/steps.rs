@@ -20,7 +20,7 @@ use crate::codec::framing::Framing;
 use crate::codec::head::RequestHead;
 use crate::codec::progress::Progress;
 use crate::codec::request::RequestEvent;
-use crate::filter::Findings;
+use crate::filter::{self, Findings};
 
 /// Runs one exchange to its end and tells what becomes of the client's connection.
 pub(super) async fn run(
@@ -75,6 +75,10 @@ pub(super) async fn run(
         Err(lost) => lose(lost, &mut call.notes),
     };
     let body = BodyNotes { received: call.body.received, waited: call.body.waited };
+    if let Some(prompt) = request.found.prompt_tokens() {
+        let used = call.notes.tokens_used(prompt);
+        filter::settle(&request.plan.plan.filters, &mut request.found, used, Instant::now());
+    }
     client.since = record(&request, &call.notes, body, lane);
     client.ear.get_mut().requests.recycle(request.head);
     end

@@ -178,6 +178,7 @@ pub fn written(head: &RequestHead) -> RequestHead {
         edits: &[],
         framing: head.framing(),
         is_changed: false,
+        reads_answer: false,
     };
     write_request(&mut out, head, &said);
     split_request(out.into(), FieldTable::default()).expect("what we write is well-formed")

@@ -37,6 +37,7 @@ mod repeating;
 mod replacing;
 mod restarting;
 mod routing;
+mod spending;
 mod starting;
 mod streaming;
 mod support;

@@ -99,10 +99,10 @@ mod tests {
     struct Last(Decoded);
 
     impl Listener for Last {
-        fn open(&mut self, _: Container) -> Result<(), JsonFault> {
+        fn open(&mut self, _: Container, _: u64) -> Result<(), JsonFault> {
             Ok(())
         }
-        fn close(&mut self) -> Result<(), JsonFault> {
+        fn close(&mut self, _: u64) -> Result<(), JsonFault> {
             Ok(())
         }
         fn begin(&mut self, _: Told) -> bool {
@@ -119,7 +119,7 @@ mod tests {
             self.0.end(at);
             Ok(())
         }
-        fn word(&mut self, _: &'static [u8]) -> Result<(), JsonFault> {
+        fn word(&mut self, _: &'static [u8], _: u64) -> Result<(), JsonFault> {
             Ok(())
         }
     }

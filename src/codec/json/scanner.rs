@@ -66,7 +66,7 @@ impl Scanner {
 }
 
 impl Listener for Seeker {
-    fn open(&mut self, kind: Container) -> Result<(), JsonFault> {
+    fn open(&mut self, kind: Container, _: u64) -> Result<(), JsonFault> {
         let on_the_way = self.container();
         if kind == Container::Object && self.live == self.depth && on_the_way != 0 {
             self.fitting[self.live] = on_the_way;
@@ -77,7 +77,7 @@ impl Listener for Seeker {
         Ok(())
     }
 
-    fn close(&mut self) -> Result<(), JsonFault> {
+    fn close(&mut self, _: u64) -> Result<(), JsonFault> {
         if self.live == self.depth {
             self.live -= 1;
         }
@@ -120,7 +120,7 @@ impl Listener for Seeker {
         Ok(())
     }
 
-    fn word(&mut self, word: &'static [u8]) -> Result<(), JsonFault> {
+    fn word(&mut self, word: &'static [u8], _: u64) -> Result<(), JsonFault> {
         if self.here != 0 {
             self.found(match word {
                 b"null" => Member::Other,

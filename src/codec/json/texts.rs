@@ -95,14 +95,14 @@ impl<'s, H: Hears> Texts<'s, H> {
 }
 
 impl<H: Hears> Listener for Texts<'_, H> {
-    fn open(&mut self, kind: Container) -> Result<(), JsonFault> {
+    fn open(&mut self, kind: Container, _: u64) -> Result<(), JsonFault> {
         self.value();
         let (place, is_url) = (self.here, self.is_url);
         self.open.push(Open { kind, place, field: self.field.len(), items: 0, is_url });
         Ok(())
     }
 
-    fn close(&mut self) -> Result<(), JsonFault> {
+    fn close(&mut self, _: u64) -> Result<(), JsonFault> {
         self.open.pop();
         Ok(())
     }
@@ -154,7 +154,7 @@ impl<H: Hears> Listener for Texts<'_, H> {
         Ok(())
     }
 
-    fn word(&mut self, _: &'static [u8]) -> Result<(), JsonFault> {
+    fn word(&mut self, _: &'static [u8], _: u64) -> Result<(), JsonFault> {
         self.value();
         Ok(())
     }

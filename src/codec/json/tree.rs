@@ -76,7 +76,7 @@ impl Tree {
 }
 
 impl Listener for Tree {
-    fn open(&mut self, kind: Container) -> Result<(), JsonFault> {
+    fn open(&mut self, kind: Container, _: u64) -> Result<(), JsonFault> {
         let container = match kind {
             Container::Object => Value::Object(Map::new()),
             Container::Array => Value::Array(Vec::new()),
@@ -85,7 +85,7 @@ impl Listener for Tree {
         Ok(())
     }
 
-    fn close(&mut self) -> Result<(), JsonFault> {
+    fn close(&mut self, _: u64) -> Result<(), JsonFault> {
         if let Some((container, key)) = self.open.pop() {
             self.key = key;
             self.put(container);
@@ -126,7 +126,7 @@ impl Listener for Tree {
         Ok(())
     }
 
-    fn word(&mut self, word: &'static [u8]) -> Result<(), JsonFault> {
+    fn word(&mut self, word: &'static [u8], _: u64) -> Result<(), JsonFault> {
         match word {
             b"true" => self.put(Value::Bool(true)),
             b"false" => self.put(Value::Bool(false)),

@@ -7,10 +7,10 @@ use crate::base::limits::BODY_NESTING_MAX;
 
 /// Hears what a document is made of, in its order.
 pub trait Listener {
-    /// A container begins, as the value at hand.
-    fn open(&mut self, kind: Container) -> Result<(), JsonFault>;
-    /// The innermost container ends.
-    fn close(&mut self) -> Result<(), JsonFault>;
+    /// A container begins at `at` in the document, as the value at hand.
+    fn open(&mut self, kind: Container, at: u64) -> Result<(), JsonFault>;
+    /// The innermost container ends with the byte at `at`.
+    fn close(&mut self, at: u64) -> Result<(), JsonFault>;
     /// A text or a number begins: whether its inside is told. What is not told of a string is skipped, and its escapes are
     /// not looked at.
     fn begin(&mut self, what: Told) -> bool;
@@ -20,8 +20,8 @@ pub trait Listener {
     fn unit(&mut self, unit: u16, at: u64);
     /// The text or number at hand ends before `at`.
     fn end(&mut self, what: Told, at: u64) -> Result<(), JsonFault>;
-    /// `true`, `false`, `null`, or one of the three that Python writes as numbers.
-    fn word(&mut self, word: &'static [u8]) -> Result<(), JsonFault>;
+    /// `true`, `false`, `null`, or one of the three that Python writes as numbers; it ends before `at`.
+    fn word(&mut self, word: &'static [u8], at: u64) -> Result<(), JsonFault>;
 }
 
 /// What holds others.
@@ -173,7 +173,7 @@ impl<L: Listener> Walker<L> {
             State::InWord(word, read) if word[read] == byte => {
                 self.state = State::InWord(word, read + 1);
                 if read + 1 == word.len() {
-                    self.listener.word(word)?;
+                    self.listener.word(word, self.before + at as u64 + 1)?;
                     self.after_value();
                 }
                 return Ok(at + 1);
@@ -206,12 +206,12 @@ impl<L: Listener> Walker<L> {
             (b',', State::After) => {
                 self.state = if self.in_object() { State::Key } else { State::Value };
             }
-            (b'{', State::Value | State::FirstValue) => self.open(Container::Object)?,
-            (b'[', State::Value | State::FirstValue) => self.open(Container::Array)?,
-            (b'}', State::FirstKey) => self.close()?,
-            (b'}', State::After) if self.in_object() => self.close()?,
-            (b']', State::FirstValue) => self.close()?,
-            (b']', State::After) if !self.in_object() => self.close()?,
+            (b'{', State::Value | State::FirstValue) => self.open(Container::Object, at)?,
+            (b'[', State::Value | State::FirstValue) => self.open(Container::Array, at)?,
+            (b'}', State::FirstKey) => self.close(at)?,
+            (b'}', State::After) if self.in_object() => self.close(at)?,
+            (b']', State::FirstValue) => self.close(at)?,
+            (b']', State::After) if !self.in_object() => self.close(at)?,
             (b't', State::Value | State::FirstValue) => self.state = State::InWord(b"true", 1),
             (b'f', State::Value | State::FirstValue) => self.state = State::InWord(b"false", 1),
             (b'n', State::Value | State::FirstValue) => self.state = State::InWord(b"null", 1),
@@ -306,11 +306,11 @@ impl<L: Listener> Walker<L> {
         self.depth > 0 && self.objects[(self.depth - 1) / 64] >> ((self.depth - 1) % 64) & 1 == 1
     }
 
-    fn open(&mut self, kind: Container) -> Result<(), JsonFault> {
+    fn open(&mut self, kind: Container, at: usize) -> Result<(), JsonFault> {
         if self.depth == BODY_NESTING_MAX {
             return Err(JsonFault::TooDeep);
         }
-        self.listener.open(kind)?;
+        self.listener.open(kind, self.before + at as u64)?;
         let (word, bit) = (self.depth / 64, self.depth % 64);
         let is_object = kind == Container::Object;
         self.objects[word] = self.objects[word] & !(1 << bit) | u64::from(is_object) << bit;
@@ -319,8 +319,8 @@ impl<L: Listener> Walker<L> {
         Ok(())
     }
 
-    fn close(&mut self) -> Result<(), JsonFault> {
-        self.listener.close()?;
+    fn close(&mut self, at: usize) -> Result<(), JsonFault> {
+        self.listener.close(self.before + at as u64)?;
         self.depth -= 1;
         self.after_value();
         Ok(())

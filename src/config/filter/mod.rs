@@ -14,7 +14,7 @@ pub use guard::GuardConfig;
 pub use headers::{HeadersConfig, SideConfig};
 pub use ip::IpConfig;
 pub use jwt::{JwksConfig, JwtConfig};
-pub use rate_limit::{RateLimitConfig, RequestRate};
+pub use rate_limit::{LimitRate, RateLimitConfig};
 pub use validate::{SchemaConfig, ValidateConfig};
 
 use super::key::{Key, Kind};
@@ -59,8 +59,8 @@ impl FilterConfig {
     /// Whether it looks into bodies.
     pub fn reads_bodies(&self) -> bool {
         match self {
-            Self::Keys(keys) => keys.file.keys.iter().any(|key| key.models.is_some()),
-            Self::RateLimit(limit) => limit.by.iter().any(|by| by.0 == By::Model),
+            Self::Keys(keys) => keys.file.keys.iter().any(|key| key.models.is_some() || key.tpm.is_some()),
+            Self::RateLimit(limit) => limit.tokens.is_some() || limit.by.iter().any(|by| by.0 == By::Model),
             Self::Headers(headers) => headers.says_model(),
             Self::Validate(_) | Self::Guard(_) => true,
             Self::Jwt(jwt) => jwt.models_claim.is_some(),

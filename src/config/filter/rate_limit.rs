@@ -17,14 +17,31 @@ table! {
         kind: String = key("kind", Choice(&["rate-limit"]), Required("nobody could know what it does", "\"rate-limit\"")),
         /// What requests are told apart by: "key", "ip", "header:NAME", "route", "model"; of a list each combination counts by itself.
         by: Vec<LimitedBy> = key("by", OneOrMore(&Text), Is("'key'")),
-        /// How many in a "sec", "min", "hour" or "day"; they refill evenly.
-        requests: RequestRate = key("requests", Text, Required("it would limit nothing", "\"60/min\"")),
-        /// How many at once; as many as in that time without it.
+        /// How many requests in a "sec", "min", "hour" or "day"; they refill evenly.
+        requests: Option<LimitRate> = key("requests", Text, Absent),
+        /// How many tokens in such a time: estimated by the prompt and what is asked for, settled by the answer's usage. A
+        /// stream that does not ask for its usage is asked for it, and what only we asked for is left out.
+        tokens: Option<LimitRate> = key("tokens", Text, Absent),
+        /// How many requests at once; as many as in that time without it.
         burst: Option<u64> = key("burst", Number(1, PERMITS_MAX), Absent),
     }
 }
 
 fn check_limit(table: &Table<'_, '_>, limit: &RateLimitConfig) {
+    if !table.has("requests") && !table.has("tokens") {
+        table.complain(
+            "a rate-limit has neither `requests` nor `tokens`",
+            "it would limit nothing",
+            "add requests = \"60/min\" or tokens = \"100000/min\", or remove it",
+        );
+    }
+    if limit.burst.is_some() && !table.has("requests") {
+        table.complain(
+            "a rate-limit of tokens has `burst`",
+            "it says how many requests may come at once",
+            "remove it: tokens may be as many at once as in that time",
+        );
+    }
     if limit.by.is_empty() && table.has("by") {
         table.complain(
             "a rate-limit tells requests apart by nothing",
@@ -66,7 +83,7 @@ text_setting!(LimitedBy, read by |value| value.parsed(LimitedBy::parse), shown b
 
 /// So many requests in a time.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct RequestRate {
+pub struct LimitRate {
     /// How many.
     pub permits: u64,
     /// In which time.
@@ -78,7 +95,7 @@ const PERMITS_MAX: u64 = 1_000_000_000;
 /// The times that permits are counted in.
 const PERIODS: [(&str, u64); 4] = [("sec", 1), ("min", 60), ("hour", 3600), ("day", 86_400)];
 
-impl RequestRate {
+impl LimitRate {
     fn parse(text: &str) -> Result<Self, String> {
         let fix = || {
             "write a number and its time, such as \"60/min\", \"5/sec\", \"1000/hour\" or \"10000/day\""
@@ -97,4 +114,4 @@ impl RequestRate {
     }
 }
 
-text_setting!(RequestRate, read by |value| value.parsed(RequestRate::parse), shown by RequestRate::text);
+text_setting!(LimitRate, read by |value| value.parsed(LimitRate::parse), shown by LimitRate::text);

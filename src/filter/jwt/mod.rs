@@ -97,6 +97,7 @@ impl Jwt {
             class: self.class_claim.as_ref().and_then(|path| text(at(claims, path))).map(Into::into),
             expires: Some(expires),
             requests: None,
+            tokens: None,
             in_flight: None,
         })
     }

@@ -157,11 +157,11 @@ fn refusal(Misfit { param, words }: Misfit) -> ErrorReply {
 struct Nobody;
 
 impl Listener for Nobody {
-    fn open(&mut self, _: Container) -> Result<(), JsonFault> {
+    fn open(&mut self, _: Container, _: u64) -> Result<(), JsonFault> {
         Ok(())
     }
 
-    fn close(&mut self) -> Result<(), JsonFault> {
+    fn close(&mut self, _: u64) -> Result<(), JsonFault> {
         Ok(())
     }
 
@@ -177,7 +177,7 @@ impl Listener for Nobody {
         Ok(())
     }
 
-    fn word(&mut self, _: &'static [u8]) -> Result<(), JsonFault> {
+    fn word(&mut self, _: &'static [u8], _: u64) -> Result<(), JsonFault> {
         Ok(())
     }
 }

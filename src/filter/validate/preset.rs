@@ -247,13 +247,13 @@ fn is_id(value: Value<'_>) -> bool {
 }
 
 impl Listener for Preset {
-    fn open(&mut self, kind: Container) -> Result<(), JsonFault> {
+    fn open(&mut self, kind: Container, _: u64) -> Result<(), JsonFault> {
         self.value(Value::Open(kind));
         self.depth += 1;
         Ok(())
     }
 
-    fn close(&mut self) -> Result<(), JsonFault> {
+    fn close(&mut self, _: u64) -> Result<(), JsonFault> {
         self.depth -= 1;
         self.closed();
         Ok(())
@@ -291,7 +291,7 @@ impl Listener for Preset {
         Ok(())
     }
 
-    fn word(&mut self, word: &'static [u8]) -> Result<(), JsonFault> {
+    fn word(&mut self, word: &'static [u8], _: u64) -> Result<(), JsonFault> {
         self.value(match word {
             b"true" => Value::Truth(true),
             b"false" => Value::Truth(false),

@@ -1,0 +1,282 @@
+//! How many tokens an answer says it took: OpenAI's chat, completions and responses, Anthropic's messages, Ollama's lines. It
+//! is read as it passes; a line longer than a window is not looked at.
+
+use std::sync::{Arc, LazyLock};
+
+use memchr::memmem;
+use serde_json::Value;
+
+use super::content::is_encoded;
+use super::field::FieldName;
+use super::head::ResponseHead;
+use super::json::{Member, Scanner, Wanted};
+use super::media_type::{MediaType, read};
+use crate::base::limits::USAGE_LINE_BYTES_MAX;
+
+/// Tokens that were used, as far as an answer says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Of the prompt.
+    pub input: Option<u64>,
+    /// What the model wrote.
+    pub output: Option<u64>,
+    /// Of the prompt, those that the engine had read before.
+    pub cached: Option<u64>,
+    /// All of them.
+    pub total: Option<u64>,
+}
+
+impl Usage {
+    /// All tokens; none where the answer says too little.
+    pub fn all(&self) -> Option<u64> {
+        self.total.or_else(|| match (self.input, self.output) {
+            (None, None) => None,
+            (input, output) => Some(input.unwrap_or(0).saturating_add(output.unwrap_or(0))),
+        })
+    }
+
+    /// What is said later counts, where it says something.
+    fn update(&mut self, later: Self) {
+        self.input = later.input.or(self.input);
+        self.output = later.output.or(self.output);
+        self.cached = later.cached.or(self.cached);
+        self.total = later.total.or(self.total);
+    }
+}
+
+/// Reads the usage out of one answer.
+#[derive(Debug)]
+pub struct UsageReader {
+    usage: Usage,
+    form: Form,
+}
+
+#[derive(Debug)]
+enum Form {
+    /// One JSON document.
+    Document(Box<Scanner>),
+    /// Lines: of events, which begin with `data:`, or of JSON documents.
+    Lines { begun: Vec<u8>, is_too_long: bool, documents: u64 },
+    /// Nothing that is understood.
+    Other,
+}
+
+/// Where a member belongs.
+type Of = fn(&mut Usage) -> &mut Option<u64>;
+
+/// What members are read of a document, and where they belong.
+const MEMBERS: [(&str, Of); 11] = [
+    ("usage.prompt_tokens", |usage| &mut usage.input),
+    ("usage.input_tokens", |usage| &mut usage.input),
+    ("prompt_eval_count", |usage| &mut usage.input),
+    ("usage.completion_tokens", |usage| &mut usage.output),
+    ("usage.output_tokens", |usage| &mut usage.output),
+    ("eval_count", |usage| &mut usage.output),
+    ("usage.total_tokens", |usage| &mut usage.total),
+    ("usage.prompt_tokens_details.cached_tokens", |usage| &mut usage.cached),
+    ("usage.input_tokens_details.cached_tokens", |usage| &mut usage.cached),
+    ("usage.cache_read_input_tokens", |usage| &mut usage.cached),
+    ("usage.prompt_cache_hit_tokens", |usage| &mut usage.cached),
+];
+
+static WANTED: LazyLock<Arc<Wanted>> = LazyLock::new(|| {
+    let mut wanted = Wanted::default();
+    for (path, _) in MEMBERS {
+        wanted.add(path);
+    }
+    Arc::new(wanted)
+});
+
+impl UsageReader {
+    /// For the body behind `head`.
+    pub fn new(head: &ResponseHead) -> Self {
+        let media_type = head.head().value(FieldName::ContentType).map(read).map(|(kind, _)| kind);
+        let is_lines = |value: &[u8]| {
+            let kind = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+            let lines: [&[u8]; 3] =
+                [b"application/x-ndjson", b"application/jsonl", b"application/json-lines"];
+            lines.iter().any(|known| kind.eq_ignore_ascii_case(known))
+        };
+        let lines = || Form::Lines { begun: Vec::new(), is_too_long: false, documents: 0 };
+        let form = match media_type {
+            _ if is_encoded(head.head()) => Form::Other,
+            _ if head.is_event_stream() => lines(),
+            Some(MediaType::Json) => Form::Document(Box::new(Scanner::new(Arc::clone(&WANTED)))),
+            _ if head.head().value(FieldName::ContentType).is_some_and(is_lines) => lines(),
+            _ => Form::Other,
+        };
+        Self { usage: Usage::default(), form }
+    }
+
+    /// Looks at the next bytes.
+    pub fn feed(&mut self, mut bytes: &[u8]) {
+        let Self { usage, form } = self;
+        match form {
+            Form::Document(scanner) => drop(scanner.feed(bytes)),
+            Form::Lines { begun, is_too_long, documents } => {
+                while let Some(end) = memchr::memchr2(b'\n', b'\r', bytes) {
+                    let (line, rest) = bytes.split_at(end);
+                    bytes = &rest[1..];
+                    // Mostly a line comes in one piece, and is looked at where it lies.
+                    let whole = if begun.is_empty() {
+                        line
+                    } else {
+                        begun.extend_from_slice(line);
+                        &begun[..]
+                    };
+                    *documents += u64::from(whole.starts_with(b"{"));
+                    if !std::mem::take(is_too_long) && whole.len() <= USAGE_LINE_BYTES_MAX {
+                        usage.update(of_line(whole));
+                    }
+                    begun.clear();
+                }
+                *is_too_long |= begun.len() + bytes.len() > USAGE_LINE_BYTES_MAX;
+                match is_too_long {
+                    true => begun.clear(),
+                    false => begun.extend_from_slice(bytes),
+                }
+            }
+            Form::Other => {}
+        }
+    }
+
+    /// What the answer said so far.
+    pub fn usage(&self) -> Usage {
+        let mut usage = self.usage;
+        match &self.form {
+            Form::Document(scanner) => {
+                for ((_, of), member) in MEMBERS.iter().zip(scanner.members()) {
+                    if let Member::Scalar(text) = member {
+                        *of(&mut usage) = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+                    }
+                }
+            }
+            Form::Lines { begun, .. } => usage.update(of_line(begun)),
+            Form::Other => {}
+        }
+        usage
+    }
+
+    /// Lines so far that are documents: in a stream of them each says something.
+    pub fn lines_of_documents(&self) -> u64 {
+        match &self.form {
+            Form::Lines { documents, .. } => *documents,
+            Form::Document(_) | Form::Other => 0,
+        }
+    }
+}
+
+/// What one line says, if it says anything of it.
+fn of_line(line: &[u8]) -> Usage {
+    let document = line.strip_prefix(b"data:").unwrap_or(line).trim_ascii();
+    let says = |name: &[u8]| memmem::find(document, name).is_some();
+    if !document.starts_with(b"{") || !(says(b"\"usage\"") || says(b"eval_count\"")) {
+        return Usage::default();
+    }
+    let Ok(value) = serde_json::from_slice::<Value>(document) else { return Usage::default() };
+    let mut usage = of_value(&value);
+    // The beginning of Anthropic's messages, the end of OpenAI's responses.
+    for within in ["message", "response"] {
+        if let Some(value) = value.get(within) {
+            usage.update(of_value(value));
+        }
+    }
+    usage
+}
+
+fn of_value(value: &Value) -> Usage {
+    let mut usage = Usage::default();
+    for (path, of) in &MEMBERS {
+        let found = path.split('.').try_fold(value, |value, name| value.get(name)).and_then(Value::as_u64);
+        if found.is_some() {
+            *of(&mut usage) = found;
+        }
+    }
+    usage
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::super::fields::FieldTable;
+    use super::super::split::split_response;
+    use super::*;
+
+    fn usage(kind: &str, body: &str) -> Usage {
+        let text = format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\n\r\n");
+        let head = split_response(Bytes::from(text), FieldTable::default()).unwrap();
+        let read = |piece: usize| {
+            let mut reader = UsageReader::new(&head);
+            body.as_bytes().chunks(piece).for_each(|piece| reader.feed(piece));
+            reader.usage()
+        };
+        let whole = read(usize::MAX);
+        assert_eq!(read(1), whole, "byte by byte: {body}");
+        assert_eq!(read(7), whole, "in pieces: {body}");
+        whole
+    }
+
+    fn of(input: Option<u64>, output: Option<u64>, cached: Option<u64>, total: Option<u64>) -> Usage {
+        Usage { input, output, cached, total }
+    }
+
+    #[test]
+    fn each_dialect_says_what_was_used() {
+        let long = format!(
+            "data: {{\"x\":\"{}\",\"usage\":{{\"total_tokens\":1}}}}\n\n",
+            "x".repeat(USAGE_LINE_BYTES_MAX)
+        );
+        for (kind, body, expected) in [
+            (
+                "application/json",
+                r#"{"choices":[{"message":{"content":"\"usage\":{\"total_tokens\":9}"}}],"usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7,"prompt_tokens_details":{"cached_tokens":2}}}"#,
+                of(Some(3), Some(4), Some(2), Some(7)),
+            ),
+            (
+                "application/json",
+                r#"{"usage":{"input_tokens":3,"output_tokens":4,"cache_read_input_tokens":1},"x":{"usage":{"total_tokens":9}}}"#,
+                of(Some(3), Some(4), Some(1), None),
+            ),
+            (
+                "application/json; charset=utf-8",
+                r#"{"prompt_eval_count":5,"eval_count":6}"#,
+                of(Some(5), Some(6), None, None),
+            ),
+            ("application/json", r#"{"usage":null}"#, Usage::default()),
+            ("application/json", r#"{"usage":{"total_tokens":"many"}}"#, Usage::default()),
+            (
+                "text/event-stream",
+                "data: {\"choices\":[{\"delta\":{\"content\":\"\\\"usage\\\"\"}}]}\n\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4,\"total_tokens\":7}}\r\n\r\ndata: [DONE]\n\n",
+                of(Some(3), Some(4), None, Some(7)),
+            ),
+            (
+                "text/event-stream",
+                "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":25,\"output_tokens\":1}}}\n\nevent: message_delta\ndata: {\"type\":\"message_delta\",\"usage\":{\"output_tokens\":15}}\n\n",
+                of(Some(25), Some(15), None, None),
+            ),
+            (
+                "text/event-stream; charset=utf-8",
+                "event: response.completed\ndata: {\"response\":{\"usage\":{\"input_tokens\":5,\"input_tokens_details\":{\"cached_tokens\":4},\"output_tokens\":6,\"total_tokens\":11}}}\n\n",
+                of(Some(5), Some(6), Some(4), Some(11)),
+            ),
+            ("text/event-stream", &long, Usage::default()),
+            (
+                "application/x-ndjson",
+                "{\"message\":{\"content\":\"a\"},\"done\":false}\n{\"done\":true,\"prompt_eval_count\":26,\"eval_count\":298}\n",
+                of(Some(26), Some(298), None, None),
+            ),
+            (
+                "application/x-ndjson",
+                "{\"done\":true,\"prompt_eval_count\":26,\"eval_count\":298}",
+                of(Some(26), Some(298), None, None),
+            ),
+            ("text/plain", r#"{"usage":{"total_tokens":7}}"#, Usage::default()),
+        ] {
+            assert_eq!(usage(kind, body), expected, "{kind} {body}");
+        }
+        assert_eq!(of(Some(3), Some(4), None, None).all(), Some(7));
+        assert_eq!(of(Some(3), Some(4), None, Some(9)).all(), Some(9));
+        assert_eq!(of(None, None, Some(1), None).all(), None);
+    }
+}
