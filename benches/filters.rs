@@ -74,10 +74,11 @@ fn judge(plan: &Plan, head: &RequestHead, body: &[u8]) {
         today: SystemTime::now(),
     };
     let mut found = Findings::default();
-    filter::walk(&plan.filters, &route.chain, &view, &mut found, |_| {}).expect("it passes");
+    filter::begin(&route.chain, &view, &mut found);
+    filter::walk(&plan.filters, &view, &mut found, |_| {}).expect("it passes");
     if let Some(mut examination) = Examination::new(&plan.filters, route.chain.iter(), &view, &found) {
         examination.feed(body);
-        examination.end(&plan.filters, &view, &mut found, |_| {}).expect("it passes");
+        examination.judge(&plan.filters, &view, &mut found, |_| {}).expect("it passes");
     }
     filter::admit(&plan.filters, &mut found, now).expect("there is enough left");
     black_box(&found);

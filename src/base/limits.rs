@@ -104,6 +104,18 @@ pub const AUDIT_LINES_PER_SECOND: u64 = 10;
 /// Longest file that a configuration names: some hundred thousand keys, and far beyond any schema or key set.
 pub const NAMED_FILE_BYTES_MAX: u64 = 64 * MIB as u64;
 
+/// Most that a service which is asked is told of a body.
+pub const ASK_BODY_TOLD_MAX: usize = 16 * MIB;
+/// Longest head and body of its answer; a decision is short.
+pub const ASK_HEAD_BYTES_MAX: usize = 16 * KIB;
+/// See above.
+pub const ASK_BODY_BYTES_MAX: usize = 64 * KIB;
+/// Questions under way at once, each lane and service: those above wait within their time.
+pub const ASK_IN_FLIGHT_MAX: usize = 64;
+/// Idle connections to a service that a lane keeps.
+pub const ASK_IDLE_MAX: usize = 16;
+/// Answers of a service that a lane remembers.
+pub const ASK_CACHE_MAX: usize = 4096;
 /// Longest token of an issuer that is looked at; real ones have one or two thousand bytes, and heads are bounded anyway.
 pub const JWT_BYTES_MAX: usize = 16 * KIB;
 /// Keys of one set that are tried for a token that names none; each costs a signature's check.

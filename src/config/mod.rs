@@ -26,8 +26,8 @@ pub(crate) mod values;
 
 pub use cluster::{ClusterConfig, EndpointConfig, HealthConfig, TimeoutConfig};
 pub use filter::{
-    CorsConfig, FilterConfig, GuardConfig, HeadersConfig, IpConfig, JwksConfig, JwtConfig, KeysConfig,
-    LimitRate, RateLimitConfig, SchemaConfig, SideConfig, ValidateConfig,
+    AskConfig, CorsConfig, FilterConfig, GuardConfig, HeadersConfig, IpConfig, JwksConfig, JwtConfig,
+    KeysConfig, LimitRate, RateLimitConfig, SchemaConfig, SideConfig, ValidateConfig,
 };
 pub use keys::KeyConfig;
 pub use limits::LimitsConfig;

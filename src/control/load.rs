@@ -15,8 +15,9 @@ use crate::base::problem::{Place, Placed, Problem};
 use crate::base::secret::SECRET_SHOWN;
 use crate::config::text::{Reading, read, read_option};
 use crate::config::url::{EndpointAddress, EndpointUrl};
-use crate::config::{Config, CoreList, EndpointConfig, ListenerConfig};
+use crate::config::{Config, CoreList, FilterConfig, ListenerConfig};
 use crate::discovery::dns::Resolved;
+use crate::filter::FilterPlan;
 use crate::lane::spawn::usable_cores;
 use crate::plan::compile::{Surroundings, compile};
 use crate::plan::{EndpointPlan, Plan};
@@ -90,9 +91,18 @@ pub fn load(origin: &Origin, anew: Option<Anew<'_>>) -> Result<Plan, Vec<Problem
     };
     apply(origin, &mut config);
     let endpoints = config.clusters.0.iter().flat_map(|(_, cluster)| &cluster.endpoints);
-    let hosts = endpoints.filter_map(|endpoint| host_of(&endpoint.value));
+    let asks = config.filters.0.iter().filter_map(|(_, filter)| match filter {
+        FilterConfig::Ask(ask) => Some(&ask.url.value.at),
+        _ => None,
+    });
+    let hosts = endpoints.map(|endpoint| &endpoint.value.url).chain(asks).filter_map(host_of);
     let resolved = match kept {
-        Some(plan) => Resolved::known(plan.endpoints.iter().filter_map(addresses_of)),
+        Some(plan) => Resolved::known(
+            plan.endpoints
+                .iter()
+                .filter_map(addresses_of)
+                .chain(plan.filters.iter().filter_map(|(_, filter)| asked(filter))),
+        ),
         None => Resolved::look_up(hosts),
     };
     check_log(&config, &mut problems);
@@ -154,15 +164,24 @@ fn addresses_of(endpoint: &EndpointPlan) -> Option<((String, u16), Vec<SocketAdd
     let EndpointAddress::Tcp { host, port } = EndpointUrl::parse(&endpoint.url).ok()?.address else {
         return None;
     };
-    let address = |address: &Address| match address {
-        Address::Tcp(address) => Some(*address),
-        Address::Unix(_) => None,
-    };
-    Some(((host, port), endpoint.addresses.iter().filter_map(address).collect()))
+    Some(((host, port), endpoint.addresses.iter().filter_map(tcp).collect()))
 }
 
-fn host_of(endpoint: &EndpointConfig) -> Option<(&str, u16)> {
-    match &endpoint.url.address {
+fn tcp(address: &Address) -> Option<SocketAddr> {
+    match address {
+        Address::Tcp(address) => Some(*address),
+        Address::Unix(_) => None,
+    }
+}
+
+/// The same of a service that a filter asks.
+fn asked(filter: &FilterPlan) -> Option<((String, u16), Vec<SocketAddr>)> {
+    let FilterPlan::Ask(ask) = filter else { return None };
+    Some((ask.resolves.clone()?, ask.addresses.iter().filter_map(tcp).collect()))
+}
+
+fn host_of(url: &EndpointUrl) -> Option<(&str, u16)> {
+    match &url.address {
         EndpointAddress::Tcp { host, port } => Some((host, *port)),
         EndpointAddress::Unix(_) => None,
     }

@@ -1,6 +1,8 @@
 //! Filters that look into a body, as it comes. They run once head and route have passed all others, in the order written, and
 //! before anything is taken from a limit.
 
+use std::collections::VecDeque;
+
 use super::admission::{ask, ask_holder};
 use super::estimate::Estimate;
 use super::findings::Findings;
@@ -9,7 +11,7 @@ use super::kinds::{FilterPlan, Filters, holder_of};
 use super::model::{ModelReader, Read, asks_for_none};
 use super::rate_limit::{Counted, RateLimit};
 use super::validate::Checking;
-use super::verdict::{Refused, Verdict, View};
+use super::verdict::{Refused, Step, Verdict, View};
 use crate::base::ids::FilterId;
 use crate::codec::content::{Kind, kind};
 use crate::codec::json::walker::Walker;
@@ -23,7 +25,11 @@ pub struct Examination<'p> {
     /// Counts tokens, where somebody asks for them.
     estimate: Option<Box<Walker<Estimate>>>,
     /// Filters that judge by the body, in their order.
-    judges: Vec<(FilterId, Judge<'p>)>,
+    judges: VecDeque<(FilterId, Judge<'p>)>,
+    /// What the model and the tokens say was judged: how many tokens are asked for.
+    judged: Option<u64>,
+    /// Bytes so far.
+    seen: u64,
 }
 
 /// How far the reading of the model is.
@@ -40,6 +46,8 @@ enum Judge<'p> {
     Check(Checking<'p>),
     /// By its texts.
     Guard(Guarding<'p>),
+    /// By what a service says, that is told so much of it.
+    Ask(u64),
 }
 
 impl<'p> Examination<'p> {
@@ -55,11 +63,12 @@ impl<'p> Examination<'p> {
             let judge = match &filters[*id].1 {
                 FilterPlan::Validate(validate) => Judge::Check(validate.check(view)),
                 FilterPlan::Guard(guard) => Judge::Guard(guard.check(view.head)),
+                FilterPlan::Ask(ask) => Judge::Ask(ask.body as u64),
                 _ => Judge::Limit,
             };
             (*id, judge)
         };
-        let judges: Vec<_> = findings.waiting.iter().map(judge).collect();
+        let judges: VecDeque<_> = findings.waiting.iter().map(judge).collect();
         let holder = holder_of(filters, findings);
         let limits = |has: fn(&RateLimit) -> bool| {
             let mut waiting = findings.waiting.iter();
@@ -83,28 +92,40 @@ impl<'p> Examination<'p> {
             _ => Model::Read(Ok(None)),
         };
         let estimate = asks_tokens.map(|_| Box::new(Walker::new(Estimate::default())));
-        Some(Self { asker, model, estimate, judges })
+        Some(Self { asker, model, estimate, judges, judged: None, seen: 0 })
     }
 
     /// Bytes of the body that may be needed; none where all of them may.
     pub fn needs(&self) -> Option<u64> {
-        match &self.model {
-            Model::Reading(reader) if !self.needs_all() => reader.needs(),
-            _ => None,
+        let of_model = match &self.model {
+            Model::Reading(reader) => Some(reader.needs()?),
+            Model::Read(_) => None,
+        };
+        let of_judges = self.judges.iter().map(|(_, judge)| match judge {
+            Judge::Limit => Some(0),
+            Judge::Ask(most) => Some(*most),
+            Judge::Check(_) | Judge::Guard(_) => None,
+        });
+        if self.estimate.is_some() {
+            return None;
         }
+        of_judges.chain([Some(of_model.unwrap_or(0))]).try_fold(0, |most, needs| Some(needs?.max(most)))
     }
 
     /// Whether no further byte can change what is found.
     pub fn is_over(&self) -> bool {
-        matches!(self.model, Model::Read(_)) && !self.needs_all()
-    }
-
-    fn needs_all(&self) -> bool {
-        self.estimate.is_some() || self.judges.iter().any(|(_, judge)| !matches!(judge, Judge::Limit))
+        let is_read = matches!(self.model, Model::Read(_)) && self.estimate.is_none();
+        is_read
+            && self.judges.iter().all(|(_, judge)| match judge {
+                Judge::Limit => true,
+                Judge::Ask(most) => self.seen >= *most,
+                Judge::Check(_) | Judge::Guard(_) => false,
+            })
     }
 
     /// Looks at the next bytes.
     pub fn feed(&mut self, bytes: &[u8]) {
+        self.seen += bytes.len() as u64;
         if let Model::Reading(reader) = &mut self.model
             && let Some(read) = reader.feed(bytes)
         {
@@ -116,44 +137,32 @@ impl<'p> Examination<'p> {
         }
         for (_, judge) in &mut self.judges {
             match judge {
-                Judge::Limit => {}
+                Judge::Limit | Judge::Ask(_) => {}
                 Judge::Check(check) => check.feed(bytes),
                 Judge::Guard(guard) => guard.feed(bytes),
             }
         }
     }
 
-    /// The body ended, or nobody needs more of it: judges by what was found. `passed` hears of each that did not refuse.
-    pub fn end(
-        self,
+    /// The body ended, or nobody needs more of it: judges by what was found, until a filter refuses the request, or asks.
+    /// `passed` hears of each that did not.
+    pub fn judge(
+        &mut self,
         filters: &Filters,
         view: &View<'_>,
         findings: &mut Findings,
         mut passed: impl FnMut(FilterId),
-    ) -> Result<(), Refused> {
-        findings.waiting.clear();
-        findings.models.path = view.path_model.map(Into::into);
-        if let Some(asker) = self.asker {
-            let read = match self.model {
-                Model::Reading(mut reader) => reader.end(),
-                Model::Read(read) => read,
-            };
-            findings.models.body = read.map_err(|refusal| (asker, refusal))?;
-        }
-        if let Some((id, holder)) = holder_of(filters, findings)
-            && let Some(allowed) = &holder.models
-            && !is_free(view)
-        {
-            findings.models.among(allowed).map_err(|refusal| (id, refusal))?;
-        }
-        let tokens = self.estimate.map_or(0, |estimate| estimated(*estimate, view, findings));
-        if let Some(id) = holder_of(filters, findings).map(|(id, _)| id)
-            && let Verdict::Refuse(refusal) = ask_holder(filters, tokens, view.now, findings)
-        {
-            return Err((id, refusal));
-        }
-        for (id, judge) in self.judges {
+    ) -> Result<Step, Refused> {
+        let tokens = match self.judged {
+            Some(tokens) => tokens,
+            None => {
+                let tokens = self.judge_model(filters, view, findings)?;
+                *self.judged.insert(tokens)
+            }
+        };
+        while let Some((id, judge)) = self.judges.pop_front() {
             let verdict = match (judge, &filters[id].1) {
+                (Judge::Ask(_), _) => Verdict::Ask,
                 (Judge::Check(check), _) => check.end().map_or_else(Verdict::Refuse, |()| Verdict::Continue),
                 (Judge::Guard(guard), _) => match guard.end() {
                     Ok(Passed { is_flagged, splices }) => {
@@ -170,10 +179,42 @@ impl<'p> Examination<'p> {
             };
             match verdict {
                 Verdict::Continue | Verdict::Later => passed(id),
+                Verdict::Ask => return Ok(Step::Ask(id)),
                 Verdict::Refuse(refusal) => return Err((id, refusal)),
             }
         }
-        Ok(())
+        Ok(Step::Done)
+    }
+
+    /// Judges by the model and the tokens of whose request it is; the tokens that it asks for.
+    fn judge_model(
+        &mut self,
+        filters: &Filters,
+        view: &View<'_>,
+        findings: &mut Findings,
+    ) -> Result<u64, Refused> {
+        findings.waiting.clear();
+        findings.models.path = view.path_model.map(Into::into);
+        if let Some(asker) = self.asker {
+            let read = match std::mem::replace(&mut self.model, Model::Read(Ok(None))) {
+                Model::Reading(mut reader) => reader.end(),
+                Model::Read(read) => read,
+            };
+            findings.models.body = read.map_err(|refusal| (asker, refusal))?;
+        }
+        if let Some((id, holder)) = holder_of(filters, findings)
+            && let Some(allowed) = &holder.models
+            && !is_free(view)
+        {
+            findings.models.among(allowed).map_err(|refusal| (id, refusal))?;
+        }
+        let tokens = self.estimate.take().map_or(0, |estimate| estimated(*estimate, view, findings));
+        if let Some(id) = holder_of(filters, findings).map(|(id, _)| id)
+            && let Verdict::Refuse(refusal) = ask_holder(filters, tokens, view.now, findings)
+        {
+            return Err((id, refusal));
+        }
+        Ok(tokens)
     }
 }
 

@@ -1,11 +1,14 @@
 //! What the filters of one request found of it, of which some ask what others found.
 
+use std::collections::VecDeque;
+
 use super::estimate::Estimated;
 use super::holder::Holder;
 use super::model::Models;
 use super::rate_limit::{Asked, Counted};
 use crate::base::ids::FilterId;
 use crate::board::in_flight::Place;
+use crate::codec::edit::Edits;
 use crate::codec::splice::{Splice, settled};
 
 /// What is known of a request by its filters.
@@ -15,6 +18,10 @@ pub struct Findings {
     pub(super) holder: Option<HolderRef>,
     /// The limits that were asked, each by its filter. What they give is taken once all have been.
     pub(super) limits: Vec<Limit>,
+    /// Filters that judge next.
+    pub(super) queue: VecDeque<FilterId>,
+    /// Fields that services set.
+    pub(super) edits: Vec<Edits>,
     /// Filters that judge once the route is known, and then those that judge once the body was read.
     pub(super) waiting: Vec<FilterId>,
     /// The models that it asks for, where somebody asked for them.
@@ -77,6 +84,16 @@ impl Findings {
     /// The model that it asks for, where somebody asked for it.
     pub fn model(&self) -> Option<&str> {
         self.models.name()
+    }
+
+    /// A service lets it pass with these fields.
+    pub fn set_fields(&mut self, edits: Edits) {
+        self.edits.push(edits);
+    }
+
+    /// The fields that services set.
+    pub fn fields(&self) -> &[Edits] {
+        &self.edits
     }
 
     /// Tokens of its prompt, as they were estimated; none where no limit counts tokens.

@@ -1,5 +1,6 @@
 //! The kinds of filters, and what is known of each without asking it. What a new kind has none of says nothing here.
 
+use super::ask::Ask;
 use super::findings::{Findings, HolderRef};
 use super::guard::Guard;
 use super::holder::Holder;
@@ -27,6 +28,8 @@ pub enum FilterPlan {
     Validate(Validate),
     /// What texts may say.
     Guard(Guard),
+    /// A service decides.
+    Ask(Ask),
 }
 
 /// Filters with the names that operators gave them.
@@ -38,13 +41,14 @@ impl FilterPlan {
         match self {
             Self::RateLimit(limit) => limit.fields().collect(),
             Self::Headers(headers) => headers.request.rules.names().collect(),
+            Self::Ask(ask) => ask.headers.iter().map(String::as_str).chain(ask.add.names()).collect(),
             _ => Vec::new(),
         }
     }
 
     /// Whether it changes the fields of messages.
     pub fn edits(&self) -> bool {
-        matches!(self, Self::Headers(_))
+        matches!(self, Self::Headers(_) | Self::Ask(_))
     }
 
     /// Whether it speaks of the model that a request asks for.

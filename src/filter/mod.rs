@@ -5,6 +5,7 @@
 //! [`FilterPlan`] with its arms, its table in `config/filter.rs`, an example in `config/corelane.toml`.
 
 mod admission;
+pub mod ask;
 pub mod cors;
 mod credential;
 mod estimate;
@@ -31,7 +32,7 @@ pub use findings::Findings;
 use findings::HolderRef;
 pub use kinds::{FilterPlan, Filters, cors_of, edits_of, holder_of};
 use rate_limit::Counted;
-pub use verdict::{Refused, Verdict, View};
+pub use verdict::{Refused, Step, Verdict, View};
 
 use crate::base::ids::{FilterId, RouteId};
 
@@ -54,6 +55,13 @@ fn judge_head(id: FilterId, filters: &Filters, view: &View<'_>, findings: &mut F
         FilterPlan::RateLimit(limit) if limit.needs_route() && view.route.is_none() => Verdict::Later,
         FilterPlan::Validate(validate) => validate.on_request(view),
         FilterPlan::Guard(guard) => guard.on_request(view),
+        FilterPlan::Ask(ask) => {
+            if ask.body > 0 {
+                Verdict::Later
+            } else {
+                Verdict::Ask
+            }
+        }
         FilterPlan::RateLimit(limit) if limit.needs_model() => Verdict::Later,
         FilterPlan::RateLimit(limit) => {
             let asked = ask((id, limit), (Counted::Requests, 1), filters, view, findings);
@@ -63,26 +71,31 @@ fn judge_head(id: FilterId, filters: &Filters, view: &View<'_>, findings: &mut F
     }
 }
 
-/// Walks `chain` until a filter refuses the request; before it, once the route is known, those that waited for that. `passed`
-/// hears of each that did not. Those that need the body are left for an [`Examination`].
+/// A chain is walked next; before it, once the route is known, those filters that waited for that.
+pub fn begin(chain: &[FilterId], view: &View<'_>, findings: &mut Findings) {
+    let waiting = if view.route.is_some() { std::mem::take(&mut findings.waiting) } else { Vec::new() };
+    findings.queue = waiting.into_iter().chain(chain.iter().copied()).collect();
+}
+
+/// Walks on until a filter refuses the request, or asks. `passed` hears of each that did not. Those that need the body are
+/// left for an [`Examination`].
 pub fn walk(
     filters: &Filters,
-    chain: &[FilterId],
     view: &View<'_>,
     findings: &mut Findings,
     mut passed: impl FnMut(FilterId),
-) -> Result<(), Refused> {
-    let waiting = if view.route.is_some() { std::mem::take(&mut findings.waiting) } else { Vec::new() };
-    for id in waiting.iter().chain(chain) {
-        match judge_head(*id, filters, view, findings) {
-            Verdict::Continue => passed(*id),
-            Verdict::Later => findings.waiting.push(*id),
-            Verdict::Refuse(refusal) => return Err((*id, refusal)),
+) -> Result<Step, Refused> {
+    while let Some(id) = findings.queue.pop_front() {
+        match judge_head(id, filters, view, findings) {
+            Verdict::Continue => passed(id),
+            Verdict::Later => findings.waiting.push(id),
+            Verdict::Ask => return Ok(Step::Ask(id)),
+            Verdict::Refuse(refusal) => return Err((id, refusal)),
         }
     }
     match view.route {
-        Some((route, _)) => judge_route(filters, route, findings),
-        None => Ok(()),
+        Some((route, _)) => judge_route(filters, route, findings).map(|()| Step::Done),
+        None => Ok(Step::Done),
     }
 }
 

@@ -30,6 +30,15 @@ pub struct View<'r> {
 /// A filter that refused a request, and what it is answered with.
 pub type Refused = (FilterId, ErrorReply);
 
+/// How far filters are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// All that could judge have judged.
+    Done,
+    /// The service of this one is to be asked first.
+    Ask(FilterId),
+}
+
 /// What a filter says of a request.
 #[derive(Debug)]
 pub enum Verdict {
@@ -37,6 +46,8 @@ pub enum Verdict {
     Continue,
     /// That shows once the route is known, or once the body was read.
     Later,
+    /// A service is to be asked.
+    Ask,
     /// It is answered with this.
     Refuse(ErrorReply),
 }

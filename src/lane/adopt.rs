@@ -9,9 +9,11 @@ use crate::balance::Candidate;
 use crate::base::ids::LaneId;
 use crate::base::rng::Rng;
 use crate::cluster::Cluster;
+use crate::filter::FilterPlan;
 use crate::metrics::recorder::Recorder;
 use crate::plan::{ClusterPlan, EndpointPlan, Plan};
 use crate::pool::Pool;
+use crate::proxy::service::Service;
 use crate::proxy::state::{EndpointOnLane, LanePlan, Probing};
 
 /// A lane's part of its first plan.
@@ -92,7 +94,9 @@ fn build(
             Cluster::start((id, lane), endpoints, Arc::clone(&cluster.ward), cluster.rules(), rng)
         })
         .collect();
-    LanePlan { recorder: RefCell::new(recorder(&plan)), clusters, endpoints, plan }
+    let asks = plan.filters.pairs().filter(|(_, (_, filter))| matches!(filter, FilterPlan::Ask(_)));
+    let services = asks.map(|(id, _)| (id, Service::default())).collect();
+    LanePlan { recorder: RefCell::new(recorder(&plan)), clusters, endpoints, services, plan }
 }
 
 /// An empty recorder for `plan`.

@@ -37,6 +37,7 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         fixed::check_unchanged(config, (&server, &listeners), (previous, around), &mut problems);
     }
     let (clusters, endpoints) = compile_clusters(config, around, &mut problems);
+    filters::find_unresolved(config, around.resolved, &mut problems);
     let names = clusters.pairs().map(|(id, cluster)| (cluster.name.as_str(), id)).collect();
     let filters = chains::Names::of(config);
     let chains = filters.of_listeners(&config.listeners, &mut problems);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::types::Surroundings;
+use crate::base::address::Address;
 use crate::base::digest::Digest;
 use crate::base::glob::Glob;
 use crate::base::ids::RouteId;
@@ -12,10 +13,13 @@ use crate::base::problem::{Placed, Problem};
 use crate::board::buckets::{Buckets, Rate, Single};
 use crate::codec::edit::EditRules;
 use crate::codec::json::Selection;
+use crate::config::url::EndpointAddress;
 use crate::config::{
-    Config, CorsConfig, FilterConfig, GuardConfig, HeadersConfig, IpConfig, JwksConfig, JwtConfig, KeyConfig,
-    KeysConfig, LimitRate, RateLimitConfig, SchemaConfig, SideConfig, ValidateConfig,
+    AskConfig, Config, CorsConfig, FilterConfig, GuardConfig, HeadersConfig, IpConfig, JwksConfig, JwtConfig,
+    KeyConfig, KeysConfig, LimitRate, RateLimitConfig, SchemaConfig, SideConfig, ValidateConfig,
 };
+use crate::discovery::dns::Resolved;
+use crate::filter::ask::Ask;
 use crate::filter::cors::{Cors, Origins};
 use crate::filter::guard::{Guard, Patterns, Redact};
 use crate::filter::headers::{Headers, SideEdits};
@@ -50,6 +54,7 @@ fn understood(name: &str, filter: &FilterConfig, known: &mut Known<'_>) -> Filte
             FilterPlan::Ip(Ip { allow: allow.clone(), deny: deny.clone() })
         }
         FilterConfig::Cors(cors) => FilterPlan::Cors(cors_of(cors)),
+        FilterConfig::Ask(ask) => FilterPlan::Ask(ask_of(ask, known.around)),
         FilterConfig::Jwt(jwt) => FilterPlan::Jwt(jwt_of(name, jwt, known.around)),
         FilterConfig::Guard(guard) => FilterPlan::Guard(guard_of(guard)),
         FilterConfig::Validate(ValidateConfig { kind: _, schema }) => FilterPlan::Validate(match schema {
@@ -125,6 +130,46 @@ fn jwt_of(name: &str, jwt: &JwtConfig, around: &Surroundings<'_>) -> Jwt {
         name_claim: jwt.name_claim.clone(),
         class_claim: jwt.class_claim.clone(),
         models_claim: jwt.models_claim.clone(),
+    }
+}
+
+/// Whom to ask, at addresses that were found before (see [`find_unresolved`]).
+fn ask_of(ask: &AskConfig, around: &Surroundings<'_>) -> Ask {
+    let AskConfig { kind: _, url, headers, body, timeout, add, on_error, cache } = ask;
+    let (addresses, resolves) = match &url.value.at.address {
+        EndpointAddress::Unix(path) => (vec![Address::Unix(path.clone())], None),
+        EndpointAddress::Tcp { host, port } => {
+            let found = around.resolved.get(host, *port).unwrap_or_default();
+            (found.iter().copied().map(Address::Tcp).collect(), Some((host.clone(), *port)))
+        }
+    };
+    Ask {
+        addresses,
+        resolves,
+        host: url.value.at.authority(),
+        target: url.value.target.clone(),
+        headers: headers.clone(),
+        body: *body,
+        timeout: *timeout,
+        add: Arc::new(EditRules { set: add.clone(), ..EditRules::default() }),
+        allows_on_error: on_error == "allow",
+        cache: *cache,
+    }
+}
+
+/// Services whose names nobody knows.
+pub(super) fn find_unresolved(config: &Config, resolved: &Resolved, problems: &mut Vec<Problem>) {
+    for (_, filter) in &config.filters.0 {
+        if let FilterConfig::Ask(ask) = filter
+            && let EndpointAddress::Tcp { host, port } = &ask.url.value.at.address
+            && let Err(error) = resolved.get(host, *port)
+        {
+            problems.push(ask.url.problem(
+                format!("the host \"{host}\" cannot be resolved"),
+                format!("the service could not be asked; the resolver says: {error}"),
+                "correct the name, or write its address",
+            ));
+        }
     }
 }
 

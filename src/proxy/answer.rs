@@ -6,6 +6,7 @@
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
+use super::ask::{self, Stop};
 use super::audit;
 use super::call::GivenUp;
 use super::decide;
@@ -19,7 +20,7 @@ use super::state::LaneState;
 use crate::base::ids::{FilterId, RouteId};
 use crate::codec::operation::Operation;
 use crate::codec::reply::ErrorReply;
-use crate::filter::{self, Examination, Findings, Refused, View};
+use crate::filter::{self, Examination, Findings, Refused, Step, View};
 use crate::plan::{Action, Plan};
 
 /// Answers `request`.
@@ -33,8 +34,8 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &LaneSt
         request.dress = Some(preflight.dress);
         return Answer::Own(reply::nothing());
     }
-    if let Err(refusal) = filtered(request, &plan.plan.chains[request.listener]) {
-        return refuse(refusal, request, call);
+    if let Err(stop) = filtered(request, call, &plan.plan.chains[request.listener]).await {
+        return stopped(stop, request, call);
     }
     match find_route(request, call, lane).await {
         Ok(route) => {
@@ -45,13 +46,13 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &LaneSt
         Err(refusal) => return refuse(refusal, request, call),
     }
     let (id, _) = request.route();
-    if let Err(refusal) = filtered(request, &plan.plan.routes[id].chain) {
-        return refuse(refusal, request, call);
+    if let Err(stop) = filtered(request, call, &plan.plan.routes[id].chain).await {
+        return stopped(stop, request, call);
     }
     if let Some(examination) = examination(request, &plan.plan)
-        && let Err(refusal) = examine(examination, request, call, lane).await
+        && let Err(stop) = examine(examination, request, call, lane).await
     {
-        return refuse(refusal, request, call);
+        return stopped(stop, request, call);
     }
     if request.found.is_limited()
         && let Err(refusal) = filter::admit(&plan.plan.filters, &mut request.found, Instant::now())
@@ -78,12 +79,18 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &LaneSt
 }
 
 /// Walks a chain of filters.
-fn filtered(request: &mut Request, chain: &[FilterId]) -> Result<(), ErrorReply> {
+async fn filtered(request: &mut Request, call: &Call<'_>, chain: &[FilterId]) -> Result<(), Stop> {
     if chain.is_empty() && !request.found.awaits_route() {
         return Ok(());
     }
     let plan = Rc::clone(&request.plan);
-    judge(request, |view, found| filter::walk(&plan.plan.filters, chain, view, found, |_| {}))
+    seen(request, |view, found| filter::begin(chain, view, found));
+    while let Step::Ask(id) =
+        judge(request, |view, found| filter::walk(&plan.plan.filters, view, found, |_| {}))?
+    {
+        ask::run(request, call, id).await?;
+    }
+    Ok(())
 }
 
 /// What has to be found out of the body, if anything.
@@ -101,12 +108,16 @@ async fn examine(
     request: &mut Request,
     call: &mut Call<'_>,
     lane: &LaneState,
-) -> Result<(), ErrorReply> {
+) -> Result<(), Stop> {
     let plan = Rc::clone(&request.plan);
     let read = hold::examine(&mut examination, request.head.framing(), &plan.plan.budget, call, lane).await;
     call.notes.phases.hold = call.notes.arrival.complete.elapsed();
     read?;
-    judge(request, |view, found| examination.end(&plan.plan.filters, view, found, |_| {}))?;
+    while let Step::Ask(id) =
+        judge(request, |view, found| examination.judge(&plan.plan.filters, view, found, |_| {}))?
+    {
+        ask::run(request, call, id).await?;
+    }
     let splices = request.found.take_splices();
     if !splices.is_empty() {
         let length = call.body.splice(&splices).ok_or_else(reply::buffers_full)?;
@@ -119,8 +130,8 @@ async fn examine(
 /// Has filters judge what is known of the request.
 fn judge(
     request: &mut Request,
-    by: impl FnOnce(&View<'_>, &mut Findings) -> Result<(), Refused>,
-) -> Result<(), ErrorReply> {
+    by: impl FnOnce(&View<'_>, &mut Findings) -> Result<Step, Refused>,
+) -> Result<Step, ErrorReply> {
     seen(request, by).map_err(|(id, refusal)| {
         // Who comes too often showed a credential that holds.
         let judges = request.plan.plan.filters[id].1.judges_credentials();
@@ -163,10 +174,26 @@ async fn find_route(request: &Request, call: &mut Call<'_>, lane: &LaneState) ->
     }
 }
 
+/// What is told who does not pass.
+fn stopped(stop: Stop, request: &mut Request, call: &mut Call<'_>) -> Answer {
+    match stop {
+        Stop::Refused(refusal) => refuse(refusal, request, call),
+        Stop::Denied(reply) => {
+            spend(request);
+            Answer::Own(reply)
+        }
+    }
+}
+
 fn refuse(refusal: ErrorReply, request: &mut Request, call: &mut Call<'_>) -> Answer {
+    spend(request);
+    call.notes.code = Some(refusal.code);
+    Answer::Own(refusal.into_reply(request.id.as_str()))
+}
+
+/// Who is refused has asked all the same.
+fn spend(request: &mut Request) {
     if request.found.is_limited() {
         filter::spend(&request.plan.plan.filters, &mut request.found, Instant::now());
     }
-    call.notes.code = Some(refusal.code);
-    Answer::Own(refusal.into_reply(request.id.as_str()))
 }

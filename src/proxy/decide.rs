@@ -143,7 +143,9 @@ pub(super) fn edits(
         model: found.model(),
         request_id: std::str::from_utf8(request_id).unwrap_or_default(),
     };
-    filter::edits_of(&plan.filters, chains(), side, &known)
+    let by_services = if side == Side::Request { found.fields() } else { &[] };
+    let by_headers = filter::edits_of(&plan.filters, chains(), side, &known);
+    by_services.iter().cloned().chain(by_headers).collect()
 }
 
 /// The route that head and body decide together, or why there is none.

@@ -20,7 +20,7 @@ use crate::codec::reply::ErrorReply;
 use crate::codec::request::{RequestEvent, RequestReader};
 use crate::codec::splice::spliced;
 use crate::codec::trace::TraceContext;
-use crate::filter::{self, Examination, Findings, Refused, View};
+use crate::filter::{self, Examination, Findings, Refused, Step, View};
 use crate::plan::{Action, Plan, Targets};
 
 /// What would become of a request.
@@ -38,6 +38,8 @@ pub struct Explained {
 pub enum Judgement {
     /// It passes.
     Pass,
+    /// A service decides, which is not asked here.
+    Ask,
     /// It is refused.
     Refuse,
 }
@@ -47,6 +49,7 @@ impl Judgement {
     pub fn name(self) -> &'static str {
         match self {
             Self::Pass => "pass",
+            Self::Ask => "ask",
             Self::Refuse => "refuse",
         }
     }
@@ -89,19 +92,24 @@ struct Seen {
 }
 
 impl Seen {
-    /// Shows filters the request, and notes what they say.
+    /// Shows filters the request until all have judged, and notes what they say.
     fn judge(
         &mut self,
-        by: impl FnOnce(&mut Findings, &mut dyn FnMut(FilterId)) -> Result<(), Refused>,
+        mut by: impl FnMut(&mut Findings, &mut dyn FnMut(FilterId)) -> Result<Step, Refused>,
     ) -> Result<(), ErrorReply> {
-        let Self { filters, found, .. } = self;
-        let judged = by(found, &mut |id| filters.push((id, Judgement::Pass)));
-        judged.map_err(|(id, refusal)| {
-            // One that lets the head pass may not let the route pass, or the body.
-            filters.retain(|(known, _)| *known != id);
-            filters.push((id, Judgement::Refuse));
-            refusal
-        })
+        loop {
+            let Self { filters, found, .. } = self;
+            match by(found, &mut |id| filters.push((id, Judgement::Pass))) {
+                Ok(Step::Done) => return Ok(()),
+                Ok(Step::Ask(id)) => filters.push((id, Judgement::Ask)),
+                Err((id, refusal)) => {
+                    // One that lets the head pass may not let the route pass, or the body.
+                    filters.retain(|(known, _)| *known != id);
+                    filters.push((id, Judgement::Refuse));
+                    return Err(refusal);
+                }
+            }
+        }
     }
 }
 
@@ -119,19 +127,21 @@ fn follow(plan: &Plan, message: &[u8], sender: &Sender, seen: &mut Seen) -> Resu
         return Ok(Outcome::Answered(reply::nothing().status));
     }
     let filters = &plan.filters;
-    seen.judge(|found, passed| filter::walk(filters, &plan.chains[listener], &view, found, passed))?;
+    filter::begin(&plan.chains[listener], &view, &mut seen.found);
+    seen.judge(|found, passed| filter::walk(filters, &view, found, passed))?;
     let (route, body, routed_by_body) = route_of(plan, &head, (&mut reader, &mut input), &mut seen.route)?;
     let path_model = decide::path_model(plan, route, &head);
     let name = plan.routes[route].name.as_str();
     let operation = decide::operation(plan, route, &head);
     let view = View { route: Some((route, name)), path_model: path_model.as_deref(), operation, ..view };
-    seen.judge(|found, passed| filter::walk(filters, &plan.routes[route].chain, &view, found, passed))?;
+    filter::begin(&plan.routes[route].chain, &view, &mut seen.found);
+    seen.judge(|found, passed| filter::walk(filters, &view, found, passed))?;
     let chains = decide::chains(plan, listener, seen.route);
     let examination = Examination::new(filters, chains, &view, &seen.found);
     let is_held = routed_by_body || examination.is_some();
     if let Some(mut examination) = examination {
         body.iter().for_each(|piece| examination.feed(piece));
-        seen.judge(|found, passed| examination.end(filters, &view, found, passed))?;
+        seen.judge(|found, passed| examination.judge(filters, &view, found, passed))?;
     }
     let splices = seen.found.take_splices();
     let length = || spliced(&body, &splices).iter().map(|piece| piece.len() as u64).sum();

@@ -23,6 +23,7 @@
 //! are in its ear and its mouth, the cluster's in the call. Everything a peer can send is a fault.
 
 mod answer;
+mod ask;
 mod attempt;
 pub mod audit;
 mod call;
@@ -46,6 +47,7 @@ pub mod probe;
 mod reply;
 mod request;
 mod resting;
+pub mod service;
 mod slot;
 mod source;
 mod stall;

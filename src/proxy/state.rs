@@ -1,6 +1,7 @@
 //! What a lane lends to its exchanges: the plan, the balancers, the pools, the recorder.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -9,11 +10,12 @@ use std::time::{Instant, SystemTime};
 use bytes::{Bytes, BytesMut};
 
 use super::resting::Resting;
+use super::service::Service;
 use super::turns::Turns;
 use super::upstream::Upstream;
 use super::watchdog::Watchdogs;
 use crate::base::hex::write_hex;
-use crate::base::ids::{ClusterId, EndpointId, IdVec, LaneId};
+use crate::base::ids::{ClusterId, EndpointId, FilterId, IdVec, LaneId};
 use crate::base::limits::REQUEST_ID_BYTES_MAX;
 use crate::base::rng::Rng;
 pub use crate::board::lines::LogSender;
@@ -35,6 +37,8 @@ pub struct LanePlan {
     pub clusters: IdVec<ClusterId, Rc<Cluster>>,
     /// Pools and loads; an endpoint that stays through a reload keeps its own.
     pub endpoints: IdVec<EndpointId, Rc<EndpointOnLane>>,
+    /// Services that filters ask.
+    pub services: HashMap<FilterId, Service>,
     /// What is counted under this plan.
     pub recorder: RefCell<Recorder>,
 }

@@ -3,6 +3,7 @@
 
 mod admin;
 mod admin_access;
+mod asking;
 mod bodies;
 mod both_ways;
 mod browsers;

@@ -1,5 +1,6 @@
 //! `[filter.NAME]`: what looks at requests before they are answered.
 
+mod ask;
 mod cors;
 mod guard;
 mod headers;
@@ -9,6 +10,7 @@ mod rate_limit;
 mod token;
 mod validate;
 
+pub use ask::AskConfig;
 pub use cors::CorsConfig;
 pub use guard::GuardConfig;
 pub use headers::{HeadersConfig, SideConfig};
@@ -42,6 +44,8 @@ pub enum FilterConfig {
     Guard(GuardConfig),
     /// By a token of an issuer.
     Jwt(JwtConfig),
+    /// A service decides.
+    Ask(AskConfig),
 }
 
 table! {
@@ -64,6 +68,7 @@ impl FilterConfig {
             Self::Headers(headers) => headers.says_model(),
             Self::Validate(_) | Self::Guard(_) => true,
             Self::Jwt(jwt) => jwt.models_claim.is_some(),
+            Self::Ask(ask) => ask.body > 0,
             Self::Ip(_) | Self::Cors(_) => false,
         }
     }
@@ -78,6 +83,7 @@ impl FilterConfig {
         Kind::Table(ValidateConfig::KEYS),
         Kind::Table(GuardConfig::KEYS),
         Kind::Table(JwtConfig::KEYS),
+        Kind::Table(AskConfig::KEYS),
     ]);
 }
 
@@ -104,6 +110,7 @@ impl Setting for FilterConfig {
             "validate" => ValidateConfig::read(value, table).map(Self::Validate),
             "guard" => GuardConfig::read(value, table).map(Self::Guard),
             "jwt" => JwtConfig::read(value, table).map(Self::Jwt),
+            "ask" => AskConfig::read(value, table).map(Self::Ask),
             _ => None,
         }
     }
@@ -120,6 +127,7 @@ impl Setting for FilterConfig {
             Self::Validate(validate) => validate.show(of("validate")),
             Self::Guard(guard) => guard.show(of("guard")),
             Self::Jwt(jwt) => jwt.show(of("jwt")),
+            Self::Ask(ask) => ask.show(of("ask")),
         }
     }
 }

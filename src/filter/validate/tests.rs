@@ -235,6 +235,7 @@ fn a_head_tells_whether_a_body_is_looked_at() {
             Verdict::Continue => "pass",
             Verdict::Later => "later",
             Verdict::Refuse(refusal) => refusal.code,
+            Verdict::Ask => "ask",
         };
         assert_eq!(told, expected, "{method} {fields}");
     }
