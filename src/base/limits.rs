@@ -116,6 +116,10 @@ pub const ASK_IN_FLIGHT_MAX: usize = 64;
 pub const ASK_IDLE_MAX: usize = 16;
 /// Answers of a service that a lane remembers.
 pub const ASK_CACHE_MAX: usize = 4096;
+/// Most of a prompt that a line of the access log tells.
+pub const LOG_PROMPT_BYTES_MAX: usize = 16 * KIB;
+/// So much more of it is listened to: what is taken out of it is longer rarely.
+pub const LOG_PROMPT_MARGIN_BYTES: usize = 4 * KIB;
 /// Longest token of an issuer that is looked at; real ones have one or two thousand bytes, and heads are bounded anyway.
 pub const JWT_BYTES_MAX: usize = 16 * KIB;
 /// Keys of one set that are tried for a token that names none; each costs a signature's check.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::table::table;
 use super::values::text_setting;
 use crate::base::choice::LogTarget;
+use crate::base::limits::LOG_PROMPT_BYTES_MAX;
 use crate::base::problem::Placed;
 use crate::metrics::access::Format;
 
@@ -39,6 +40,8 @@ table! {
         format: Format = key("format", Text, Is("'json'")),
         /// The share of exchanges that are logged.
         sample: f64 = key("sample", Share, Is("'100%'")),
+        /// How much of a prompt's text joins the line, from its first byte on; what guards take out stays out.
+        prompt: usize = key("prompt", Size(0, LOG_PROMPT_BYTES_MAX), Is("'0B'")),
     }
 }
 

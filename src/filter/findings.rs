@@ -71,6 +71,23 @@ pub(super) enum HolderRef {
 }
 
 impl Findings {
+    /// Nothing yet.
+    pub const NOTHING: Self = Self {
+        holder: None,
+        limits: Vec::new(),
+        queue: VecDeque::new(),
+        edits: Vec::new(),
+        waiting: Vec::new(),
+        models: Models::NONE,
+        flagged: None,
+        splices: Vec::new(),
+        is_settled: false,
+        is_admitted: false,
+        estimated: None,
+        hides_usage: false,
+        places: Vec::new(),
+    };
+
     /// Whether it is under a limit.
     pub fn is_limited(&self) -> bool {
         !self.limits.is_empty()

@@ -62,6 +62,17 @@ impl FilterPlan {
     }
 }
 
+/// A text without what guards of these chains take out.
+pub fn redacted<'f>(filters: &'f Filters, chains: impl Iterator<Item = &'f FilterId>, text: &str) -> String {
+    let mut text = text.to_owned();
+    for id in chains {
+        if let FilterPlan::Guard(guard) = &filters[*id].1 {
+            text = guard.redacted(&text);
+        }
+    }
+    text
+}
+
 /// Whose request it is, if that is known, and the filter that knows.
 pub fn holder_of<'f>(filters: &'f Filters, findings: &'f Findings) -> Option<(FilterId, &'f Holder)> {
     holder_at(filters, findings.holder.as_ref()?)

@@ -20,6 +20,9 @@ pub struct Models {
 }
 
 impl Models {
+    /// None are known.
+    pub(super) const NONE: Self = Self { path: None, body: None };
+
     /// The one that counts where there is room for one: whoever stands behind reads the body last.
     pub fn name(&self) -> Option<&str> {
         self.body.as_deref().or(self.path.as_deref())

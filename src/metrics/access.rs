@@ -38,6 +38,10 @@ pub struct Line<'a> {
     pub key: Option<&'a str>,
     /// The class of its request.
     pub class: Option<&'a str>,
+    /// The model that its body names.
+    pub model: Option<&'a str>,
+    /// The beginning of its prompt, where that is asked for.
+    pub prompt: Option<&'a str>,
     /// The guard that let it pass to tell of it.
     pub guard: Option<&'a str>,
     /// The cluster.
@@ -54,6 +58,12 @@ pub struct Line<'a> {
     pub bytes_out: u64,
     /// Token-bearing events.
     pub tokens: u64,
+    /// Tokens of the prompt, as the answer says.
+    pub input_tokens: Option<u64>,
+    /// Tokens that the model wrote, as the answer says.
+    pub output_tokens: Option<u64>,
+    /// Tokens of the prompt that the engine had read before, as the answer says.
+    pub cached_tokens: Option<u64>,
     /// T: first byte of the head to last byte of the answer.
     pub total_us: u64,
     /// Reading the head.
@@ -70,6 +80,10 @@ pub struct Line<'a> {
     pub relay_us: u64,
     /// Head complete to first token.
     pub ttft_us: Option<u64>,
+    /// Between tokens: the middle of all times, within an eighth.
+    pub itl_p50_us: Option<u64>,
+    /// The longest of them.
+    pub itl_max_us: Option<u64>,
     /// What went wrong.
     pub fault: Option<&'a str>,
     /// Where.
@@ -133,6 +147,8 @@ fields! {
     key |line| text(line.key);
     class |line| text(line.class);
     guard |line| text(line.guard);
+    model |line| cut(line.model.unwrap_or_default().as_bytes());
+    prompt |line| text(line.prompt);
     cluster |line| text(line.cluster);
     endpoint |line| text(line.endpoint);
     attempts |line| number(line.attempts);
@@ -140,6 +156,9 @@ fields! {
     bytes_in |line| number(line.bytes_in);
     bytes_out |line| number(line.bytes_out);
     tokens |line| number(line.tokens);
+    input_tokens |line| Value::Number(line.input_tokens);
+    output_tokens |line| Value::Number(line.output_tokens);
+    cached_tokens |line| Value::Number(line.cached_tokens);
     T_us |line| number(line.total_us);
     head_us |line| number(line.head_us);
     hold_us |line| number(line.hold_us);
@@ -148,6 +167,8 @@ fields! {
     wait_us |line| number(line.wait_us);
     relay_us |line| number(line.relay_us);
     ttft_us |line| Value::Number(line.ttft_us);
+    itl_p50_us |line| Value::Number(line.itl_p50_us);
+    itl_max_us |line| Value::Number(line.itl_max_us);
     fault |line| text(line.fault);
     stage |line| text(line.stage);
     ended |line| some(line.ended.as_bytes());

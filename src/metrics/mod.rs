@@ -15,6 +15,7 @@
 
 pub mod accept;
 pub mod access;
+pub mod gaps;
 pub mod names;
 pub mod rates;
 pub mod recorder;

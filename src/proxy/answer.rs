@@ -49,8 +49,9 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &LaneSt
     if let Err(stop) = filtered(request, call, &plan.plan.routes[id].chain).await {
         return stopped(stop, request, call);
     }
+    // In a box: most requests have none, and it is large.
     if let Some(examination) = examination(request, &plan.plan)
-        && let Err(stop) = examine(examination, request, call, lane).await
+        && let Err(stop) = Box::pin(examine(examination, request, call, lane)).await
     {
         return stopped(stop, request, call);
     }
@@ -88,23 +89,24 @@ async fn filtered(request: &mut Request, call: &Call<'_>, chain: &[FilterId]) ->
     while let Step::Ask(id) =
         judge(request, |view, found| filter::walk(&plan.plan.filters, view, found, |_| {}))?
     {
-        ask::run(request, call, id).await?;
+        // In a box: it is rare, and large.
+        Box::pin(ask::run(request, call, id)).await?;
     }
     Ok(())
 }
 
 /// What has to be found out of the body, if anything.
-fn examination<'p>(request: &mut Request, plan: &'p Plan) -> Option<Examination<'p>> {
+fn examination<'p>(request: &mut Request, plan: &'p Plan) -> Option<Box<Examination<'p>>> {
     if !plan.reads_bodies {
         return None;
     }
     let chains = decide::chains(plan, request.listener, request.route);
-    seen(request, |view, found| Examination::new(&plan.filters, chains, view, found))
+    seen(request, |view, found| Examination::new(&plan.filters, chains, view, found).map(Box::new))
 }
 
 /// Reads the body as far as filters need it, and has them judge it.
 async fn examine(
-    mut examination: Examination<'_>,
+    mut examination: Box<Examination<'_>>,
     request: &mut Request,
     call: &mut Call<'_>,
     lane: &LaneState,
@@ -116,7 +118,8 @@ async fn examine(
     while let Step::Ask(id) =
         judge(request, |view, found| examination.judge(&plan.plan.filters, view, found, |_| {}))?
     {
-        ask::run(request, call, id).await?;
+        // In a box: it is rare, and large.
+        Box::pin(ask::run(request, call, id)).await?;
     }
     let splices = request.found.take_splices();
     if !splices.is_empty() {

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::ear::Ear;
 use super::held::Held;
+use super::overheard::Overheard;
 use super::pace::Pace;
 use crate::base::limits::BUFFERED_STEP_BYTES;
 use crate::base::time::deadline;
@@ -74,6 +75,8 @@ pub(super) struct Intake<'c> {
     rate: u64,
     patience: Patience,
     pace: Pace,
+    /// Listens for the log, where there is one.
+    pub(super) overheard: Option<Box<Overheard>>,
     /// Bytes from the client so far.
     pub(super) received: u64,
     waiting_since: Option<Instant>,
@@ -111,6 +114,7 @@ impl<'c> Intake<'c> {
             rate: 0,
             patience: Patience::Rate(0),
             pace: Pace::default(),
+            overheard: None,
             received: 0,
             waiting_since: None,
             waited: Duration::ZERO,
@@ -154,6 +158,9 @@ impl<'c> Intake<'c> {
             };
             self.stop_waiting(&ear);
             if let Ok(Some(data)) = &came {
+                if let Some(overheard) = &mut self.overheard {
+                    overheard.feed(data);
+                }
                 self.remember(data);
             }
             return Poll::Ready(came);

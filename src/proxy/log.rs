@@ -3,9 +3,12 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::decide;
 use super::notes::Notes;
+use super::overheard::Overheard;
 use super::request::Request;
 use super::state::{LanePlan, LaneState};
+use crate::base::limits::LOG_PROMPT_MARGIN_BYTES;
 use crate::base::summary::{Ended, Summary};
 use crate::base::time::micros;
 use crate::codec::forwarded::Sender;
@@ -15,7 +18,13 @@ use crate::metrics::access::Line;
 use crate::plan::AccessLogPlan;
 
 /// Logs a finished exchange, if it is to be.
-pub(super) fn exchange(request: &Request, notes: &Notes, lane: &LaneState, summary: &Summary, now: Instant) {
+pub(super) fn exchange(
+    request: &Request,
+    (notes, overheard): (&Notes, Option<Box<Overheard>>),
+    lane: &LaneState,
+    summary: &Summary,
+    now: Instant,
+) {
     let plan = &request.plan.plan;
     let Some(log) = wanted(&request.plan, lane) else { return };
     let head = &request.head;
@@ -23,6 +32,9 @@ pub(super) fn exchange(request: &Request, notes: &Notes, lane: &LaneState, summa
     let holder = filter::holder_of(&plan.filters, &request.found).map(|(_, holder)| holder);
     let listener = &plan.listeners[request.listener];
     let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let usage = notes.usage.as_ref().map(|usage| usage.usage()).unwrap_or_default();
+    let (model, prompt) = overheard.map_or((None, None), |overheard| overheard.told());
+    let prompt = prompt.map(|prompt| shown(request, &prompt, log.prompt));
     let fault = notes.fault.filter(|_| summary.ended != Ended::Well);
     let line = Line {
         time: Some(SystemTime::now()),
@@ -38,6 +50,8 @@ pub(super) fn exchange(request: &Request, notes: &Notes, lane: &LaneState, summa
         route: summary.route.map(|id| plan.routes[id].name.as_str()),
         key: holder.map(|holder| &*holder.name),
         class: holder.and_then(|holder| holder.class.as_deref()),
+        model: model.as_deref().or(request.found.model()),
+        prompt: prompt.as_deref(),
         guard: request.found.flagged().map(|id| plan.filters[id].0.as_str()),
         cluster: endpoint.map(|endpoint| plan.clusters[endpoint.cluster].name.as_str()),
         endpoint: endpoint.map(|endpoint| endpoint.url.as_str()),
@@ -46,6 +60,9 @@ pub(super) fn exchange(request: &Request, notes: &Notes, lane: &LaneState, summa
         bytes_in: summary.bytes_in,
         bytes_out: summary.bytes_out,
         tokens: summary.tokens,
+        input_tokens: usage.input,
+        output_tokens: usage.output,
+        cached_tokens: usage.cached,
         total_us: summary.total_us,
         head_us: micros(notes.arrival.began, notes.arrival.complete),
         hold_us: us(notes.phases.hold),
@@ -54,11 +71,28 @@ pub(super) fn exchange(request: &Request, notes: &Notes, lane: &LaneState, summa
         wait_us: us(notes.phases.wait),
         relay_us: notes.answered.map_or(0, |answered| micros(answered, now)),
         ttft_us: summary.ttft_us,
+        itl_p50_us: notes.gaps.as_ref().and_then(|gaps| gaps.median_us()),
+        itl_max_us: notes.gaps.as_ref().and_then(|gaps| gaps.longest_us()),
         fault: fault.map(|fault| fault.kind.name()),
         stage: fault.map(|fault| fault.stage.name()),
         ended: summary.ended.name(),
     };
     write(log, &line, &request.plan, lane);
+}
+
+/// How much of a prompt is listened to: more than is told, so that a secret at the end of that is found as a whole.
+pub(super) fn prompt_heard(log: &AccessLogPlan) -> usize {
+    if log.prompt == 0 { 0 } else { log.prompt + LOG_PROMPT_MARGIN_BYTES }
+}
+
+/// The beginning of a prompt as it may be told: without what guards take out of it.
+fn shown(request: &Request, prompt: &str, most: usize) -> String {
+    let plan = &request.plan.plan;
+    let chains = decide::chains(plan, request.listener, request.route);
+    let mut text = filter::redacted(&plan.filters, chains, prompt);
+    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    text.truncate(end.unwrap_or(0));
+    text
 }
 
 /// Logs a request that was refused before its head was understood.

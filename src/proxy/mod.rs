@@ -42,6 +42,7 @@ mod intake;
 mod log;
 mod mouth;
 mod notes;
+mod overheard;
 mod pace;
 pub mod probe;
 mod reply;

@@ -9,6 +9,7 @@ use crate::base::summary::{Ended, Summary};
 use crate::base::time::micros;
 use crate::codec::encode::Timing;
 use crate::codec::usage::UsageReader;
+use crate::metrics::gaps::Gaps;
 
 /// When a request head was read.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +34,8 @@ pub(super) struct Notes {
     pub(super) tokens: u64,
     /// Reads what the answer says of its tokens, where somebody wants to know.
     pub(super) usage: Option<Box<UsageReader>>,
+    /// Times between tokens, where a line of the log tells of them.
+    pub(super) gaps: Option<Box<Gaps>>,
     /// Time spent waiting for the upstream, and for the client.
     pub(super) waited: Duration,
     pub(super) waited_client: Duration,
@@ -77,6 +80,7 @@ impl Notes {
             bytes_out: 0,
             tokens: 0,
             usage: None,
+            gaps: None,
             waited: Duration::ZERO,
             waited_client: arrival.complete - arrival.began,
             first_token: None,

@@ -1,6 +1,7 @@
 //! What is carried through the four circles: the request as it is understood, and the call that is made of it.
 
 use std::cell::RefCell;
+use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -42,9 +43,28 @@ pub(super) struct Request {
     /// Its route, once it is found.
     pub(super) route: Option<RouteId>,
     /// What its filters found.
-    pub(super) found: Findings,
+    pub(super) found: Found,
     /// What its filters have the answer say.
     pub(super) dress: Option<Dress>,
+}
+
+/// What filters found, in a box that only a request has which meets some.
+#[derive(Debug, Default)]
+pub(super) struct Found(Option<Box<Findings>>);
+
+impl Deref for Found {
+    type Target = Findings;
+
+    fn deref(&self) -> &Findings {
+        static NOTHING: Findings = Findings::NOTHING;
+        self.0.as_deref().unwrap_or(&NOTHING)
+    }
+}
+
+impl DerefMut for Found {
+    fn deref_mut(&mut self) -> &mut Findings {
+        self.0.get_or_insert_default()
+    }
 }
 
 impl Request {

@@ -12,7 +12,8 @@ use super::intake::{Intake, Manners};
 use super::log;
 use super::mouth::Lost;
 use super::notes::{Arrival, BodyNotes, Notes};
-use super::request::{Call, Interim, Request};
+use super::overheard::Overheard;
+use super::request::{Call, Found, Interim, Request};
 use super::state::LaneState;
 use crate::base::fault::{Fault, FaultKind, Sent, Side};
 use crate::base::summary::Ended;
@@ -20,7 +21,7 @@ use crate::codec::framing::Framing;
 use crate::codec::head::RequestHead;
 use crate::codec::progress::Progress;
 use crate::codec::request::RequestEvent;
-use crate::filter::{self, Findings};
+use crate::filter;
 
 /// Runs one exchange to its end and tells what becomes of the client's connection.
 pub(super) async fn run(
@@ -59,9 +60,12 @@ pub(super) async fn run(
         listener: *listener,
         plan,
         route: None,
-        found: Findings::default(),
+        found: Found::default(),
         dress: None,
     };
+    if let Some(log) = &request.plan.plan.observe.access_log {
+        call.body.overheard = Overheard::of(&request.head, log::prompt_heard(log));
+    }
     let served = {
         let work = pin!(async {
             let mut answer = answer::of(&mut request, &mut call, lane).await;
@@ -79,7 +83,8 @@ pub(super) async fn run(
         let used = call.notes.tokens_used(prompt);
         filter::settle(&request.plan.plan.filters, &mut request.found, used, Instant::now());
     }
-    client.since = record(&request, &call.notes, body, lane);
+    let overheard = call.body.overheard.take();
+    client.since = record(&request, (&call.notes, overheard), body, lane);
     client.ear.get_mut().requests.recycle(request.head);
     end
 }
@@ -98,10 +103,15 @@ fn lose(lost: Lost, notes: &mut Notes) -> End {
 }
 
 /// Counts and logs a finished exchange, and tells when it was over.
-fn record(request: &Request, notes: &Notes, body: BodyNotes, lane: &LaneState) -> Instant {
+fn record(
+    request: &Request,
+    (notes, overheard): (&Notes, Option<Box<Overheard>>),
+    body: BodyNotes,
+    lane: &LaneState,
+) -> Instant {
     let now = notes.over.unwrap_or_else(Instant::now);
     let summary = notes.summary(request.route, body, notes.switched.unwrap_or(now));
     request.plan.recorder.borrow_mut().record(&summary);
-    log::exchange(request, notes, lane, &summary, now);
+    log::exchange(request, (notes, overheard), lane, &summary, now);
     now
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::answer;
 use super::intake::Intake;
 use super::notes::{Arrival, Notes};
-use super::request::{Call, Interim, Request};
+use super::request::{Call, Found, Interim, Request};
 use super::source::Answer;
 use super::state::{LaneState, Tellers};
 use super::turns::Turns;
@@ -27,7 +27,6 @@ use crate::codec::forwarded::Sender;
 use crate::codec::progress::Progress;
 use crate::codec::split::split_request;
 use crate::control::load::{Origin, Source, load};
-use crate::filter::Findings;
 use crate::lane::adopt;
 use crate::net::driver::{block_on, choose};
 use crate::net::hangup::Hangups;
@@ -55,7 +54,7 @@ fn request(head: &str, lane: &LaneState) -> Request {
         listener: ListenerId::at(0),
         plan: lane.plan(),
         route: None,
-        found: Findings::default(),
+        found: Found::default(),
         dress: None,
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::support::{Gateway, OK, PATIENCE, Upstream, fresh_path, one_cluster};
+use crate::support::{After, Gateway, OK, PATIENCE, Upstream, fresh_path, one_cluster};
 
 fn gateway(log: &str, endpoints: &[&str]) -> Gateway {
     Gateway::start(&format!(
@@ -315,4 +315,50 @@ fn a_log_whose_folder_is_gone_is_opened_again_once_it_is_back() {
         assert!(begun.elapsed() < PATIENCE, "the log ended for good");
     }
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn model_tokens_and_times_between_them_join_the_line_and_a_prompt_only_where_it_is_asked_for() {
+    let event = |text: &str| format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n");
+    let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":11,\"completion_tokens\":3,\"total_tokens\":14,\"prompt_tokens_details\":{\"cached_tokens\":8}}}\n\n";
+    let events = [event("a"), event("b"), event("c"), usage.to_owned()];
+    let upstream = Upstream::start().play(move |peer, _| {
+        peer.send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n");
+        for event in &events {
+            peer.send(format!("{:x}\r\n{event}\r\n", event.len()));
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        peer.send("0\r\n\r\n");
+        After::GoOn
+    });
+    for (prompt, told) in [("", Value::Null), (", prompt = \"30B\"", "write to [EMAIL] and é".into())] {
+        let file = fresh_path("usage.log");
+        let gateway = Gateway::start(&format!(
+            "[observe]\naccess_log = {{ to = {file:?}{prompt} }}\n[filter.guard]\nkind = \"guard\"\nredact = [\"email\"]\n\
+             [cluster.up]\nendpoints = [{upstream:?}]\n[[route]]\nto = \"up\"\nfilters = [\"guard\"]\n"
+        ));
+        let body = r#"{"mode\u006c":"qwen","stream":true,"messages":[{"role":"user","content":"write to a@b.org"},{"content":[{"text":"and \u00e9"}]}]}"#;
+        let answer = gateway.exchange(&format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+        assert!(answer.contains("cached_tokens"), "what the client gets is what it asked for: {answer}");
+        let line: Value = serde_json::from_str(&lines(&file, 1)[0]).unwrap();
+        for (name, value) in
+            [("model", 4), ("input_tokens", 11), ("output_tokens", 3), ("cached_tokens", 8), ("tokens", 3)]
+        {
+            let number = if name == "model" {
+                line[name].as_str().unwrap().len() as u64
+            } else {
+                line[name].as_u64().unwrap()
+            };
+            assert_eq!(number, value, "{name} in {line}");
+        }
+        let (middle, longest) = (line["itl_p50_us"].as_u64().unwrap(), line["itl_max_us"].as_u64().unwrap());
+        assert!(middle > 15_000 && longest > 15_000 && line["ttft_us"].is_number(), "{line}");
+        let shown = line["prompt"].as_str().map(|text| text.replace('\n', " "));
+        assert_eq!(shown.map_or(Value::Null, Value::from), told, "{line}");
+        assert!(!line.to_string().contains("a@b.org"), "{line}");
+        std::fs::remove_file(file).unwrap();
+    }
 }

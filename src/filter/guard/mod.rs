@@ -77,6 +77,17 @@ impl Guard {
         }
     }
 
+    /// A text without what is taken out.
+    pub(super) fn redacted(&self, text: &str) -> String {
+        let mut bytes = text.as_bytes().to_vec();
+        for what in &self.redact {
+            for found in what.find(&bytes).into_iter().rev() {
+                bytes.splice(found, what.mark().iter().copied());
+            }
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     /// Looks at the body of a request.
     pub(super) fn check(&self, head: &RequestHead) -> Guarding<'_> {
         let heard =
