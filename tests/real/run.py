@@ -18,6 +18,7 @@ PARTS = {
     "curl": "checks.curl",
     "openai": "checks.openai_sync",
     "openai refusals": "checks.openai_refusals",
+    "filters": "checks.filters",
     "openai async": "checks.openai_async",
     "openai node": "checks.openai_node",
     "httpx": "checks.httpx_client",

@@ -23,7 +23,7 @@ def enter_venv(folder: Path) -> None:
 def clean_environment() -> None:
     """Proxies and keys of the caller's environment must not reach the clients."""
     for name in list(os.environ):
-        if name.lower().endswith("_proxy") or name.startswith("OPENAI_"):
+        if name.lower().endswith("_proxy") or name.startswith(("OPENAI_", "ANTHROPIC_")):
             del os.environ[name]
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     # What a failing client leaves behind is told by the check's own line.
