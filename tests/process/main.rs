@@ -47,4 +47,5 @@ mod telling;
 mod tokens;
 mod tunnels;
 mod validating;
+mod ways;
 mod wire;
