@@ -82,6 +82,7 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         listeners,
         limits: config.limits.clone(),
         judged: judged(&table, &filters),
+        edits_fields: filters.iter().any(|(_, filter)| filter.edits()),
         reads_bodies: config.filters.0.iter().any(|(_, filter)| filter.reads_bodies()),
         filters,
         filter_settings: config.filters.clone(),

@@ -37,6 +37,7 @@ impl Serialize for Plan {
             warnings: _,
             budget: _,
             reads_bodies: _,
+            edits_fields: _,
         } = self;
         let mut server = json!(server);
         server["lanes"] = json!(lanes);

@@ -53,6 +53,8 @@ pub struct Plan {
     pub filters: Filters,
     /// Whether some of them look into bodies.
     pub reads_bodies: bool,
+    /// Whether some of them change fields.
+    pub edits_fields: bool,
     /// What was written of them.
     pub filter_settings: ByName<FilterConfig>,
     /// Those that each request of a listener meets first.

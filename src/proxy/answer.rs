@@ -34,7 +34,10 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &LaneSt
         request.dress = Some(preflight.dress);
         return Answer::Own(reply::nothing());
     }
-    if let Err(stop) = filtered(request, call, &plan.plan.chains[request.listener]).await {
+    let chain = &plan.plan.chains[request.listener];
+    if !chain.is_empty()
+        && let Err(stop) = filtered(request, call, chain).await
+    {
         return stopped(stop, request, call);
     }
     match find_route(request, call, lane).await {
@@ -46,7 +49,10 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &LaneSt
         Err(refusal) => return refuse(refusal, request, call),
     }
     let (id, _) = request.route();
-    if let Err(stop) = filtered(request, call, &plan.plan.routes[id].chain).await {
+    let chain = &plan.plan.routes[id].chain;
+    if (!chain.is_empty() || request.found.awaits_route())
+        && let Err(stop) = filtered(request, call, chain).await
+    {
         return stopped(stop, request, call);
     }
     // In a box: most requests have none, and it is large.
@@ -81,9 +87,6 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &LaneSt
 
 /// Walks a chain of filters.
 async fn filtered(request: &mut Request, call: &Call<'_>, chain: &[FilterId]) -> Result<(), Stop> {
-    if chain.is_empty() && !request.found.awaits_route() {
-        return Ok(());
-    }
     let plan = Rc::clone(&request.plan);
     seen(request, |view, found| filter::begin(chain, view, found));
     while let Step::Ask(id) =
