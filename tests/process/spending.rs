@@ -284,3 +284,36 @@ fn a_key_has_its_tokens_a_minute_and_a_limit_counts_both() {
         ask(&gateway, "/v1/chat/completions", &(key("b") + "content-encoding: gzip\r\n"), &chat(json!({})));
     assert!(status == 415 && body.contains("unsupported_encoding"), "{body}");
 }
+
+/// How many requests the next test makes; ten thousand were made by hand.
+const MIXED: u64 = 800;
+
+#[test]
+fn what_is_taken_is_what_was_used_over_many_mixed_requests_at_once() {
+    let engine = engine();
+    let limit = "[filter.tokens]\nkind = \"rate-limit\"\nby = \"ip\"\ntokens = \"50000000/day\"\n";
+    let gateway = gateway(&engine, limit, "\"tokens\"");
+    let before = left(&gateway, "");
+    let used: u64 = std::thread::scope(|scope| {
+        let work = |lane: u64| {
+            let gateway = &gateway;
+            scope.spawn(move || {
+                let each = (0..MIXED / 8).map(|number| {
+                    let (read, written) = (100 + (lane * 37 + number * 11) % 200, (lane + number * 7) % 90);
+                    let more = json!({ "x": [read, written], "stream": number % 3 != 0, "max_tokens": 1 + number % 500 });
+                    let fails = number % 10 == 9;
+                    let body = chat(if fails { json!({ "fails": true, "max_tokens": 400 }) } else { more });
+                    let (status, _, text) = ask(gateway, "/v1/chat/completions", "", &body);
+                    assert_eq!(status, if fails { 500 } else { 200 }, "{text}");
+                    if fails { 0 } else { read + written }
+                });
+                each.sum::<u64>()
+            })
+        };
+        let threads: Vec<_> = (0..8).map(work).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    let taken = before - left(&gateway, "");
+    // While it runs some refill, 579 each second.
+    assert!(taken <= used && used - taken < used / 50, "{taken} of {used}");
+}
