@@ -49,6 +49,8 @@
 //! - An answer is its head and a source of pieces, and the request may still be on its way beside it (`proxy/source.rs`).
 //! - Where a body decides, it is held until the byte behind which nothing can change the decision (`proxy/inquiry.rs`): for a
 //!   JSON object that is its end, as a member may stand twice.
+//! - Filters stay pure though a service may be asked: a walk stops there, a doer asks, and the walk goes on. Those that need
+//!   the body hear it as it comes (`filter/examine.rs`), each by a listener of its own to one grammar (`codec/json/walker.rs`).
 //! - Access log lines are formatted on the lane and written by a thread of their own that looks for them: a line costs no
 //!   wake-up.
 //! - Configuration is read by a small reader over the spanned tree instead of derived deserialisation, which stops at
