@@ -78,14 +78,14 @@ fn an_endpoint_that_fails_in_a_row_is_out_on_all_lanes_and_one_request_brings_it
     assert_eq!(bad.asked(), 3);
     // After the window one request decides, and it fails: out for twice as long.
     gateway.until("it is tried", |stats| stats["endpoints"]["up"][&bad.url]["state"] == "trial");
+    let before = Instant::now();
     while bad.asked() == 3 {
         assert!(matches!(ask(&gateway), 200 | 500));
     }
     assert_eq!(state(&gateway, &bad.url), (false, "ejected".into()));
-    let out = Instant::now();
     bad.become_so(OK);
     gateway.until("it is tried", |stats| stats["endpoints"]["up"][&bad.url]["state"] == "trial");
-    assert!(out.elapsed() > Duration::from_millis(1800), "{:?}", out.elapsed());
+    assert!(before.elapsed() >= Duration::from_secs(2), "{:?}", before.elapsed());
     while bad.asked() == 4 {
         assert_eq!(ask(&gateway), 200);
     }

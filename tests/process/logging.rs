@@ -97,7 +97,7 @@ fn each_exchange_is_one_json_line() {
         (&late["fault"], &late["stage"], &late["reused"]),
         (&"timeout".into(), &"wait".into(), &true.into())
     );
-    assert!(late["wait_us"].as_u64() >= Some(200_000), "{late}");
+    assert!(late["wait_us"].as_u64() >= Some(100_000), "{late}");
     assert_eq!((&bad_path["code"], &bad_path["path"]), (&"bad_request".into(), &"/a/../b".into()));
     assert_eq!((&bad["status"], &bad["method"]), (&400.into(), &Value::Null));
     assert!(bad["bytes_out"].as_u64() > Some(100) && bad["T_us"].as_u64() > Some(0), "{bad}");
@@ -322,10 +322,15 @@ fn model_tokens_and_times_between_them_join_the_line_and_a_prompt_only_where_it_
     let event = |text: &str| format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n");
     let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":11,\"completion_tokens\":3,\"total_tokens\":14,\"prompt_tokens_details\":{\"cached_tokens\":8}}}\n\n";
     let events = [event("a"), event("b"), event("c"), usage.to_owned()];
+    // Each event waits until the client has the one before: so no two are nearer to each other than the pause, however
+    // late the machine hands them on.
+    let (seen, taken) = std::sync::mpsc::channel::<()>();
+    let taken = std::sync::Mutex::new(taken);
     let upstream = Upstream::start().play(move |peer, _| {
         peer.send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n");
         for event in &events {
             peer.send(format!("{:x}\r\n{event}\r\n", event.len()));
+            taken.lock().unwrap().recv().unwrap();
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
         peer.send("0\r\n\r\n");
@@ -338,10 +343,17 @@ fn model_tokens_and_times_between_them_join_the_line_and_a_prompt_only_where_it_
              [cluster.up]\nendpoints = [{upstream:?}]\n[[route]]\nto = \"up\"\nfilters = [\"guard\"]\n"
         ));
         let body = r#"{"mode\u006c":"qwen","stream":true,"messages":[{"role":"user","content":"write to a@b.org"},{"content":[{"text":"and \u00e9"}]}]}"#;
-        let answer = gateway.exchange(&format!(
+        let mut client = gateway.connect();
+        client.send(format!(
             "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         ));
+        let mut answer = String::new();
+        for end in ["\"a\"}}]}\n\n\r\n", "\"b\"}}]}\n\n\r\n", "\"c\"}}]}\n\n\r\n", "}}}\n\n\r\n"] {
+            answer += &client.read_until(end);
+            seen.send(()).unwrap();
+        }
+        answer += &client.read_to_end();
         assert!(answer.contains("cached_tokens"), "what the client gets is what it asked for: {answer}");
         let line: Value = serde_json::from_str(&lines(&file, 1)[0]).unwrap();
         for (name, value) in
@@ -355,7 +367,7 @@ fn model_tokens_and_times_between_them_join_the_line_and_a_prompt_only_where_it_
             assert_eq!(number, value, "{name} in {line}");
         }
         let (middle, longest) = (line["itl_p50_us"].as_u64().unwrap(), line["itl_max_us"].as_u64().unwrap());
-        assert!(middle > 15_000 && longest > 15_000 && line["ttft_us"].is_number(), "{line}");
+        assert!(middle > 19_000 && longest >= 20_000 && line["ttft_us"].is_number(), "{line}");
         let shown = line["prompt"].as_str().map(|text| text.replace('\n', " "));
         assert_eq!(shown.map_or(Value::Null, Value::from), told, "{line}");
         assert!(!line.to_string().contains("a@b.org"), "{line}");
