@@ -47,7 +47,7 @@ const CLOSED: [(&str, &[&str], &str); 11] = [
 ];
 
 /// Where each outside package may be named.
-const DOORS: [(&str, &[&str]); 24] = [
+const DOORS: [(&str, &[&str]); 25] = [
     ("monoio", &["net", "proxy", "lane", "control", "sim", "load", "cli"]),
     ("io_uring", &["net/driver.rs"]),
     ("httparse", &["codec/split.rs"]),
@@ -68,7 +68,8 @@ const DOORS: [(&str, &[&str]); 24] = [
     ("jsonschema", &["filter/validate/schema.rs"]),
     ("jsonwebtoken", &["filter/jwt/key_set.rs"]),
     ("ureq", &["control/key_sets.rs"]),
-    ("rustls", &["control/key_sets.rs"]),
+    ("rustls", &["base/trust.rs", "net/tls.rs", "control/key_sets.rs"]),
+    ("rustls_platform_verifier", &["base/trust.rs"]),
     ("strsim", &["config/reader.rs"]),
     ("signal_hook", &["control/signal.rs"]),
     ("clap", &["cli"]),

@@ -182,7 +182,13 @@ fn start(mut command: Command) -> io::Result<(Running, Target)> {
             let url = format!("http://{authority}");
             return Ok((
                 running,
-                Target { url, addresses: vec![Address::Tcp(address)], authority, base: String::new() },
+                Target {
+                    url,
+                    addresses: vec![Address::Tcp(address)],
+                    tls: None,
+                    authority,
+                    base: String::new(),
+                },
             ));
         }
         said += &line;

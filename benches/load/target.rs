@@ -259,6 +259,7 @@ fn announced(child: &mut Child) -> io::Result<SocketAddr> {
 
 fn target(address: SocketAddr) -> Target {
     Target {
+        tls: None,
         url: format!("http://{address}"),
         addresses: vec![Address::Tcp(address)],
         authority: address.to_string(),

@@ -60,6 +60,8 @@ pub enum FaultKind {
     NoDescriptors,
     /// The endpoint did not accept a connection.
     Refused,
+    /// The endpoint is not who it must be, or its TLS is not understood.
+    Untrusted,
     /// The connection ended before a complete response head.
     Reset,
     /// The connection ended inside a response body.
@@ -99,6 +101,7 @@ impl FaultKind {
             Self::QueueFull => "queue_full",
             Self::NoDescriptors => "no_descriptors",
             Self::Refused => "refused",
+            Self::Untrusted => "untrusted",
             Self::Reset => "reset",
             Self::Truncated => "truncated",
             Self::Invalid => "invalid",

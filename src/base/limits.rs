@@ -112,6 +112,8 @@ pub const ASK_HEAD_BYTES_MAX: usize = 16 * KIB;
 pub const ASK_BODY_BYTES_MAX: usize = 64 * KIB;
 /// Questions under way at once, each lane and service: those above wait within their time.
 pub const ASK_IN_FLIGHT_MAX: usize = 64;
+/// How often it is told at most that an endpoint is not trusted.
+pub const UNTRUSTED_TOLD_PERIOD: Duration = Duration::from_secs(10);
 /// Idle connections to a service that a lane keeps.
 pub const ASK_IDLE_MAX: usize = 16;
 /// Answers of a service that a lane remembers.

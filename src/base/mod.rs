@@ -15,3 +15,4 @@ pub mod say;
 pub mod secret;
 pub mod summary;
 pub mod time;
+pub mod trust;

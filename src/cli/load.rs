@@ -1,5 +1,6 @@
 //! `corelane load`: puts a server under load, or two in turn.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -8,6 +9,7 @@ use serde_json::json;
 use super::print::{complain, print};
 use crate::base::address::Address;
 use crate::base::rng::Rng;
+use crate::base::trust::Trust;
 use crate::config::units;
 use crate::config::url::{EndpointAddress, EndpointUrl};
 use crate::discovery::dns::Resolved;
@@ -24,7 +26,7 @@ use crate::net::driver;
     after_help = "Examples:\n  corelane load http://127.0.0.1:8080 --connections 32\n  corelane load http://127.0.0.1:8080 --rate 2000 --kind embedding --body-bytes 1024 --duration 30s\n  corelane load http://127.0.0.1:8080 --streams 100 --versus http://127.0.0.1:8000\n\nWith --rate, T runs from when a request was meant to begin. Exit code 1 if any request failed."
 )]
 pub(super) struct Load {
-    /// The server: http://host:port[/base] or unix:/path.
+    /// The server: http://host:port[/base], https://… or unix:/path.
     #[arg(value_name = "URL", value_parser = url)]
     url: EndpointUrl,
     /// Open loop: so many requests begin each second, whatever became of those before.
@@ -246,7 +248,15 @@ fn target(url: &EndpointUrl) -> Result<Target, String> {
             .map(|address| Address::Tcp(*address))
             .collect(),
     };
-    Ok(Target { url: url.text.clone(), addresses, authority: url.authority(), base: url.base.clone() })
+    let tls = match &url.address {
+        EndpointAddress::Tcp { host, .. } if url.is_tls => {
+            let client = Trust::new(None, None).and_then(|trust| trust.towards(host));
+            let told = |why| format!("why: {why}\n  fix: trust it, by SSL_CERT_FILE for instance");
+            Some(Arc::new(client.map_err(told)?))
+        }
+        _ => None,
+    };
+    Ok(Target { url: url.text.clone(), addresses, tls, authority: url.authority(), base: url.base.clone() })
 }
 
 /// Both targets in each round, the first of each by chance, so that no drift of the machine favours one.

@@ -27,7 +27,7 @@ pub(super) struct Run {
     /// The configuration file.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// An endpoint: http://host:port[/base] or unix:/path; may be given several times. No file is needed then.
+    /// An endpoint: http://host:port[/base], https://… or unix:/path; may be given several times. No file is needed then.
     #[arg(long, value_name = "URL")]
     upstream: Vec<String>,
     /// Where clients are accepted, ip:port or unix:/path; may be given several times.

@@ -174,7 +174,7 @@ fn remedy(failure: &Failure) -> Option<(RetryOn, Remedy)> {
     }
     let is_harmless = repeat == Repeat::Idempotent || fault.sent == Sent::Nothing;
     match (fault.stage, fault.kind, on, heard) {
-        (Stage::Connect, FaultKind::Refused | FaultKind::Timeout, _, _) => {
+        (Stage::Connect, FaultKind::Refused | FaultKind::Untrusted | FaultKind::Timeout, _, _) => {
             Some((RetryOn::Connect, Remedy::Elsewhere))
         }
         (Stage::Send | Stage::Wait, FaultKind::Reset, Connection::Pooled, Heard::Nothing) if is_harmless => {

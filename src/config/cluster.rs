@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::key::Kind;
+use super::pem::Pem;
 use super::reader::{Setting, Table, Value};
 use super::table::table;
 use super::url::EndpointUrl;
@@ -21,7 +22,7 @@ table! {
     /// `[cluster.NAME]`.
     #[derive(Debug, Clone, PartialEq)]
     pub struct ClusterConfig checked by check {
-        /// http://host:port[/base] or unix:/path, each; as a table where it has a weight. Names are resolved at start and
+        /// http://host:port[/base], https://… or unix:/path, each; as a table where it has a weight. Names are resolved at start and
         /// at each reload, all of them within 5 s.
         endpoints: Vec<Placed<EndpointConfig>> = key(
             "endpoints",
@@ -65,7 +66,39 @@ table! {
         /// client's own credential, which is removed; better "${NAME}" (an environment variable) or "file:/path" (a file's
         /// content).
         auth: Option<AuthConfig> = key("auth", Table(AuthConfig::KEYS), Absent),
+        /// For endpoints at https://: whose certificates are believed, for which name they must be, and our own with its key,
+        /// all of them files in PEM; without it those that this machine believes, for the host as written.
+        tls: Option<Placed<TlsConfig>> = key("tls", Table(TlsConfig::KEYS), Absent),
     }
+}
+
+table! {
+    /// `tls`: towards endpoints.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct TlsConfig checked by check_tls {
+        /// Certificates that are believed, with those that they signed; only these.
+        ca: Option<Pem> = key("ca", File, Absent),
+        /// The name that the endpoints' certificates must be for, and that they are asked for.
+        server_name: Option<String> = key("server_name", Text, Absent),
+        /// Our own certificate, and those between it and its authority.
+        cert: Option<Pem> = key("cert", File, Absent),
+        /// Its private key.
+        key: Option<Pem> = key("key", File, Absent),
+    }
+}
+
+/// A certificate proves nothing without its key.
+fn check_tls(table: &Table<'_, '_>, tls: &TlsConfig) {
+    let (has, lacks) = match (&tls.cert, &tls.key) {
+        (Some(_), None) => ("cert", "key"),
+        (None, Some(_)) => ("key", "cert"),
+        _ => return,
+    };
+    table.complain(
+        format!("`tls` has `{has}` without `{lacks}`"),
+        "neither proves anything without the other",
+        format!("add {lacks}, the path of a file in PEM, or leave {has} out"),
+    );
 }
 
 table! {
@@ -81,7 +114,7 @@ table! {
     /// One of `endpoints`.
     #[derive(Debug, Clone, PartialEq)]
     pub struct EndpointConfig {
-        /// http://host:port[/base] or unix:/path.
+        /// http://host:port[/base], https://… or unix:/path.
         url: EndpointUrl = key("url", Text, Required("nothing could be sent to it", "\"http://127.0.0.1:8000\"")),
         /// Its share relative to the others.
         weight: u32 = key("weight", Number(1, 65_535), Is("1")),
@@ -199,6 +232,15 @@ impl Setting for IdleLimit {
 
 /// Endpoints are told apart by their URLs.
 fn check(table: &Table<'_, '_>, cluster: &ClusterConfig) {
+    if let Some(tls) = &cluster.tls
+        && !cluster.endpoints.iter().any(|endpoint| endpoint.value.url.is_tls)
+    {
+        table.tell(tls.problem(
+            "`tls` is set, and no endpoint has a URL at https://",
+            "it would be used by none",
+            "write https:// where it is meant, or remove tls",
+        ));
+    }
     for (position, endpoint) in cluster.endpoints.iter().enumerate() {
         let url = &endpoint.value.url;
         if cluster.endpoints[..position].iter().any(|other| other.value.url.is_same(url)) {

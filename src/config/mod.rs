@@ -12,6 +12,7 @@ mod limits;
 mod listener;
 mod matching;
 mod observe;
+mod pem;
 pub(crate) mod reader;
 mod root;
 mod route;

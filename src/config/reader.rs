@@ -199,7 +199,12 @@ impl<'s, 't> Value<'s, 't> {
 
     /// The text of the file that it names.
     pub(super) fn file(&self) -> Option<NamedFile> {
-        match read_named(&self.source.file, &self.string()?) {
+        self.file_at(&self.string()?)
+    }
+
+    /// The text of the file at `path`, which it names in some form.
+    pub(super) fn file_at(&self, path: &str) -> Option<NamedFile> {
+        match read_named(&self.source.file, path) {
             Ok(file) => {
                 self.source.files.borrow_mut().push(file.print());
                 Some(file)

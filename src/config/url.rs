@@ -12,6 +12,8 @@ use crate::base::limits::SOCKET_PATH_BYTES_MAX;
 pub struct EndpointUrl {
     /// Host and port, or the path of a socket.
     pub address: EndpointAddress,
+    /// Whether TLS is spoken there.
+    pub is_tls: bool,
     /// `""`, or a path without a slash at its end.
     pub base: String,
     /// As written.
@@ -25,7 +27,7 @@ pub enum EndpointAddress {
     Tcp {
         /// Without brackets.
         host: String,
-        /// 80 where none was written.
+        /// 80 where none was written, 443 with TLS.
         port: u16,
     },
     /// A Unix socket.
@@ -45,23 +47,19 @@ fn wrong<T>(why: &str, fix: &str) -> Result<T, AddressError> {
     Err(AddressError { why: why.to_owned(), fix: fix.to_owned() })
 }
 
-const FORMS: &str = "write http://host:port, http://host:port/base or unix:/path/of/socket";
+const FORMS: &str = "write http://host:port, http://host:port/base, https://… or unix:/path/of/socket";
 
 impl EndpointUrl {
-    /// Reads `http://host:port[/base]` or `unix:/path`; a scheme is the same in any case (RFC 3986 §3.1).
+    /// Reads `http://host:port[/base]`, the same with `https` or `unix:/path`; a scheme is the same in any case (RFC 3986 §3.1).
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         if let Some(path) = behind(text, "unix:") {
             let address = EndpointAddress::Unix(socket_path(path, "write unix:/path/of/socket")?);
-            return Ok(Self { address, base: String::new(), text: text.to_owned() });
+            return Ok(Self { address, is_tls: false, base: String::new(), text: text.to_owned() });
         }
-        if behind(text, "https://").is_some() {
-            return wrong(
-                "TLS towards endpoints is not available: the connection would be refused by the endpoint",
-                "write http://, or put the endpoint on a Unix socket",
-            );
-        }
-        let Some(rest) = behind(text, "http://") else {
-            return wrong("it has no scheme that is known", FORMS);
+        let (rest, is_tls) = match (behind(text, "http://"), behind(text, "https://")) {
+            (Some(rest), _) => (rest, false),
+            (None, Some(rest)) => (rest, true),
+            (None, None) => return wrong("it has no scheme that is known", FORMS),
         };
         if rest.contains(['?', '#', '@']) || rest.contains(|c: char| c.is_whitespace() || c.is_control()) {
             return wrong(
@@ -70,10 +68,10 @@ impl EndpointUrl {
             );
         }
         let (authority, base) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let (host, port) = host_and_port(authority)?;
+        let (host, port) = host_and_port(authority, default_port(is_tls))?;
         check_base(base)?;
         let address = EndpointAddress::Tcp { host: host.to_owned(), port };
-        Ok(Self { address, base: base.trim_end_matches('/').to_owned(), text: text.to_owned() })
+        Ok(Self { address, is_tls, base: base.trim_end_matches('/').to_owned(), text: text.to_owned() })
     }
 
     /// Whether both lead to the same place, however they are written.
@@ -84,16 +82,16 @@ impl EndpointUrl {
             }
             (one, other) => one == other,
         };
-        is_same_address && self.base == other.base
+        is_same_address && self.is_tls == other.is_tls && self.base == other.base
     }
 
-    /// The endpoint's own authority, for Host: as written without its port where that is 80; `localhost` for a socket.
+    /// The endpoint's own authority, for Host: as written without its port where that is what the scheme means; `localhost` for a socket.
     pub fn authority(&self) -> String {
         match &self.address {
             EndpointAddress::Unix(_) => "localhost".to_owned(),
             EndpointAddress::Tcp { host, port } => {
                 let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-                if *port == 80 { host } else { format!("{host}:{port}") }
+                if *port == default_port(self.is_tls) { host } else { format!("{host}:{port}") }
             }
         }
     }
@@ -105,8 +103,13 @@ fn behind<'t>(text: &'t str, scheme: &str) -> Option<&'t str> {
     start.eq_ignore_ascii_case(scheme).then(|| &text[scheme.len()..])
 }
 
-/// Host and port of an authority, the host without brackets; 80 where there is no port.
-fn host_and_port(authority: &str) -> Result<(&str, u16), AddressError> {
+/// The port of a URL that writes none.
+fn default_port(is_tls: bool) -> u16 {
+    if is_tls { 443 } else { 80 }
+}
+
+/// Host and port of an authority, the host without brackets; `default` where there is no port.
+fn host_and_port(authority: &str, default: u16) -> Result<(&str, u16), AddressError> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(v6) => match v6.split_once(']') {
             Some((host, _)) if host.parse::<Ipv6Addr>().is_err() => {
@@ -118,7 +121,7 @@ fn host_and_port(authority: &str) -> Result<(&str, u16), AddressError> {
         None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
     };
     let port = match port.strip_prefix(':') {
-        None if port.is_empty() => 80,
+        None if port.is_empty() => default,
         Some(digits) => match digits.parse() {
             Ok(port) if port > 0 && is_digits(digits) => port,
             _ => return wrong("its port is not a number from 1 to 65535", FORMS),
@@ -244,6 +247,9 @@ mod tests {
             ("http://vllm/", tcp("vllm", 80), "", "vllm"),
             ("http://[::1]:1/a/b/", tcp("::1", 1), "/a/b", "[::1]:1"),
             ("HTTP://h_1.x:080/a%2Fb/..c/", tcp("h_1.x", 80), "/a%2Fb/..c", "h_1.x"),
+            ("https://h/v1", tcp("h", 443), "/v1", "h"),
+            ("HTTPS://[::1]:443", tcp("::1", 443), "", "[::1]"),
+            ("https://h:80", tcp("h", 80), "", "h:80"),
             ("Unix:/run/vllm.sock", EndpointAddress::Unix("/run/vllm.sock".into()), "", "localhost"),
             ("unix:/run/vllm.sock", EndpointAddress::Unix("/run/vllm.sock".into()), "", "localhost"),
         ] {
@@ -258,7 +264,7 @@ mod tests {
     #[test]
     fn other_urls_are_refused() {
         for bad in [
-            "https://h",
+            "https://",
             "h:80",
             "http://",
             "http://:80",
@@ -272,7 +278,7 @@ mod tests {
             "http://[::1]x",
             "unix:run",
             "http://h/a b",
-            "HTTPS://h",
+            "httpss://h",
             "http://h:+80",
             "http://a*b",
             "http://a%20b",
@@ -301,6 +307,7 @@ mod tests {
             EndpointUrl::parse(one).unwrap().is_same(&EndpointUrl::parse(other).unwrap())
         };
         assert!(is_same("http://h/", "HTTP://H:80") && is_same("http://h/a", "http://h/a/"));
+        assert!(!is_same("http://h", "https://h:80") && is_same("https://h", "https://h:443"));
         assert!(!is_same("http://h", "http://h:81") && !is_same("http://h/a", "http://h/A"));
         assert!(!is_same("unix:/a", "unix:/b"));
     }

@@ -9,6 +9,7 @@ use super::verdict::View;
 use crate::base::address::Address;
 use crate::base::digest::Digest;
 use crate::base::limits::ASK_HEAD_BYTES_MAX;
+use crate::base::trust::TlsClient;
 use crate::codec::edit::{EditRules, Edits};
 use crate::codec::field::FieldName;
 use crate::codec::head::ResponseHead;
@@ -21,6 +22,8 @@ pub struct Ask {
     pub addresses: Vec<Address>,
     /// The name and port that those addresses are of, where they are of a name.
     pub resolves: Option<(String, u16)>,
+    /// Whom to trust there, where it is at https://.
+    pub tls: Option<TlsClient>,
     /// Its authority, for Host.
     pub host: String,
     /// Path and query that are asked for.
@@ -163,6 +166,7 @@ mod tests {
     fn ask() -> Ask {
         Ask {
             addresses: Vec::new(),
+            tls: None,
             resolves: None,
             host: "policy:9000".into(),
             target: "/allow?x=1".into(),

@@ -118,7 +118,9 @@ impl Line {
             self.open = None;
         }
         if self.open.is_none() {
-            let stream = connect_any(&ledger.target.addresses).await.map_err(|_| Failure::Connect)?;
+            let stream = connect_any(&ledger.target.addresses, ledger.target.tls.as_deref())
+                .await
+                .map_err(|_| Failure::Connect)?;
             if ledger.is_measured() {
                 ledger.tally.borrow_mut().connects += 1;
             }

@@ -1,9 +1,11 @@
 //! Who is put under load, by what pace, for how long.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::address::Address;
 use crate::base::choice::IoDriver;
+use crate::base::trust::TlsClient;
 
 /// A server under load.
 #[derive(Debug, Clone)]
@@ -12,6 +14,8 @@ pub struct Target {
     pub url: String,
     /// Where it listens, tried in order.
     pub addresses: Vec<Address>,
+    /// Whom to trust there, where it is at https://.
+    pub tls: Option<Arc<TlsClient>>,
     /// For Host.
     pub authority: String,
     /// Path in front of the requests'.

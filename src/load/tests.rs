@@ -31,6 +31,7 @@ fn target(address: &Address) -> Target {
     Target {
         url: address.to_string(),
         addresses: vec![address.clone()],
+        tls: None,
         authority: address.authority(),
         base: String::new(),
     }

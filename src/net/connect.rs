@@ -1,20 +1,29 @@
-//! Upstream connections: TCP and Unix sockets.
+//! Upstream connections: TCP, with TLS where it is asked for, and Unix sockets.
 
 use std::io;
 
 use monoio::net::{TcpStream, UnixStream};
 
 use super::stream::Stream;
+use super::tls;
 use crate::base::address::Address;
 use crate::base::limits::READ_BYTES_FIRST;
+use crate::base::trust::TlsClient;
 
 /// Connects to `address`. TCP sends small writes at once (no Nagle): a token must not wait for an acknowledgement.
-pub async fn connect(address: &Address) -> io::Result<Stream> {
+pub async fn connect(address: &Address, tls: Option<&TlsClient>) -> io::Result<Stream> {
     match address {
         Address::Tcp(address) => {
-            let socket = TcpStream::connect_addr(*address).await?;
+            let mut socket = TcpStream::connect_addr(*address).await?;
             socket.set_nodelay(true)?;
-            Ok(Stream::of_tcp(socket, None, READ_BYTES_FIRST))
+            match tls {
+                None => Ok(Stream::of_tcp(socket, None, READ_BYTES_FIRST)),
+                Some(client) => {
+                    // In a box: the others need not carry what only this one does.
+                    let session = Box::pin(tls::shake(&mut socket, client)).await?;
+                    Ok(Stream::of_tls(socket, session, READ_BYTES_FIRST))
+                }
+            }
         }
         Address::Unix(path) => Ok(Stream::of_unix(UnixStream::connect(path).await?, None, READ_BYTES_FIRST)),
     }
@@ -27,6 +36,8 @@ pub enum Blame {
     Ours,
     /// The endpoint's, or that of what lies between.
     Theirs,
+    /// The endpoint's: it is not who it must be, or its TLS is not understood.
+    Untrusted,
 }
 
 /// Judges the error of a failed connect (connect(2), socket(2)): what this process may not do or has none left of
@@ -44,15 +55,16 @@ pub fn blame(error: &io::Error) -> Blame {
         Some(EPERM | ENOMEM | EACCES | ENFILE | EMFILE | EAFNOSUPPORT | EADDRNOTAVAIL | ENOBUFS) => {
             Blame::Ours
         }
+        None if error.kind() == io::ErrorKind::InvalidData => Blame::Untrusted,
         Some(_) | None => Blame::Theirs,
     }
 }
 
 /// Connects to the first of `addresses` that answers; the error is the last one's.
-pub async fn connect_any(addresses: &[Address]) -> io::Result<Stream> {
+pub async fn connect_any(addresses: &[Address], tls: Option<&TlsClient>) -> io::Result<Stream> {
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for address in addresses {
-        match connect(address).await {
+        match connect(address, tls).await {
             Ok(stream) => return Ok(stream),
             Err(error) => last = error,
         }

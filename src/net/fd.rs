@@ -76,6 +76,12 @@ impl LentFd {
         SockRef::from(&self.borrow()).shutdown(std::net::Shutdown::Write)
     }
 
+    /// Sends what there is room for now (send(2), MSG_DONTWAIT).
+    pub(super) fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        const MSG_DONTWAIT: i32 = 0x40;
+        SockRef::from(&self.borrow()).send_with_flags(bytes, MSG_DONTWAIT)
+    }
+
     /// What lies in the kernel's send queue (SIOCOUTQ): on TCP the bytes that the peer's kernel has not acknowledged
     /// (tcp(7)); on a Unix socket the memory of the messages that the peer has not read to their end, which is somewhat
     /// more than their bytes. Either way it falls while the peer takes bytes, and is zero once it took all.

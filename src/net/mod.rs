@@ -13,6 +13,7 @@ pub mod hangup;
 pub mod listen;
 pub mod reader;
 pub mod stream;
+mod tls;
 pub mod writer;
 
 #[cfg(test)]

@@ -14,11 +14,13 @@ use monoio::net::{TcpStream, UnixStream};
 
 use super::fd::LentFd;
 use super::hangup::{Hangups, Sign, Watch};
+use super::tls::TlsReadHalf;
 use crate::base::limits::{LISTEN_BYTES, READ_BYTES_FIRST, READ_ROOM_MIN, RELAY_BYTES, RELAY_BYTES_LARGE};
 
 pub(super) enum ReadHalf {
     Tcp(OwnedReadHalf<TcpStream>),
     Unix(OwnedReadHalf<UnixStream>),
+    Tls(Box<TlsReadHalf>),
 }
 
 enum Order {
@@ -40,16 +42,25 @@ async fn pump(mut half: ReadHalf, slot: Rc<Slot>) -> ReadHalf {
     loop {
         let order = poll_fn(|_| slot.order.take().map_or(Poll::Pending, Poll::Ready)).await;
         let Order::Read(buffer, cancel) = order else { return half };
-        let room = buffer.len()..buffer.capacity();
-        let window = buffer.slice_mut(room);
-        let (result, window) = match (&mut half, cancel) {
-            (ReadHalf::Tcp(half), Some(cancel)) => half.cancelable_read(window, cancel).await,
-            (ReadHalf::Unix(half), Some(cancel)) => half.cancelable_read(window, cancel).await,
-            (ReadHalf::Tcp(half), None) => half.read(window).await,
-            (ReadHalf::Unix(half), None) => half.read(window).await,
-        };
-        slot.done.set(Some((result, window.into_inner())));
+        slot.done.set(Some(read(&mut half, buffer, cancel).await));
     }
+}
+
+/// Appends what came, within the room that is there.
+async fn read(
+    half: &mut ReadHalf,
+    mut buffer: BytesMut,
+    cancel: Option<CancelHandle>,
+) -> (io::Result<usize>, BytesMut) {
+    let room = buffer.len()..buffer.capacity();
+    let (result, window) = match (half, cancel) {
+        (ReadHalf::Tcp(half), Some(cancel)) => half.cancelable_read(buffer.slice_mut(room), cancel).await,
+        (ReadHalf::Unix(half), Some(cancel)) => half.cancelable_read(buffer.slice_mut(room), cancel).await,
+        (ReadHalf::Tcp(half), None) => half.read(buffer.slice_mut(room)).await,
+        (ReadHalf::Unix(half), None) => half.read(buffer.slice_mut(room)).await,
+        (ReadHalf::Tls(half), _) => return (half.read(&mut buffer).await, buffer),
+    };
+    (result, window.into_inner())
 }
 
 /// The receiving half. At most one read is under way; it can be polled by one task, left, and polled by another.

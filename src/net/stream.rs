@@ -1,6 +1,7 @@
 //! A connected socket: whole while nothing is going on, in two halves while bytes pass.
 
 use std::io;
+use std::rc::Rc;
 
 use bytes::BytesMut;
 use monoio::io::{Canceller, Splitable};
@@ -8,6 +9,7 @@ use monoio::net::{TcpStream, UnixStream};
 
 use super::fd::{LentFd, QuietHalf, receive};
 use super::reader::{ReadHalf, Reader};
+use super::tls::{Session, TlsReadHalf, TlsWriteHalf};
 use super::writer::{WriteHalf, Writer};
 use crate::base::limits::READ_BYTES_AWAKE;
 
@@ -94,6 +96,18 @@ impl Stream {
         Self {
             reader: Reader::new(ReadHalf::Tcp(read), fd, canceller, step),
             writer: Writer::new(WriteHalf::Tcp(QuietHalf::new(write)), fd),
+        }
+    }
+
+    /// A connection on which hands were shaken.
+    pub(super) fn of_tls(socket: TcpStream, session: Session, step: usize) -> Self {
+        let fd = LentFd::of(&socket);
+        let (read, write) = socket.into_split();
+        let read = TlsReadHalf::new(read, Rc::clone(&session));
+        let write = TlsWriteHalf::new(QuietHalf::new(write), Rc::clone(&session));
+        Self {
+            reader: Reader::new(ReadHalf::Tls(Box::new(read)), fd, None, step),
+            writer: Writer::new(WriteHalf::Tls(Box::new(write)), fd).with_session(session),
         }
     }
 

@@ -17,10 +17,12 @@ use monoio::io::AsyncWriteRent;
 use monoio::net::{TcpStream, UnixStream};
 
 use super::fd::{LentFd, QuietHalf};
+use super::tls::{self, Session, TlsWriteHalf};
 
 pub(super) enum WriteHalf {
     Tcp(QuietHalf<TcpStream>),
     Unix(QuietHalf<UnixStream>),
+    Tls(Box<TlsWriteHalf>),
 }
 
 /// What is written.
@@ -29,6 +31,15 @@ pub enum Outgoing {
     Buffer(Vec<u8>),
     /// A piece that others may hold too.
     Piece(Bytes),
+}
+
+impl Outgoing {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Buffer(buffer) => buffer,
+            Self::Piece(piece) => piece,
+        }
+    }
 }
 
 impl From<Vec<u8>> for Outgoing {
@@ -77,16 +88,30 @@ async fn pump(mut half: WriteHalf, slot: Rc<Slot>) -> WriteHalf {
         let order = poll_fn(|_| slot.order.take().map_or(Poll::Pending, Poll::Ready)).await;
         slot.outcome.set(match order {
             Order::Stop => return half,
-            Order::Write(Outgoing::Buffer(buffer)) => {
-                let (outcome, mut buffer) = write_all(&mut half, buffer, &slot.progress).await;
-                buffer.clear();
-                slot.spare.set(buffer);
-                outcome
-            }
-            Order::Write(Outgoing::Piece(piece)) => write_all(&mut half, piece, &slot.progress).await.0,
+            Order::Write(what) => write(&mut half, what, &slot).await,
         });
         slot.ended.set(true);
     }
+}
+
+async fn write(half: &mut WriteHalf, what: Outgoing, slot: &Slot) -> io::Result<()> {
+    let sealed = match half {
+        WriteHalf::Tls(half) => Some(half.encrypted(what.bytes())?),
+        WriteHalf::Tcp(_) | WriteHalf::Unix(_) => None,
+    };
+    let (outcome, spare) = match (sealed, what) {
+        (Some(sealed), what) => (write_all(half, sealed, &slot.progress).await.0, what),
+        (None, Outgoing::Buffer(buffer)) => {
+            let (outcome, buffer) = write_all(half, buffer, &slot.progress).await;
+            (outcome, Outgoing::Buffer(buffer))
+        }
+        (None, Outgoing::Piece(piece)) => return write_all(half, piece, &slot.progress).await.0,
+    };
+    if let Outgoing::Buffer(mut buffer) = spare {
+        buffer.clear();
+        slot.spare.set(buffer);
+    }
+    outcome
 }
 
 async fn write_all<B: IoBuf>(half: &mut WriteHalf, buffer: B, progress: &Cell<u64>) -> (io::Result<()>, B) {
@@ -115,6 +140,7 @@ async fn write_some<B: IoBuf>(half: &mut WriteHalf, buffer: B) -> (io::Result<us
     match half {
         WriteHalf::Tcp(half) => half.get().write(buffer).await,
         WriteHalf::Unix(half) => half.get().write(buffer).await,
+        WriteHalf::Tls(half) => half.half.get().write(buffer).await,
     }
 }
 
@@ -127,6 +153,8 @@ pub struct Writer {
     untold: bool,
     /// A write goes on only when it is polled: epoll.
     is_driven: bool,
+    /// What is agreed on with the peer, with TLS.
+    session: Option<Session>,
     fd: LentFd,
 }
 
@@ -140,7 +168,12 @@ impl Writer {
             spare: Cell::default(),
         });
         let pump = Box::pin(pump(half, Rc::clone(&slot)));
-        Self { pump, slot, untold: false, is_driven: monoio::utils::is_legacy(), fd }
+        Self { pump, slot, untold: false, is_driven: monoio::utils::is_legacy(), session: None, fd }
+    }
+
+    /// The same with TLS.
+    pub(super) fn with_session(self, session: Session) -> Self {
+        Self { session: Some(session), ..self }
     }
 
     /// Starts a write; the outcome of the last one was told. See [`Self::go_on`] for who is woken.
@@ -247,6 +280,12 @@ impl Writer {
 
     /// Closes the sending side; the peer sees the end of the stream.
     pub fn shutdown(&self) -> io::Result<()> {
+        if let Some(session) = &self.session
+            && !self.is_under_way()
+        {
+            // Where there is no room for these few bytes the end shows as a break, which is the safe side.
+            let _ = self.fd.send_now(&tls::end(session)?);
+        }
         self.fd.shutdown()
     }
 

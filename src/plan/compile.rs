@@ -9,12 +9,14 @@ use super::chains;
 use super::filters;
 use super::fixed;
 use super::routes::{self, Rows};
+use super::trusts::{self, Trusts};
 pub use super::types::Surroundings;
 use super::types::{Action, ClusterPlan, EndpointPlan, Plan, RoutePlan, Targets};
 use crate::base::address::Address;
 use crate::base::ids::{ClusterId, EndpointId, FilterId, Id, IdVec, RouteId};
 use crate::base::problem::{Placed, Problem};
 use crate::base::secret::Secret;
+use crate::base::trust::Trust;
 use crate::board::buffered::Budget;
 use crate::board::loads::EndpointLoad;
 use crate::board::verdicts::Verdict;
@@ -36,8 +38,9 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
     if let Some(previous) = around.previous {
         fixed::check_unchanged(config, (&server, &listeners), (previous, around), &mut problems);
     }
-    let (clusters, endpoints) = compile_clusters(config, around, &mut problems);
-    filters::find_unresolved(config, around.resolved, &mut problems);
+    let trusts = Trusts::of(config, &mut problems);
+    let (clusters, endpoints) = compile_clusters(config, around, &trusts, &mut problems);
+    filters::find_unreachable(config, around.resolved, &trusts, &mut problems);
     let names = clusters.pairs().map(|(id, cluster)| (cluster.name.as_str(), id)).collect();
     let filters = chains::Names::of(config);
     let chains = filters.of_listeners(&config.listeners, &mut problems);
@@ -68,7 +71,7 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         return Err(problems);
     }
     let mut warnings = Vec::new();
-    let known = filters::Known { routes: by_name(&routes), warnings: &mut warnings, around };
+    let known = filters::Known { routes: by_name(&routes), warnings: &mut warnings, around, trusts: &trusts };
     let filters = filters::filters(config, known);
     chains::find_disorder(config, &mut warnings);
     let table = rows.into_table();
@@ -140,11 +143,18 @@ fn compile_route(route: &NamedRoute, (chain, action): (Vec<FilterId>, Action), b
 
 type Clusters = (IdVec<ClusterId, ClusterPlan>, IdVec<EndpointId, EndpointPlan>);
 
-fn compile_clusters(config: &Config, around: &Surroundings<'_>, problems: &mut Vec<Problem>) -> Clusters {
+fn compile_clusters(
+    config: &Config,
+    around: &Surroundings<'_>,
+    trusts: &Trusts,
+    problems: &mut Vec<Problem>,
+) -> Clusters {
     let (mut clusters, mut endpoints) = (IdVec::new(), IdVec::new());
     for (name, settings) in &config.clusters.0 {
         let id = ClusterId::at(clusters.len());
-        let own = compile_endpoints((id, &name.value), settings, &mut endpoints, around, problems);
+        let trust = trusts.of_cluster(settings, problems);
+        let whose = (id, name.value.as_str(), trust.as_ref());
+        let own = compile_endpoints(whose, settings, &mut endpoints, around, problems);
         let ward = ward(&name.value, around);
         clusters.push(ClusterPlan {
             name: name.value.clone(),
@@ -158,21 +168,27 @@ fn compile_clusters(config: &Config, around: &Surroundings<'_>, problems: &mut V
 
 /// Adds the endpoints of a cluster to all others.
 fn compile_endpoints(
-    (id, name): (ClusterId, &str),
+    (id, name, trust): (ClusterId, &str, Option<&Trust>),
     config: &ClusterConfig,
     all: &mut IdVec<EndpointId, EndpointPlan>,
     around: &Surroundings<'_>,
     problems: &mut Vec<Problem>,
 ) -> Vec<EndpointId> {
     let mut own = Vec::new();
+    let server_name = config.tls.as_ref().and_then(|tls| tls.value.server_name.as_deref());
     for endpoint in &config.endpoints {
         if let Some(addresses) = addresses(endpoint, around.resolved, problems) {
             let EndpointConfig { url, weight, max_in_flight } = &endpoint.value;
             let (load, health) = cells(name, &url.text, around);
+            let told =
+                |why| endpoint.problem("an endpoint cannot be trusted", why, "name it by tls.server_name");
+            let tls = trusts::client(trust, url, server_name)
+                .and_then(|client| client.map_err(|why| problems.push(told(why))).ok());
             own.push(all.push(EndpointPlan {
                 cluster: id,
                 url: url.text.clone(),
                 addresses,
+                tls,
                 base: url.base.clone(),
                 host: url.authority(),
                 weight: *weight,

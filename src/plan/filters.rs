@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::trusts::Trusts;
 use super::types::Surroundings;
 use crate::base::address::Address;
 use crate::base::digest::Digest;
@@ -39,6 +40,8 @@ pub(super) struct Known<'p> {
     pub(super) warnings: &'p mut Vec<Problem>,
     /// The plan in force, whose limits stay.
     pub(super) around: &'p Surroundings<'p>,
+    /// Whom services may trust.
+    pub(super) trusts: &'p Trusts,
 }
 
 /// All filters, in the order written.
@@ -54,7 +57,7 @@ fn understood(name: &str, filter: &FilterConfig, known: &mut Known<'_>) -> Filte
             FilterPlan::Ip(Ip { allow: allow.clone(), deny: deny.clone() })
         }
         FilterConfig::Cors(cors) => FilterPlan::Cors(cors_of(cors)),
-        FilterConfig::Ask(ask) => FilterPlan::Ask(ask_of(ask, known.around)),
+        FilterConfig::Ask(ask) => FilterPlan::Ask(ask_of(ask, known)),
         FilterConfig::Jwt(jwt) => FilterPlan::Jwt(jwt_of(name, jwt, known.around)),
         FilterConfig::Guard(guard) => FilterPlan::Guard(guard_of(guard)),
         FilterConfig::Validate(ValidateConfig { kind: _, schema }) => FilterPlan::Validate(match schema {
@@ -133,19 +136,20 @@ fn jwt_of(name: &str, jwt: &JwtConfig, around: &Surroundings<'_>) -> Jwt {
     }
 }
 
-/// Whom to ask, at addresses that were found before (see [`find_unresolved`]).
-fn ask_of(ask: &AskConfig, around: &Surroundings<'_>) -> Ask {
+/// Whom to ask, at addresses that were found before (see [`find_unreachable`]).
+fn ask_of(ask: &AskConfig, known: &Known<'_>) -> Ask {
     let AskConfig { kind: _, url, headers, body, timeout, add, on_error, cache } = ask;
     let (addresses, resolves) = match &url.value.at.address {
         EndpointAddress::Unix(path) => (vec![Address::Unix(path.clone())], None),
         EndpointAddress::Tcp { host, port } => {
-            let found = around.resolved.get(host, *port).unwrap_or_default();
+            let found = known.around.resolved.get(host, *port).unwrap_or_default();
             (found.iter().copied().map(Address::Tcp).collect(), Some((host.clone(), *port)))
         }
     };
     Ask {
         addresses,
         resolves,
+        tls: known.trusts.towards(&url.value.at).and_then(Result::ok),
         host: url.value.at.authority(),
         target: url.value.target.clone(),
         headers: headers.clone(),
@@ -157,11 +161,19 @@ fn ask_of(ask: &AskConfig, around: &Surroundings<'_>) -> Ask {
     }
 }
 
-/// Services whose names nobody knows.
-pub(super) fn find_unresolved(config: &Config, resolved: &Resolved, problems: &mut Vec<Problem>) {
+/// Services whose names nobody knows, or no certificate can be for.
+pub(super) fn find_unreachable(
+    config: &Config,
+    resolved: &Resolved,
+    trusts: &Trusts,
+    problems: &mut Vec<Problem>,
+) {
     for (_, filter) in &config.filters.0 {
-        if let FilterConfig::Ask(ask) = filter
-            && let EndpointAddress::Tcp { host, port } = &ask.url.value.at.address
+        let FilterConfig::Ask(ask) = filter else { continue };
+        if let Some(Err(why)) = trusts.towards(&ask.url.value.at) {
+            problems.push(ask.url.problem("the service cannot be trusted", why, "correct its host"));
+        }
+        if let EndpointAddress::Tcp { host, port } = &ask.url.value.at.address
             && let Err(error) = resolved.get(host, *port)
         {
             problems.push(ask.url.problem(

@@ -9,6 +9,7 @@ mod filters;
 mod fixed;
 mod routes;
 mod shown;
+mod trusts;
 mod types;
 
 pub use crate::base::choice::{HalfClose, HostRule};

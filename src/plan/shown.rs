@@ -71,8 +71,18 @@ fn cluster(plan: &Plan, cluster: &ClusterPlan) -> Value {
 }
 
 fn endpoint(endpoint: &EndpointPlan) -> Value {
-    let EndpointPlan { cluster: _, url, addresses, base, host, weight, max_in_flight, load: _, health: _ } =
-        endpoint;
+    let EndpointPlan {
+        cluster: _,
+        url,
+        addresses,
+        tls: _,
+        base,
+        host,
+        weight,
+        max_in_flight,
+        load: _,
+        health: _,
+    } = endpoint;
     let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
     let mut shown =
         json!({ "url": url, "weight": weight, "addresses": addresses, "base": base, "host": host });

@@ -7,6 +7,7 @@ use crate::base::address::Address;
 use crate::base::ids::{ClusterId, EndpointId, FilterId, IdVec, ListenerId, RouteId};
 use crate::base::problem::{Place, Problem};
 use crate::base::secret::Secret;
+use crate::base::trust::TlsClient;
 use crate::board::audit::Audit;
 use crate::board::buffered::Budget;
 use crate::board::loads::EndpointLoad;
@@ -153,6 +154,8 @@ pub struct EndpointPlan {
     pub url: String,
     /// Where it listens; several where its name has several addresses, tried in order.
     pub addresses: Vec<Address>,
+    /// Whom to trust there, where it is at https://.
+    pub tls: Option<TlsClient>,
     /// Path in front of the client's target, without a slash at its end.
     pub base: String,
     /// Its own authority, for Host.

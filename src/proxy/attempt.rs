@@ -12,6 +12,7 @@ use super::request::{Call, Request};
 use super::source::{Relayed, served};
 use super::state::EndpointOnLane;
 use super::unread::is_unread;
+use super::untrusted;
 use super::upload::Upload;
 use super::upstream::{AnswerHead, Upstream};
 use crate::base::fault::{Fault, FaultKind, Sent, Side, Stage};
@@ -136,7 +137,8 @@ async fn connect(
     call.notes.stage = Stage::Connect;
     let due = earlier(deadline(begun, Some(timeouts.connect)), call.deadline);
     let connected = {
-        let mut connecting = pin!(connect_any(&request.plan.plan.endpoints[id].addresses));
+        let endpoint = &request.plan.plan.endpoints[id];
+        let mut connecting = pin!(connect_any(&endpoint.addresses, endpoint.tls.as_ref()));
         call.clock.within(due, |cx| connecting.as_mut().poll(cx)).await
     };
     let now = Instant::now();
@@ -147,6 +149,10 @@ async fn connect(
         Some(Ok(stream)) => Ok((Upstream::new(stream), now)),
         Some(Err(error)) => Err(match blame(&error) {
             Blame::Theirs => fault(FaultKind::Refused),
+            Blame::Untrusted => {
+                untrusted::tell(&request.plan.plan.endpoints[id], &error);
+                fault(FaultKind::Untrusted)
+            }
             // Each endpoint would show the same: it is told as ours, and none is blamed.
             Blame::Ours => Fault { side: Side::Proxy, ..fault(FaultKind::NoDescriptors) },
         }),

@@ -68,7 +68,7 @@ fn is_moved_by(status: u16) -> bool {
 fn is_untouched(fault: &Fault) -> bool {
     match (fault.kind, fault.stage) {
         (FaultKind::QueueFull | FaultKind::NoEndpoint, _) => true,
-        (FaultKind::Refused | FaultKind::Timeout, Stage::Connect) => true,
+        (FaultKind::Refused | FaultKind::Untrusted | FaultKind::Timeout, Stage::Connect) => true,
         (FaultKind::Reset, _) => fault.sent == Sent::Nothing,
         _ => false,
     }

@@ -57,6 +57,7 @@ mod steps;
 mod tunnel;
 pub mod turns;
 mod unread;
+mod untrusted;
 mod upload;
 pub mod upstream;
 mod watch;

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 
+use super::untrusted;
 use super::upstream::{AnswerHead, Upstream};
 use crate::codec::encode::write_bearer;
 use crate::codec::method::Method;
@@ -18,10 +19,18 @@ pub async fn run(endpoint: &EndpointPlan, cluster: &ClusterPlan, probe: &ProbePl
 }
 
 async fn ask(endpoint: &EndpointPlan, cluster: &ClusterPlan, path: &str) -> Option<Probed> {
-    let mut upstream = match connect_any(&endpoint.addresses).await {
+    let mut upstream = match connect_any(&endpoint.addresses, endpoint.tls.as_ref()).await {
         Ok(stream) => Upstream::new(stream),
-        Err(error) if blame(&error) == Blame::Ours => return None,
-        Err(_) => return Some(Probed::Unhealthy),
+        Err(error) => {
+            return match blame(&error) {
+                Blame::Ours => None,
+                Blame::Theirs => Some(Probed::Unhealthy),
+                Blame::Untrusted => {
+                    untrusted::tell(endpoint, &error);
+                    Some(Probed::Unhealthy)
+                }
+            };
+        }
     };
     upstream.expect(Method::Get);
     let (base, host) = (&endpoint.base, &endpoint.host);

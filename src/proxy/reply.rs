@@ -144,6 +144,7 @@ pub(super) fn of_fault(fault: &Fault) -> ErrorReply {
             "The AI system did not accept a connection; try again later.",
             "connection_refused",
         ),
+        (FaultKind::Untrusted, _) => upstream(502, "upstream_connect", UNTRUSTED, "tls_protocol_error"),
         (FaultKind::Timeout, Stage::Connect) => upstream(
             504,
             "upstream_timeout",
@@ -182,6 +183,8 @@ pub(super) fn of_fault(fault: &Fault) -> ErrorReply {
         },
     }
 }
+
+const UNTRUSTED: &str = "No trusted connection to the AI system could be made; try again later.";
 
 /// What a connection that ended before the answer means for the request.
 fn reset(sent: Sent) -> &'static str {

@@ -73,7 +73,7 @@ impl Service {
         let is_pooled = pooled.is_some();
         let mut upstream = match pooled {
             Some(upstream) => upstream,
-            None => Upstream::new(connect_any(&ask.addresses).await.ok()?),
+            None => Upstream::new(connect_any(&ask.addresses, ask.tls.as_ref()).await.ok()?),
         };
         let method = if ask.body > 0 { Method::Post } else { Method::Get };
         if let Some((head, body)) = exchange(&mut upstream, method, &message).await {
@@ -83,7 +83,7 @@ impl Service {
             return None;
         }
         // It was closed while it lay idle: a question may be asked twice.
-        let mut upstream = Upstream::new(connect_any(&ask.addresses).await.ok()?);
+        let mut upstream = Upstream::new(connect_any(&ask.addresses, ask.tls.as_ref()).await.ok()?);
         let (head, body) = exchange(&mut upstream, method, &message).await?;
         self.decided(ask, upstream, &head, body)
     }

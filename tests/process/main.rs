@@ -38,6 +38,7 @@ mod repeating;
 mod replacing;
 mod restarting;
 mod routing;
+mod secured;
 mod spending;
 mod starting;
 mod streaming;

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, ErrorKind, PipeReader, PipeWriter, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -60,6 +60,14 @@ impl Gateway {
         shell.args(["-c", &format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"")]);
         shell.arg(env!("CARGO_BIN_EXE_corelane"));
         Self::launch(shell, config, arguments, reader, writer)
+    }
+
+    /// Starts on a machine that trusts the authorities of this file alone.
+    pub fn start_trusting(authorities: &Path, config: &str) -> Self {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_corelane"));
+        command.env("SSL_CERT_FILE", authorities);
+        Self::launch(command, config, &["--listen", "127.0.0.1:0"], reader, writer)
     }
 
     /// Starts with a pipe of the test's own as its stderr.

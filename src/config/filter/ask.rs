@@ -17,8 +17,8 @@ table! {
     pub struct AskConfig checked by check_ask {
         /// "ask": has a service decide: 2xx lets a request pass, 4xx is its answer, anything else is an error.
         kind: String = key("kind", Choice(&["ask"]), Required("nobody could know what it does", "\"ask\"")),
-        /// Where it is asked, with GET, or with POST where it is told of the body: "http://host:port/path" or
-        /// "unix:/path/of/socket:/path".
+        /// Where it is asked, with GET, or with POST where it is told of the body: "http://host:port/path", the
+        /// same at https://, or "unix:/path/of/socket:/path".
         url: Placed<AskUrl> = key("url", Text, Required("nobody could be asked", "\"http://127.0.0.1:9000/allow\"")),
         /// Fields of the request that it is told, beside x-forwarded-method, -uri, -host and -for.
         headers: Vec<String> = key("headers", List(&Form(token)), Is("['authorization']")),
@@ -48,7 +48,10 @@ pub struct AskUrl {
 
 impl AskUrl {
     fn parse(text: &str) -> Result<Self, String> {
-        let fix = || "write \"http://host:port/path\" or \"unix:/path/of/socket:/path\"".to_owned();
+        let fix = || {
+            "write \"http://host:port/path\", the same at https://, or \"unix:/path/of/socket:/path\""
+                .to_owned()
+        };
         // What stands behind the place is taken off: a query may stand in it, which no endpoint's URL has.
         let (place, target) = match text.strip_prefix("unix:") {
             Some(rest) => {

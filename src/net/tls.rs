@@ -1,0 +1,153 @@
+//! TLS over the two halves of a socket: what is read is decrypted, what is written is encrypted; the only door to the
+//! sessions of the package `rustls`.
+//!
+//! Both halves share one session, which is borrowed between two steps and never across a wait. What the session wants to
+//! send of its own accord (the reply to a key update, an alert) travels with the next write.
+
+use std::cell::RefCell;
+use std::io::{self, BufRead, ErrorKind, Write};
+use std::rc::Rc;
+
+use bytes::BytesMut;
+use monoio::io::{AsyncReadRent, AsyncWriteRentExt, OwnedReadHalf};
+use monoio::net::TcpStream;
+use rustls::{ClientConnection, Connection};
+
+use super::fd::QuietHalf;
+use crate::base::limits::RELAY_BYTES;
+use crate::base::trust::TlsClient;
+
+/// What both sides agreed on.
+pub(super) type Session = Rc<RefCell<Connection>>;
+
+/// Shakes hands on a new connection. An error of kind [`ErrorKind::InvalidData`] is the peer's certificate, or its words.
+pub(super) async fn shake(socket: &mut TcpStream, client: &TlsClient) -> io::Result<Session> {
+    let session = ClientConnection::new(client.config(), client.name()).map_err(invalid)?;
+    let mut session = Connection::from(session);
+    // What is written is bounded by whoever writes.
+    session.set_buffer_limit(None);
+    let mut arrived = Vec::with_capacity(RELAY_BYTES);
+    loop {
+        send(socket, &mut session).await?;
+        if !session.is_handshaking() {
+            return Ok(Rc::new(RefCell::new(session)));
+        }
+        let (result, buffer) = socket.read(arrived).await;
+        arrived = buffer;
+        if result? == 0 {
+            return Err(io::Error::new(ErrorKind::UnexpectedEof, "closed while hands were shaken"));
+        }
+        let mut left = arrived.as_slice();
+        while !left.is_empty() {
+            session.read_tls(&mut left)?;
+            if let Err(error) = session.process_new_packets() {
+                // It says why we go.
+                let _ = send(socket, &mut session).await;
+                return Err(invalid(error));
+            }
+        }
+    }
+}
+
+/// Sends what the session has to say.
+async fn send(socket: &mut TcpStream, session: &mut Connection) -> io::Result<()> {
+    let words = outgoing(session)?;
+    match words.is_empty() {
+        true => Ok(()),
+        false => socket.write_all(words).await.0.map(|_| ()),
+    }
+}
+
+fn outgoing(session: &mut Connection) -> io::Result<Vec<u8>> {
+    let mut words = Vec::new();
+    while session.wants_write() {
+        session.write_tls(&mut words)?;
+    }
+    Ok(words)
+}
+
+fn invalid(error: rustls::Error) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, error)
+}
+
+/// The receiving half.
+pub(super) struct TlsReadHalf {
+    half: OwnedReadHalf<TcpStream>,
+    session: Session,
+    /// Bytes as they came, of which those from `taken` on are still to be decrypted.
+    arrived: Vec<u8>,
+    taken: usize,
+}
+
+impl TlsReadHalf {
+    pub(super) fn new(half: OwnedReadHalf<TcpStream>, session: Session) -> Self {
+        Self { half, session, arrived: Vec::with_capacity(RELAY_BYTES), taken: 0 }
+    }
+
+    /// Appends what was sent, within the room that is there: zero where the peer said that it is the end. An end that was
+    /// not said is an error: anybody on the way could have made it.
+    pub(super) async fn read(&mut self, into: &mut BytesMut) -> io::Result<usize> {
+        loop {
+            match self.decrypted(into) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                told => return told,
+            }
+            let (result, buffer) = self.half.read(std::mem::take(&mut self.arrived)).await;
+            (self.arrived, self.taken) = (buffer, 0);
+            if result? == 0 {
+                self.arrived.clear();
+                self.session.borrow_mut().read_tls(&mut io::empty())?;
+            }
+        }
+    }
+
+    /// Appends what can be decrypted of what has come.
+    fn decrypted(&mut self, into: &mut BytesMut) -> io::Result<usize> {
+        let mut session = self.session.borrow_mut();
+        loop {
+            let mut reader = session.reader();
+            match reader.fill_buf() {
+                Ok(plain) => {
+                    let count = plain.len().min(into.capacity() - into.len());
+                    into.extend_from_slice(&plain[..count]);
+                    reader.consume(count);
+                    return Ok(count);
+                }
+                Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
+                Err(error) if self.taken == self.arrived.len() => return Err(error),
+                Err(_) => {
+                    let mut left = &self.arrived[self.taken..];
+                    self.taken += session.read_tls(&mut left)?;
+                    session.process_new_packets().map_err(invalid)?;
+                }
+            }
+        }
+    }
+}
+
+/// The sending half.
+pub(super) struct TlsWriteHalf {
+    /// What encrypted bytes go out on.
+    pub(super) half: QuietHalf<TcpStream>,
+    session: Session,
+}
+
+impl TlsWriteHalf {
+    pub(super) fn new(half: QuietHalf<TcpStream>, session: Session) -> Self {
+        Self { half, session }
+    }
+
+    /// `plain` as it goes out: all at once, so that it is one write.
+    pub(super) fn encrypted(&mut self, plain: &[u8]) -> io::Result<Vec<u8>> {
+        let mut session = self.session.borrow_mut();
+        session.writer().write_all(plain)?;
+        outgoing(&mut session)
+    }
+}
+
+/// What says to the peer that nothing follows.
+pub(super) fn end(session: &Session) -> io::Result<Vec<u8>> {
+    let mut session = session.borrow_mut();
+    session.send_close_notify();
+    outgoing(&mut session)
+}
