@@ -14,13 +14,12 @@ use monoio::net::{TcpStream, UnixStream};
 
 use super::fd::LentFd;
 use super::hangup::{Hangups, Sign, Watch};
-use super::tls::TlsReadHalf;
+use super::tls::{Opener, Session};
 use crate::base::limits::{LISTEN_BYTES, READ_BYTES_FIRST, READ_ROOM_MIN, RELAY_BYTES, RELAY_BYTES_LARGE};
 
 pub(super) enum ReadHalf {
     Tcp(OwnedReadHalf<TcpStream>),
     Unix(OwnedReadHalf<UnixStream>),
-    Tls(Box<TlsReadHalf>),
 }
 
 enum Order {
@@ -42,25 +41,16 @@ async fn pump(mut half: ReadHalf, slot: Rc<Slot>) -> ReadHalf {
     loop {
         let order = poll_fn(|_| slot.order.take().map_or(Poll::Pending, Poll::Ready)).await;
         let Order::Read(buffer, cancel) = order else { return half };
-        slot.done.set(Some(read(&mut half, buffer, cancel).await));
+        let room = buffer.len()..buffer.capacity();
+        let window = buffer.slice_mut(room);
+        let (result, window) = match (&mut half, cancel) {
+            (ReadHalf::Tcp(half), Some(cancel)) => half.cancelable_read(window, cancel).await,
+            (ReadHalf::Unix(half), Some(cancel)) => half.cancelable_read(window, cancel).await,
+            (ReadHalf::Tcp(half), None) => half.read(window).await,
+            (ReadHalf::Unix(half), None) => half.read(window).await,
+        };
+        slot.done.set(Some((result, window.into_inner())));
     }
-}
-
-/// Appends what came, within the room that is there.
-async fn read(
-    half: &mut ReadHalf,
-    mut buffer: BytesMut,
-    cancel: Option<CancelHandle>,
-) -> (io::Result<usize>, BytesMut) {
-    let room = buffer.len()..buffer.capacity();
-    let (result, window) = match (half, cancel) {
-        (ReadHalf::Tcp(half), Some(cancel)) => half.cancelable_read(buffer.slice_mut(room), cancel).await,
-        (ReadHalf::Unix(half), Some(cancel)) => half.cancelable_read(buffer.slice_mut(room), cancel).await,
-        (ReadHalf::Tcp(half), None) => half.read(buffer.slice_mut(room)).await,
-        (ReadHalf::Unix(half), None) => half.read(buffer.slice_mut(room)).await,
-        (ReadHalf::Tls(half), _) => return (half.read(&mut buffer).await, buffer),
-    };
-    (result, window.into_inner())
 }
 
 /// The receiving half. At most one read is under way; it can be polled by one task, left, and polled by another.
@@ -77,6 +67,8 @@ pub struct Reader {
     unread: BytesMut,
     /// The buffer of a read that was posted while bytes lay unread; kept for the next such read.
     beside: BytesMut,
+    /// What is encrypted, with TLS.
+    opener: Option<Box<Opener>>,
     fd: LentFd,
 }
 
@@ -93,8 +85,14 @@ impl Reader {
             step,
             unread: BytesMut::new(),
             beside: BytesMut::new(),
+            opener: None,
             fd,
         }
+    }
+
+    /// The same with TLS.
+    pub(super) fn with_session(self, session: Session) -> Self {
+        Self { opener: Some(Box::new(Opener::new(session))), ..self }
     }
 
     /// Bytes received and not understood yet, whether or not a read is under way.
@@ -137,6 +135,9 @@ impl Reader {
 
     fn poll_read(&mut self, room: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.watch = None;
+        if self.opener.is_some() {
+            return self.poll_opened(cx);
+        }
         loop {
             if !self.armed {
                 self.order_read(room);
@@ -147,6 +148,26 @@ impl Reader {
                 polled => return polled,
             }
         }
+    }
+
+    /// The same with TLS: what arrives is decrypted first.
+    fn poll_opened(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let Some(mut opener) = self.opener.take() else { return Poll::Pending };
+        let polled = loop {
+            match opener.open(&mut self.unread) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                told => break Poll::Ready(told),
+            }
+            if !self.armed {
+                self.arm(opener.take_buffer());
+            }
+            let Some((result, buffer)) = self.poll_done(cx) else { break Poll::Pending };
+            if let Err(error) = result.and_then(|count| opener.take_in(count, buffer)) {
+                break Poll::Ready(Err(error));
+            }
+        };
+        self.opener = Some(opener);
+        polled
     }
 
     fn order_read(&mut self, room: usize) {
@@ -173,12 +194,18 @@ impl Reader {
         self.armed = true;
     }
 
-    fn poll_armed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    /// What the read under way brought, if it ended.
+    fn poll_done(&mut self, cx: &mut Context<'_>) -> Option<(io::Result<usize>, BytesMut)> {
         let polled = self.pump.as_mut().poll(cx);
         debug_assert!(polled.is_pending(), "it was not told to stop");
-        match self.slot.done.take() {
+        let done = self.slot.done.take();
+        self.armed &= done.is_none();
+        done
+    }
+
+    fn poll_armed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match self.poll_done(cx) {
             Some((result, buffer)) => {
-                self.armed = false;
                 // A read that filled its room announces more: fewer, larger steps from now on.
                 if buffer.len() == buffer.capacity() && buffer.capacity() >= self.step {
                     let steps = [READ_BYTES_FIRST, RELAY_BYTES, RELAY_BYTES_LARGE];
@@ -226,7 +253,7 @@ impl Reader {
 
     /// The half itself; none while a read is under way or bytes lie unread.
     pub(super) fn into_half(mut self) -> Option<ReadHalf> {
-        if self.armed || !self.unread.is_empty() {
+        if self.armed || !self.unread.is_empty() || self.opener.is_some() {
             return None;
         }
         self.watch = None;

@@ -9,7 +9,7 @@ use monoio::net::{TcpStream, UnixStream};
 
 use super::fd::{LentFd, QuietHalf, receive};
 use super::reader::{ReadHalf, Reader};
-use super::tls::{Session, TlsReadHalf, TlsWriteHalf};
+use super::tls::Session;
 use super::writer::{WriteHalf, Writer};
 use crate::base::limits::READ_BYTES_AWAKE;
 
@@ -101,14 +101,8 @@ impl Stream {
 
     /// A connection on which hands were shaken.
     pub(super) fn of_tls(socket: TcpStream, session: Session, step: usize) -> Self {
-        let fd = LentFd::of(&socket);
-        let (read, write) = socket.into_split();
-        let read = TlsReadHalf::new(read, Rc::clone(&session));
-        let write = TlsWriteHalf::new(QuietHalf::new(write), Rc::clone(&session));
-        Self {
-            reader: Reader::new(ReadHalf::Tls(Box::new(read)), fd, None, step),
-            writer: Writer::new(WriteHalf::Tls(Box::new(write)), fd).with_session(session),
-        }
+        let Self { reader, writer } = Self::of_tcp(socket, None, step);
+        Self { reader: reader.with_session(Rc::clone(&session)), writer: writer.with_session(session) }
     }
 
     pub(super) fn of_unix(socket: UnixStream, canceller: Option<Canceller>, step: usize) -> Self {

@@ -1,7 +1,7 @@
-//! TLS over the two halves of a socket: what is read is decrypted, what is written is encrypted; the only door to the
-//! sessions of the package `rustls`.
+//! TLS: hands are shaken, what is read is decrypted, what is written is encrypted; the only door to the sessions of the
+//! package `rustls`.
 //!
-//! Both halves share one session, which is borrowed between two steps and never across a wait. What the session wants to
+//! Both halves of a connection share one session, which is borrowed for a step and never across a wait. What the session wants to
 //! send of its own accord (the reply to a key update, an alert) travels with the next write.
 
 use std::cell::RefCell;
@@ -9,11 +9,10 @@ use std::io::{self, BufRead, ErrorKind, Write};
 use std::rc::Rc;
 
 use bytes::BytesMut;
-use monoio::io::{AsyncReadRent, AsyncWriteRentExt, OwnedReadHalf};
+use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
 use monoio::net::TcpStream;
 use rustls::{ClientConnection, Connection};
 
-use super::fd::QuietHalf;
 use crate::base::limits::RELAY_BYTES;
 use crate::base::trust::TlsClient;
 
@@ -70,46 +69,47 @@ fn invalid(error: rustls::Error) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, error)
 }
 
-/// The receiving half.
-pub(super) struct TlsReadHalf {
-    half: OwnedReadHalf<TcpStream>,
+/// What was received and is to be decrypted.
+pub(super) struct Opener {
     session: Session,
-    /// Bytes as they came, of which those from `taken` on are still to be decrypted.
-    arrived: Vec<u8>,
+    /// Bytes as they came, of which those from `taken` on are still to be looked at.
+    arrived: BytesMut,
     taken: usize,
 }
 
-impl TlsReadHalf {
-    pub(super) fn new(half: OwnedReadHalf<TcpStream>, session: Session) -> Self {
-        Self { half, session, arrived: Vec::with_capacity(RELAY_BYTES), taken: 0 }
+impl Opener {
+    pub(super) fn new(session: Session) -> Self {
+        Self { session, arrived: BytesMut::new(), taken: 0 }
     }
 
-    /// Appends what was sent, within the room that is there: zero where the peer said that it is the end. An end that was
-    /// not said is an error: anybody on the way could have made it.
-    pub(super) async fn read(&mut self, into: &mut BytesMut) -> io::Result<usize> {
-        loop {
-            match self.decrypted(into) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                told => return told,
-            }
-            let (result, buffer) = self.half.read(std::mem::take(&mut self.arrived)).await;
-            (self.arrived, self.taken) = (buffer, 0);
-            if result? == 0 {
-                self.arrived.clear();
-                self.session.borrow_mut().read_tls(&mut io::empty())?;
-            }
+    /// The buffer for the next read of what is encrypted, once nothing is left of the last one.
+    pub(super) fn take_buffer(&mut self) -> BytesMut {
+        self.taken = 0;
+        let mut buffer = std::mem::take(&mut self.arrived);
+        buffer.clear();
+        buffer.reserve(RELAY_BYTES);
+        buffer
+    }
+
+    /// That read ended with so many bytes.
+    pub(super) fn take_in(&mut self, count: usize, buffer: BytesMut) -> io::Result<()> {
+        (self.arrived, self.taken) = (buffer, 0);
+        if count == 0 {
+            self.session.borrow_mut().read_tls(&mut io::empty())?;
         }
+        Ok(())
     }
 
-    /// Appends what can be decrypted of what has come.
-    fn decrypted(&mut self, into: &mut BytesMut) -> io::Result<usize> {
+    /// Appends what can be decrypted of it: zero where the peer said that it is the end. An end that was not said is an error:
+    /// anybody on the way could have made it. [`ErrorKind::WouldBlock`] where more has to come.
+    pub(super) fn open(&mut self, into: &mut BytesMut) -> io::Result<usize> {
         let mut session = self.session.borrow_mut();
         loop {
             let mut reader = session.reader();
             match reader.fill_buf() {
                 Ok(plain) => {
-                    let count = plain.len().min(into.capacity() - into.len());
-                    into.extend_from_slice(&plain[..count]);
+                    let count = plain.len();
+                    into.extend_from_slice(plain);
                     reader.consume(count);
                     return Ok(count);
                 }
@@ -125,24 +125,11 @@ impl TlsReadHalf {
     }
 }
 
-/// The sending half.
-pub(super) struct TlsWriteHalf {
-    /// What encrypted bytes go out on.
-    pub(super) half: QuietHalf<TcpStream>,
-    session: Session,
-}
-
-impl TlsWriteHalf {
-    pub(super) fn new(half: QuietHalf<TcpStream>, session: Session) -> Self {
-        Self { half, session }
-    }
-
-    /// `plain` as it goes out: all at once, so that it is one write.
-    pub(super) fn encrypted(&mut self, plain: &[u8]) -> io::Result<Vec<u8>> {
-        let mut session = self.session.borrow_mut();
-        session.writer().write_all(plain)?;
-        outgoing(&mut session)
-    }
+/// `plain` as it goes out: all at once, so that it is one write.
+pub(super) fn seal(session: &Session, plain: &[u8]) -> io::Result<Vec<u8>> {
+    let mut session = session.borrow_mut();
+    session.writer().write_all(plain)?;
+    outgoing(&mut session)
 }
 
 /// What says to the peer that nothing follows.

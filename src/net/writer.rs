@@ -17,12 +17,11 @@ use monoio::io::AsyncWriteRent;
 use monoio::net::{TcpStream, UnixStream};
 
 use super::fd::{LentFd, QuietHalf};
-use super::tls::{self, Session, TlsWriteHalf};
+use super::tls::{self, Session};
 
 pub(super) enum WriteHalf {
     Tcp(QuietHalf<TcpStream>),
     Unix(QuietHalf<UnixStream>),
-    Tls(Box<TlsWriteHalf>),
 }
 
 /// What is written.
@@ -88,30 +87,16 @@ async fn pump(mut half: WriteHalf, slot: Rc<Slot>) -> WriteHalf {
         let order = poll_fn(|_| slot.order.take().map_or(Poll::Pending, Poll::Ready)).await;
         slot.outcome.set(match order {
             Order::Stop => return half,
-            Order::Write(what) => write(&mut half, what, &slot).await,
+            Order::Write(Outgoing::Buffer(buffer)) => {
+                let (outcome, mut buffer) = write_all(&mut half, buffer, &slot.progress).await;
+                buffer.clear();
+                slot.spare.set(buffer);
+                outcome
+            }
+            Order::Write(Outgoing::Piece(piece)) => write_all(&mut half, piece, &slot.progress).await.0,
         });
         slot.ended.set(true);
     }
-}
-
-async fn write(half: &mut WriteHalf, what: Outgoing, slot: &Slot) -> io::Result<()> {
-    let sealed = match half {
-        WriteHalf::Tls(half) => Some(half.encrypted(what.bytes())?),
-        WriteHalf::Tcp(_) | WriteHalf::Unix(_) => None,
-    };
-    let (outcome, spare) = match (sealed, what) {
-        (Some(sealed), what) => (write_all(half, sealed, &slot.progress).await.0, what),
-        (None, Outgoing::Buffer(buffer)) => {
-            let (outcome, buffer) = write_all(half, buffer, &slot.progress).await;
-            (outcome, Outgoing::Buffer(buffer))
-        }
-        (None, Outgoing::Piece(piece)) => return write_all(half, piece, &slot.progress).await.0,
-    };
-    if let Outgoing::Buffer(mut buffer) = spare {
-        buffer.clear();
-        slot.spare.set(buffer);
-    }
-    outcome
 }
 
 async fn write_all<B: IoBuf>(half: &mut WriteHalf, buffer: B, progress: &Cell<u64>) -> (io::Result<()>, B) {
@@ -140,7 +125,6 @@ async fn write_some<B: IoBuf>(half: &mut WriteHalf, buffer: B) -> (io::Result<us
     match half {
         WriteHalf::Tcp(half) => half.get().write(buffer).await,
         WriteHalf::Unix(half) => half.get().write(buffer).await,
-        WriteHalf::Tls(half) => half.half.get().write(buffer).await,
     }
 }
 
@@ -179,8 +163,19 @@ impl Writer {
     /// Starts a write; the outcome of the last one was told. See [`Self::go_on`] for who is woken.
     pub fn start(&mut self, what: impl Into<Outgoing>, cx: &mut Context<'_>) {
         debug_assert!(!self.untold, "one write at a time");
-        self.slot.order.set(Some(Order::Write(what.into())));
         self.untold = true;
+        let mut what = what.into();
+        if let Some(session) = &self.session {
+            match tls::seal(session, what.bytes()) {
+                Ok(sealed) => what = Outgoing::Buffer(sealed),
+                Err(error) => {
+                    self.slot.outcome.set(Err(error));
+                    self.slot.ended.set(true);
+                    return;
+                }
+            }
+        }
+        self.slot.order.set(Some(Order::Write(what)));
         self.go_on(Wake::IfNeeded, cx);
     }
 
@@ -266,9 +261,9 @@ impl Writer {
         .await
     }
 
-    /// The half itself; none while a write is under way.
+    /// The half itself; none while a write is under way, and with TLS, which is of both halves.
     pub(super) fn into_half(mut self) -> Option<WriteHalf> {
-        if self.is_under_way() {
+        if self.is_under_way() || self.session.is_some() {
             return None;
         }
         self.slot.order.set(Some(Order::Stop));
