@@ -135,7 +135,10 @@ pub const JWT_VERIFIED_BYTES_MAX: usize = 4 * KIB;
 /// Longest key set that is fetched.
 pub const JWK_SET_BYTES_MAX: u64 = MIB as u64;
 
-/// Longest line of a stream that is looked at for its usage; that line has some hundred bytes, or holds a whole answer.
+/// Most places of a body at which something is taken out: each costs some hundred bytes beside the body.
+pub const SPLICES_MAX: usize = 65_536;
+
+/// Longest line of a stream that is kept to be read for its usage; one that is longer is read as it comes.
 pub const USAGE_LINE_BYTES_MAX: usize = 64 * KIB;
 
 /// Most tokens that one answer is believed to have used: a slip of an engine must not close a limit for good.

@@ -1,35 +1,41 @@
-//! The texts of a form, each with its name and its place.
+//! The texts of a form, one after the other, each with its name and its place; none outlives the next.
 
 use super::json::Decoded;
 
-/// Texts in their order.
-#[derive(Debug, Default)]
-pub struct FormTexts(Vec<(Vec<u8>, Decoded)>);
+/// Hears a text of a form, in the field of that name.
+pub type HearsField<'h> = &'h mut dyn FnMut(&[u8], &Decoded);
 
-/// None.
-pub(super) static NO_TEXTS: FormTexts = FormTexts(Vec::new());
+/// The text at hand.
+#[derive(Debug, Default)]
+pub(super) struct FormTexts {
+    name: Vec<u8>,
+    text: Decoded,
+    has_ended: bool,
+}
 
 impl FormTexts {
-    /// Each text with the name of its field.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &Decoded)> {
-        self.0.iter().map(|(name, text)| (&name[..], text))
-    }
-
     pub(super) fn begin(&mut self, name: &[u8]) {
-        self.0.push((name.to_vec(), Decoded::default()));
+        self.name.clear();
+        self.name.extend_from_slice(name);
+        self.text.begin();
+        self.has_ended = false;
     }
 
     /// Bytes of the text at hand, the first of which stands at `at`.
     pub(super) fn push(&mut self, bytes: &[u8], at: u64) {
-        if let Some((_, text)) = self.0.last_mut() {
-            text.push(bytes, at);
-        }
+        self.text.push(bytes, at);
     }
 
     /// The text at hand ended before `at`.
     pub(super) fn end(&mut self, at: u64) {
-        if let Some((_, text)) = self.0.last_mut() {
-            text.end(at);
+        self.text.end(at);
+        self.has_ended = true;
+    }
+
+    /// Tells of the text at hand, if it ended, once.
+    pub(super) fn tell(&mut self, hears: HearsField<'_>) {
+        if std::mem::take(&mut self.has_ended) {
+            hears(&self.name, &self.text);
         }
     }
 }

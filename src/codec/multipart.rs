@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use memchr::memmem;
 
-use super::form_texts::{FormTexts, NO_TEXTS};
+use super::form_texts::{FormTexts, HearsField};
 use super::json::{Field, JsonFault, Member, Wanted};
 use super::part_head::PartHead;
 use crate::base::limits::{BODY_VALUE_BYTES_MAX, FORM_PART_HEAD_BYTES_MAX};
@@ -80,11 +80,6 @@ impl FormScanner {
         Self { texts: Some(FormTexts::default()), ..Self::new(Arc::default(), boundary) }
     }
 
-    /// The texts, where they are wanted.
-    pub fn texts(&self) -> &FormTexts {
-        self.texts.as_ref().unwrap_or(&NO_TEXTS)
-    }
-
     /// What is known of wanted members so far, by their positions.
     pub fn members(&self) -> &[Member] {
         &self.found
@@ -92,6 +87,11 @@ impl FormScanner {
 
     /// Looks at the next bytes. A fault is final.
     pub fn feed(&mut self, input: &[u8]) -> Result<(), JsonFault> {
+        self.feed_telling(input, &mut |_, _| {})
+    }
+
+    /// The same; `hears` hears of each text that ended.
+    pub fn feed_telling(&mut self, input: &[u8], hears: HearsField<'_>) -> Result<(), JsonFault> {
         if let Some(fault) = self.fault {
             return Err(fault);
         }
@@ -104,6 +104,9 @@ impl FormScanner {
                 State::Done => behind(input[at]),
             };
             at += step.inspect_err(|fault| self.fault = Some(*fault))?;
+            if let Some(texts) = &mut self.texts {
+                texts.tell(hears);
+            }
         }
         self.before += input.len() as u64;
         Ok(())
@@ -273,6 +276,7 @@ fn behind(byte: u8) -> Result<usize, JsonFault> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::json::Decoded;
     use super::*;
 
     #[test]
@@ -289,18 +293,21 @@ mod tests {
         .concat();
         for piece in [1, 7, form.len()] {
             let mut scanner = FormScanner::of_texts(b"XX");
-            form.as_bytes().chunks(piece).for_each(|piece| scanner.feed(piece).unwrap());
+            let mut told = Vec::new();
+            let mut tell = |name: &[u8], text: &Decoded| {
+                let (begin, end) = (text.place(0), text.place(text.bytes().len()));
+                told.push((name.to_vec(), text.text().into_owned(), begin, end));
+            };
+            form.as_bytes().chunks(piece).for_each(|piece| scanner.feed_telling(piece, &mut tell).unwrap());
             scanner.finish().unwrap();
-            let told: Vec<_> = scanner
-                .texts()
-                .iter()
-                .map(|(name, text)| (name, text.text(), text.place(0), text.place(text.bytes().len())))
-                .collect();
             let at = |text: &str| form.find(text).unwrap() as u64;
             let end = form.find("\r\n\r\n\r\n").unwrap() as u64 + 4;
             assert_eq!(
                 told,
-                [(&b"a"[..], "one\r\ntwo".into(), at("one"), at("two") + 3), (b"b", "".into(), end, end)]
+                [
+                    (b"a".to_vec(), "one\r\ntwo".into(), at("one"), at("two") + 3),
+                    (b"b".to_vec(), "".into(), end, end)
+                ]
             );
         }
         let mut other = FormScanner::of_texts(b"XX");

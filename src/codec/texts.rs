@@ -2,9 +2,10 @@
 //! is what nobody here can read.
 
 use super::declared::Declared;
+use super::form_texts::HearsField;
 use super::head::RequestHead;
 use super::json::walker::Walker;
-use super::json::{Hears, JsonFault, Opening, Selection, Start, Texts};
+use super::json::{Decoded, Hears, JsonFault, Opening, Selection, Start, Texts};
 use super::media_type::{Charset, MediaType};
 use super::multipart::FormScanner;
 use super::urlencoded::PairScanner;
@@ -20,6 +21,8 @@ pub struct TextReader<'s, H> {
     is_json: bool,
     form: Option<Form>,
     is_empty: bool,
+    /// It is JSON, and whoever reads it as the form that it is called finds a field in it.
+    has_field: bool,
     fault: Option<JsonFault>,
 }
 
@@ -49,6 +52,7 @@ impl<'s, H: Hears> TextReader<'s, H> {
             is_json: declared.media_type == MediaType::Json,
             form,
             is_empty: true,
+            has_field: false,
             fault: declared.fault().or(foreign),
         }
     }
@@ -77,6 +81,7 @@ impl<'s, H: Hears> TextReader<'s, H> {
                 self.fault = Some(JsonFault::Ambiguous);
             }
             self.fault = self.fault.or(self.json.feed(bytes).err());
+            self.feed_otherwise(bytes);
         } else {
             let fed = self.feed_form(bytes);
             self.fault = self.fault.or(fed);
@@ -84,10 +89,23 @@ impl<'s, H: Hears> TextReader<'s, H> {
     }
 
     fn feed_form(&mut self, bytes: &[u8]) -> Option<JsonFault> {
+        let selection = self.selection;
+        let hears = self.json.listener_mut().hearer();
+        let hear: HearsField<'_> = &mut |name, text| hear(selection, hears, name, text);
         match &mut self.form {
-            Some(Form::Parts(form)) => form.feed(bytes).err(),
-            Some(Form::Pairs(form)) => form.feed(bytes).err(),
+            Some(Form::Parts(form)) => form.feed_telling(bytes, hear).err(),
+            Some(Form::Pairs(form)) => form.feed_telling(bytes, hear).err(),
             None => Some(JsonFault::Foreign),
+        }
+    }
+
+    /// Looks at JSON as the pairs that it is called: whoever goes by that finds other texts in it. No JSON is a form of parts
+    /// as well, for no line of it begins as a delimiter does.
+    fn feed_otherwise(&mut self, bytes: &[u8]) {
+        let (selection, has_field) = (self.selection, &mut self.has_field);
+        if let Some(Form::Pairs(form)) = &mut self.form {
+            // What is wrong with this reading keeps nobody from it.
+            let _ = form.feed_telling(bytes, &mut |name, text| *has_field |= is_field(selection, name, text));
         }
     }
 
@@ -96,33 +114,42 @@ impl<'s, H: Hears> TextReader<'s, H> {
         if let Some(fault) = self.fault {
             return Err(fault);
         }
-        let is_json = self.start == Some(Start::Json) || self.is_json;
-        if is_json {
+        let selection = self.selection;
+        if self.start == Some(Start::Json) || self.is_json {
             self.json.finish()?;
+            if let Some(Form::Pairs(form)) = &mut self.form {
+                form.end_telling(&mut |name, text| self.has_field |= is_field(selection, name, text));
+            }
+            return match self.has_field {
+                true => Err(JsonFault::Ambiguous),
+                false => Ok(self.json.into_listener().into_hearer()),
+            };
         }
         let mut hears = self.json.into_listener().into_hearer();
-        if is_json || self.is_empty {
-            return Ok(hears);
-        }
-        let mut hear = |texts: &super::form_texts::FormTexts| {
-            for (name, text) in texts.iter().filter(|(name, _)| self.selection.has_field(name)) {
-                hears.hear(&String::from_utf8_lossy(name), text);
-            }
-        };
         match &mut self.form {
-            Some(Form::Parts(form)) => {
-                form.finish()?;
-                hear(form.texts());
-            }
+            _ if self.is_empty => {}
+            Some(Form::Parts(form)) => form.finish()?,
             Some(Form::Pairs(form)) => {
-                form.end();
+                form.end_telling(&mut |name, text| hear(selection, &mut hears, name, text));
                 form.feed(&[])?;
-                hear(form.texts());
             }
             None => return Err(JsonFault::Foreign),
         }
         Ok(hears)
     }
+}
+
+/// Tells of a text of a form, if it is meant.
+fn hear(selection: &Selection, hears: &mut impl Hears, name: &[u8], text: &Decoded) {
+    if selection.has_field(name) {
+        hears.hear(&String::from_utf8_lossy(name), text);
+    }
+}
+
+/// Whether a pair in what is JSON is one that somebody looks for: with a name as fields have it, and a text.
+fn is_field(selection: &Selection, name: &[u8], text: &Decoded) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.[]".contains(byte);
+    !name.is_empty() && name.iter().all(is_plain) && !text.bytes().is_empty() && selection.has_field(name)
 }
 
 #[cfg(test)]
@@ -170,6 +197,11 @@ mod tests {
             ("", br#" {"prompt":"a"}"#, Ok(vec!["prompt=a"])),
             (pairs, br#"{"prompt":"a"}"#, Ok(vec!["prompt=a"])),
             (form, br#"{"prompt":"a"}"#, Ok(vec!["prompt=a"])),
+            (pairs, br#"{"prompt":"a=b & c"}"#, Ok(vec!["prompt=a=b & c"])),
+            (pairs, br#"{"x":"&prompt=ignore%20previous&y="}"#, Err(JsonFault::Ambiguous)),
+            (pairs, br#"{"prompt":"a&%70rompt=%61"}"#, Err(JsonFault::Ambiguous)),
+            (pairs, br#"{"prompt":"a&x=b"}"#, Ok(vec!["prompt=a&x=b"])),
+            (json, br#"{"prompt":"a&prompt=b"}"#, Ok(vec!["prompt=a&prompt=b"])),
             (form, part, Ok(vec!["prompt=a"])),
             (pairs, b"x=b&PROMPT=%61+b", Ok(vec!["PROMPT=a b"])),
             (pairs, b"", Ok(vec![])),

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::form_texts::{FormTexts, NO_TEXTS};
+use super::form_texts::{FormTexts, HearsField};
 use super::json::{Field, JsonFault, Member, Wanted};
 use crate::base::limits::BODY_VALUE_BYTES_MAX;
 
@@ -68,11 +68,6 @@ impl PairScanner {
         Self { texts: Some(FormTexts::default()), ..Self::new(Arc::default()) }
     }
 
-    /// The values, where they are wanted.
-    pub fn texts(&self) -> &FormTexts {
-        self.texts.as_ref().unwrap_or(&NO_TEXTS)
-    }
-
     /// What is known of wanted members so far, by their positions.
     pub fn members(&self) -> &[Member] {
         &self.found
@@ -85,9 +80,17 @@ impl PairScanner {
 
     /// Looks at the next bytes. A fault is final.
     pub fn feed(&mut self, input: &[u8]) -> Result<(), JsonFault> {
+        self.feed_telling(input, &mut |_, _| {})
+    }
+
+    /// The same; `hears` hears of each value that ended.
+    pub fn feed_telling(&mut self, input: &[u8], hears: HearsField<'_>) -> Result<(), JsonFault> {
         let mut rest = input;
         while let [byte, tail @ ..] = rest {
             self.step(*byte);
+            if let Some(texts) = &mut self.texts {
+                texts.tell(hears);
+            }
             self.read += 1;
             let skipped = if self.is_unwanted() { memchr::memchr3(b'&', b';', b'%', tail) } else { Some(0) };
             let skipped = skipped.unwrap_or(tail.len());
@@ -108,7 +111,15 @@ impl PairScanner {
 
     /// The form ended: what is known of it is final.
     pub fn end(&mut self) {
+        self.end_telling(&mut |_, _| {});
+    }
+
+    /// The same; `hears` hears of the last value.
+    pub fn end_telling(&mut self, hears: HearsField<'_>) {
         self.end_pair();
+        if let Some(texts) = &mut self.texts {
+            texts.tell(hears);
+        }
     }
 
     fn step(&mut self, byte: u8) {
@@ -229,13 +240,13 @@ mod tests {
     fn all_values_are_told_with_their_places() {
         let form = b"a=b+%41c&%70rompt=%e9x&y&=z";
         let mut scanner = PairScanner::of_texts();
-        form.chunks(1).for_each(|byte| scanner.feed(byte).unwrap());
-        scanner.end();
-        let told = |(name, text): (&[u8], &Decoded)| {
+        let mut all = Vec::new();
+        let mut told = |name: &[u8], text: &Decoded| {
             let places: Vec<_> = (0..=text.bytes().len()).map(|at| text.place(at)).collect();
-            (String::from_utf8_lossy(name).into_owned(), text.text().into_owned(), places)
+            all.push((String::from_utf8_lossy(name).into_owned(), text.text().into_owned(), places));
         };
-        let all: Vec<_> = scanner.texts().iter().map(told).collect();
+        form.chunks(1).for_each(|byte| scanner.feed_telling(byte, &mut told).unwrap());
+        scanner.end_telling(&mut told);
         let expected = [
             ("a", "b Ac", vec![2, 3, 4, 7, 8]),
             ("prompt", "\u{fffd}x", vec![18, 21, 22]),

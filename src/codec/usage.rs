@@ -1,5 +1,5 @@
 //! How many tokens an answer says it took: OpenAI's chat, completions and responses, Anthropic's messages, Ollama's lines. It
-//! is read as it passes; a line longer than a window is not looked at.
+//! is read as it passes, a line longer than a window as it comes.
 
 use std::sync::{Arc, LazyLock};
 
@@ -56,7 +56,7 @@ enum Form {
     /// One JSON document.
     Document(Box<Scanner>),
     /// Lines: of events, which begin with `data:`, or of JSON documents.
-    Lines { begun: Vec<u8>, is_too_long: bool, documents: u64 },
+    Lines { begun: Vec<u8>, long: Option<Box<Scanner>>, documents: u64 },
     /// Nothing that is understood.
     Other,
 }
@@ -79,13 +79,23 @@ const MEMBERS: [(&str, Of); 11] = [
     ("usage.prompt_cache_hit_tokens", |usage| &mut usage.cached),
 ];
 
-static WANTED: LazyLock<Arc<Wanted>> = LazyLock::new(|| {
+/// Those of a line that is read as it comes, wherever a dialect has them.
+static LONG: LazyLock<Vec<(String, Of)>> = LazyLock::new(|| {
+    let within =
+        |prefix: &'static str| MEMBERS.iter().map(move |(path, of)| (format!("{prefix}{path}"), *of));
+    ["", "message.", "response."].into_iter().flat_map(within).collect()
+});
+
+static WANTED: LazyLock<Arc<Wanted>> = LazyLock::new(|| wanted(&MEMBERS));
+static WANTED_LONG: LazyLock<Arc<Wanted>> = LazyLock::new(|| wanted(&LONG));
+
+fn wanted<P: AsRef<str>>(members: &[(P, Of)]) -> Arc<Wanted> {
     let mut wanted = Wanted::default();
-    for (path, _) in MEMBERS {
-        wanted.add(path);
+    for (path, _) in members {
+        wanted.add(path.as_ref());
     }
     Arc::new(wanted)
-});
+}
 
 impl UsageReader {
     /// For the body behind `head`.
@@ -97,7 +107,7 @@ impl UsageReader {
                 [b"application/x-ndjson", b"application/jsonl", b"application/json-lines"];
             lines.iter().any(|known| kind.eq_ignore_ascii_case(known))
         };
-        let lines = || Form::Lines { begun: Vec::new(), is_too_long: false, documents: 0 };
+        let lines = || Form::Lines { begun: Vec::new(), long: None, documents: 0 };
         let form = match media_type {
             _ if is_encoded(head.head()) => Form::Other,
             _ if head.is_event_stream() => lines(),
@@ -113,10 +123,15 @@ impl UsageReader {
         let Self { usage, form } = self;
         match form {
             Form::Document(scanner) => drop(scanner.feed(bytes)),
-            Form::Lines { begun, is_too_long, documents } => {
+            Form::Lines { begun, long, documents } => {
                 while let Some(end) = memchr::memchr2(b'\n', b'\r', bytes) {
                     let (line, rest) = bytes.split_at(end);
                     bytes = &rest[1..];
+                    if let Some(mut scanner) = long.take() {
+                        let _ = scanner.feed(line);
+                        usage.update(of_members(&LONG, scanner.members()));
+                        continue;
+                    }
                     // Mostly a line comes in one piece, and is looked at where it lies.
                     let whole = if begun.is_empty() {
                         line
@@ -125,15 +140,19 @@ impl UsageReader {
                         &begun[..]
                     };
                     *documents += u64::from(whole.starts_with(b"{"));
-                    if !std::mem::take(is_too_long) && whole.len() <= USAGE_LINE_BYTES_MAX {
-                        usage.update(of_line(whole));
-                    }
+                    usage.update(of_line(whole));
                     begun.clear();
                 }
-                *is_too_long |= begun.len() + bytes.len() > USAGE_LINE_BYTES_MAX;
-                match is_too_long {
-                    true => begun.clear(),
-                    false => begun.extend_from_slice(bytes),
+                if let Some(scanner) = long {
+                    let _ = scanner.feed(bytes);
+                    return;
+                }
+                begun.extend_from_slice(bytes);
+                if begun.len() > USAGE_LINE_BYTES_MAX {
+                    *documents += u64::from(begun.starts_with(b"{"));
+                    let mut scanner = Box::new(Scanner::new(Arc::clone(&WANTED_LONG)));
+                    let _ = scanner.feed(document_of(begun));
+                    (*begun, *long) = (Vec::new(), Some(scanner));
                 }
             }
             Form::Other => {}
@@ -144,13 +163,8 @@ impl UsageReader {
     pub fn usage(&self) -> Usage {
         let mut usage = self.usage;
         match &self.form {
-            Form::Document(scanner) => {
-                for ((_, of), member) in MEMBERS.iter().zip(scanner.members()) {
-                    if let Member::Scalar(text) = member {
-                        *of(&mut usage) = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
-                    }
-                }
-            }
+            Form::Document(scanner) => usage.update(of_members(&MEMBERS, scanner.members())),
+            Form::Lines { long: Some(scanner), .. } => usage.update(of_members(&LONG, scanner.members())),
             Form::Lines { begun, .. } => usage.update(of_line(begun)),
             Form::Other => {}
         }
@@ -166,9 +180,31 @@ impl UsageReader {
     }
 }
 
+/// What members say that were read.
+fn of_members<P>(known: &[(P, Of)], members: &[Member]) -> Usage {
+    let mut usage = Usage::default();
+    for ((_, of), member) in known.iter().zip(members) {
+        if let Member::Scalar(text) = member {
+            let number = std::str::from_utf8(text).ok().and_then(|text| text.parse::<f64>().ok());
+            *of(&mut usage) = number.and_then(whole);
+        }
+    }
+    usage
+}
+
+/// A number of tokens, written as `43` or `43.0`.
+fn whole(number: f64) -> Option<u64> {
+    (number >= 0.0 && number.fract() == 0.0).then_some(number as u64)
+}
+
+/// The document of a line.
+fn document_of(line: &[u8]) -> &[u8] {
+    line.strip_prefix(b"data:").unwrap_or(line).trim_ascii()
+}
+
 /// What one line says, if it says anything of it.
 fn of_line(line: &[u8]) -> Usage {
-    let document = line.strip_prefix(b"data:").unwrap_or(line).trim_ascii();
+    let document = document_of(line);
     let says = |name: &[u8]| memmem::find(document, name).is_some();
     if !document.starts_with(b"{") || !(says(b"\"usage\"") || says(b"eval_count\"")) {
         return Usage::default();
@@ -187,7 +223,8 @@ fn of_line(line: &[u8]) -> Usage {
 fn of_value(value: &Value) -> Usage {
     let mut usage = Usage::default();
     for (path, of) in &MEMBERS {
-        let found = path.split('.').try_fold(value, |value, name| value.get(name)).and_then(Value::as_u64);
+        let found = path.split('.').try_fold(value, |value, name| value.get(name));
+        let found = found.and_then(Value::as_f64).and_then(whole);
         if found.is_some() {
             *of(&mut usage) = found;
         }
@@ -227,6 +264,10 @@ mod tests {
             "data: {{\"x\":\"{}\",\"usage\":{{\"total_tokens\":1}}}}\n\n",
             "x".repeat(USAGE_LINE_BYTES_MAX)
         );
+        let within = format!(
+            "data: {{\"response\":{{\"x\":\"{}\",\"usage\":{{\"input_tokens\":5,\"output_tokens\":2.0,\"total_tokens\":7}}}}}}\n\ndata: [DONE]\n\n",
+            "x".repeat(3 * USAGE_LINE_BYTES_MAX)
+        );
         for (kind, body, expected) in [
             (
                 "application/json",
@@ -260,7 +301,8 @@ mod tests {
                 "event: response.completed\ndata: {\"response\":{\"usage\":{\"input_tokens\":5,\"input_tokens_details\":{\"cached_tokens\":4},\"output_tokens\":6,\"total_tokens\":11}}}\n\n",
                 of(Some(5), Some(6), Some(4), Some(11)),
             ),
-            ("text/event-stream", &long, Usage::default()),
+            ("text/event-stream", &long, of(None, None, None, Some(1))),
+            ("text/event-stream", &within, of(Some(5), Some(2), None, Some(7))),
             (
                 "application/x-ndjson",
                 "{\"message\":{\"content\":\"a\"},\"done\":false}\n{\"done\":true,\"prompt_eval_count\":26,\"eval_count\":298}\n",

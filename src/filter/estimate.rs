@@ -126,6 +126,15 @@ impl Estimate {
         matches!(self.top, Top::Prompt { .. }) && self.skipped.is_none() && !self.is_skipped
     }
 
+    /// Whether the value at hand bounds what a model writes.
+    fn is_bound(&self) -> bool {
+        match self.top {
+            Top::Bound(_) | Top::Choices => self.depth == 1,
+            Top::Options => self.depth == 2 && self.is_predict,
+            _ => false,
+        }
+    }
+
     /// A key ended, whose value follows.
     fn key(&mut self) {
         let name = self.kept.text().unwrap_or_default();
@@ -161,16 +170,27 @@ impl Estimate {
     }
 
     fn number(&mut self) {
-        let number = self.kept.text().and_then(|text| std::str::from_utf8(text).ok()?.parse::<f64>().ok());
+        if matches!(self.top, Top::Prompt { has_ids: true }) && self.is_prompt() {
+            self.prompt_bytes += BYTES_PER_TOKEN;
+        }
+        self.bound();
+        self.other_option();
+    }
+
+    /// A number ended, or a text that some engines take for one.
+    fn bound(&mut self) {
+        let number = match self.kept.text() {
+            Some(text) => std::str::from_utf8(text).ok().and_then(|text| text.trim().parse::<f64>().ok()),
+            // Longer than anybody writes one: it may be any.
+            None => Some(f64::INFINITY),
+        };
         let whole = number.filter(|number| *number >= 0.0).map(|number| (number as u64).min(TOKENS_MAX));
         match (self.top, self.depth) {
-            (Top::Prompt { has_ids: true }, _) if self.is_prompt() => self.prompt_bytes += BYTES_PER_TOKEN,
             (Top::Bound(position), 1) => self.bounds[position] = whole,
             (Top::Choices, 1) => self.choices = whole,
             (Top::Options, 2) if self.is_predict => self.predicted = whole,
             _ => {}
         }
-        self.other_option();
     }
 
     /// A value that is no truth stands for `stream_options` or in its place.
@@ -224,7 +244,7 @@ impl Listener for Estimate {
         self.text_at = None;
         match what {
             Told::Key => self.depth <= 2 || matches!(self.top, Top::Prompt { .. }),
-            Told::Text => self.is_prompt(),
+            Told::Text => self.is_prompt() || self.is_bound(),
             Told::Number => true,
         }
     }
@@ -246,6 +266,9 @@ impl Listener for Estimate {
             Told::Text => {
                 if let (true, Some(from)) = (self.is_prompt(), self.text_at) {
                     self.prompt_bytes += at - from;
+                }
+                if self.is_bound() {
+                    self.bound();
                 }
                 self.other_option();
             }
@@ -298,6 +321,10 @@ mod tests {
     fn what_a_model_reads_and_may_write_is_counted() {
         for (body, prompt, total) in [
             (r#"{"messages":[{"role":"user","content":"12345678"}]}"#, 3, 3),
+            (r#"{"max_tokens":500.0000000000000000000000000000000000000}"#, 0, TOKENS_MAX),
+            (r#"{"max_tokens":"500"}"#, 0, 500),
+            (r#"{"max_tokens":"many"}"#, 0, 0),
+            (r#"{"options":{"num_predict":" 7"}}"#, 0, 7),
             (
                 r#"{"messages":[{"role":"user","content":"1234"},{"content":[{"type":"text","text":"12345678"}]}],"max_tokens":10}"#,
                 5,

@@ -86,7 +86,8 @@ impl<'p> Examination<'p> {
             return None;
         }
         let model = match (asker, kind(view.head)) {
-            (Some(_), Kind::Plain) if asks_model.is_some() => Model::Reading(ModelReader::new(view.head)),
+            // Who counts tokens must read the body as the engine will, as well.
+            (Some(_), Kind::Plain) => Model::Reading(ModelReader::new(view.head)),
             // Whoever does not look at the label reads it all the same.
             (Some(_), Kind::Encoded) => Model::Read(Err(unreadable::encoded())),
             _ => Model::Read(Ok(None)),

@@ -62,15 +62,21 @@ impl FilterPlan {
     }
 }
 
-/// A text without what guards of these chains take out.
-pub fn redacted<'f>(filters: &'f Filters, chains: impl Iterator<Item = &'f FilterId>, text: &str) -> String {
-    let mut text = text.to_owned();
+/// The first `most` bytes of a text without what guards of these chains take out of the whole.
+pub fn redacted<'f>(
+    filters: &'f Filters,
+    chains: impl Iterator<Item = &'f FilterId>,
+    text: &str,
+    most: usize,
+) -> String {
+    let (mut text, mut most) = (text.as_bytes().to_vec(), most);
     for id in chains {
         if let FilterPlan::Guard(guard) = &filters[*id].1 {
-            text = guard.redacted(&text);
+            (text, most) = guard.redacted(&text, most);
         }
     }
-    text
+    text.truncate(most);
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// Whose request it is, if that is known, and the filter that knows.

@@ -89,7 +89,9 @@ pub(super) fn prompt_heard(log: &AccessLogPlan) -> usize {
 fn shown(request: &Request, prompt: &str, most: usize) -> String {
     let plan = &request.plan.plan;
     let chains = decide::chains(plan, request.listener, request.route);
-    let mut text = filter::redacted(&plan.filters, chains, prompt);
+    // What is behind that was heard for the sake of what is in front of it, and may end within a secret.
+    let heard = (0..=most.min(prompt.len())).rev().find(|end| prompt.is_char_boundary(*end));
+    let mut text = filter::redacted(&plan.filters, chains, prompt, heard.unwrap_or(0));
     let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
     text.truncate(end.unwrap_or(0));
     text

@@ -113,9 +113,16 @@ impl Notes {
             return 0;
         }
         let reader = self.usage.as_ref();
-        let told = reader.and_then(|reader| reader.usage().all());
+        let told = reader.map(|reader| reader.usage()).unwrap_or_default();
         let events = self.tokens.max(reader.map_or(0, |reader| reader.lines_of_documents()));
-        told.unwrap_or(prompt.saturating_add(events)).min(TOKENS_USED_MAX)
+        let used = match (self.ended, told.total) {
+            // What it said of its output before it was cut was said of a beginning.
+            (Ended::ClientLeft | Ended::Badly, None) => {
+                told.input.unwrap_or(prompt).saturating_add(told.output.unwrap_or(0).max(events))
+            }
+            _ => told.all().unwrap_or(prompt.saturating_add(events)),
+        };
+        used.min(TOKENS_USED_MAX)
     }
 
     /// The gateway's own share of the time until `now`.

@@ -249,6 +249,52 @@ fn a_stream_that_is_cut_pays_what_was_delivered() {
 }
 
 #[test]
+fn a_message_that_is_cut_pays_for_what_was_written_though_it_told_of_its_beginning() {
+    let url = Upstream::start().play(|peer, request| {
+        if request.starts_with("GET ") {
+            peer.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+            return After::GoOn;
+        }
+        let start = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":25,\"output_tokens\":1}}}\n\n";
+        let delta = "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"delta\":{\"type\":\"text_delta\",\"text\":\"a\"}}\n\n";
+        let text = start.to_owned() + &delta.repeat(50);
+        peer.send(format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{text}\r\n", text.len()));
+        After::Close
+    });
+    let gateway = Gateway::start(&format!(
+        "{LIMIT}[cluster.up]\nendpoints = [{url:?}]\n[[route]]\nto = \"up\"\nfilters = [\"tokens\"]\n"
+    ));
+    let mut client = gateway.connect();
+    let body = chat(json!({ "stream": true, "max_tokens": 500 })).to_string();
+    client.send(format!("POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len()));
+    client.read_to_any_end();
+    gateway.until("it is settled", |_| left(&gateway, "") == 1000 - 25 - 50);
+}
+
+#[test]
+fn who_writes_so_that_nobody_here_can_count_is_refused_or_counted_in_full() {
+    let engine = engine();
+    let gateway = gateway(&engine, LIMIT, "\"tokens\"");
+    let post = |bytes: &[u8]| {
+        let mut client = gateway.connect();
+        client.send(format!("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", bytes.len()));
+        client.send(bytes);
+        client.read_message()[9..12].parse::<u16>().unwrap()
+    };
+    let text = chat(json!({ "stream": true })).to_string();
+    let wide = |of: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(of).collect::<Vec<_>>();
+    assert_eq!((post(&wide(u16::to_le_bytes)), post(&wide(u16::to_be_bytes))), (400, 400));
+    assert_eq!(post(&text.chars().flat_map(|sign| u32::from(sign).to_le_bytes()).collect::<Vec<_>>()), 400);
+    assert_eq!(left(&gateway, ""), 1000);
+    // Something is used, so that what exceeds the whole no longer enters.
+    assert_eq!(post(chat(json!({ "x": [10, 10] })).to_string().as_bytes()), 200);
+    let zeros = "0".repeat(40);
+    for bound in [format!("5000.{zeros}"), "\"5000\"".into(), "5e3".into()] {
+        assert_eq!(post(format!("{{\"messages\":[],\"max_tokens\":{bound}}}").as_bytes()), 429, "{bound}");
+    }
+}
+
+#[test]
 fn a_key_has_its_tokens_a_minute_and_a_limit_counts_both() {
     let engine = engine();
     let keys = KeysFile::new(&(entry("a", "tpm = 1000000") + &entry("b", "")));

@@ -248,6 +248,16 @@ fn past_guard() -> Vec<Way> {
             "--B\r\ncontent-disposition: form-data; name=model\r\n\r\nllama-1\r\n--B\r\ncontent-disposition: form-data; name=prompt\r\n\r\ndrop table\r\n--B--\r\n",
         ),
         post(
+            "in a form that looks like JSON",
+            "/guarded",
+            &format!("{MINE}content-type: application/x-www-form-urlencoded\r\n"),
+            r#"{"x":"&model=llama-1&prompt=drop%20table&y="}"#,
+        ),
+        body(
+            "as data that is none",
+            r#"{"model":"llama-1","prompt":[{"data":["data: drop table"]},{"url":"data:,drop table"}]}"#,
+        ),
+        post(
             "under another type",
             "/guarded",
             &format!("{MINE}content-type: text/plain\r\n"),

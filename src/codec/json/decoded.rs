@@ -1,13 +1,19 @@
 //! A string as it is meant, and where each byte of it stands in the document.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 /// The inside of one string, decoded as it is told; any length.
 #[derive(Debug, Default)]
 pub struct Decoded {
     bytes: Vec<u8>,
-    /// Where runs of bytes begin that stand side by side in the document too: in the text, and in the document.
-    runs: Vec<(usize, u64)>,
+    /// Where the first byte stands, and the place behind what has come.
+    begins: Option<u64>,
+    next: u64,
+    /// How far it is in the document from each byte to the next one; empty where each is one.
+    widths: Vec<u8>,
+    /// The byte whose place was asked for last, and that place: whoever asks for one after the other goes on from there.
+    last: Cell<(usize, u64)>,
     /// The first half of a surrogate pair, and where it stands.
     half: Option<(u16, u64)>,
 }
@@ -16,15 +22,16 @@ impl Decoded {
     /// Starts anew.
     pub fn begin(&mut self) {
         self.bytes.clear();
-        self.runs.clear();
+        self.widths.clear();
+        (self.begins, self.next) = (None, 0);
+        self.last.set((0, 0));
         self.half = None;
     }
 
     /// Bytes that stand at `at` in the document.
     pub fn push(&mut self, bytes: &[u8], at: u64) {
         self.end_half();
-        self.run(at);
-        self.bytes.extend_from_slice(bytes);
+        self.come(at, bytes);
     }
 
     /// A code unit of UTF-16, written as `\uXXXX` at `at`.
@@ -46,7 +53,7 @@ impl Decoded {
     /// The string ended before `at`.
     pub fn end(&mut self, at: u64) {
         self.end_half();
-        self.run(at);
+        self.come(at, &[]);
     }
 
     /// The text; what is none is replaced, as half a surrogate pair is.
@@ -62,14 +69,21 @@ impl Decoded {
     /// Where the byte at `place` of the text stands in the document; that of an escape, or of the end behind it, where that
     /// begins.
     pub fn place(&self, place: usize) -> u64 {
-        let behind = self.runs.partition_point(|(start, _)| *start <= place);
-        let Some((start, at)) = behind.checked_sub(1).map(|run| self.runs[run]) else { return 0 };
-        at + (place - start) as u64
+        let begins = self.begins.unwrap_or(0);
+        if self.widths.is_empty() {
+            return begins + place as u64;
+        }
+        let (from, at) = match self.last.get() {
+            (last, at) if last > 0 && last <= place => (last, at),
+            _ => (0, begins),
+        };
+        let at = at + self.widths[from..place].iter().map(|width| u64::from(*width)).sum::<u64>();
+        self.last.set((place, at));
+        at
     }
 
     fn push_character(&mut self, character: char, at: u64) {
-        self.run(at);
-        self.bytes.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+        self.come(at, character.encode_utf8(&mut [0; 4]).as_bytes());
     }
 
     fn end_half(&mut self) {
@@ -78,13 +92,25 @@ impl Decoded {
         }
     }
 
-    /// From here on bytes stand at `at`, unless they would anyway.
-    fn run(&mut self, at: u64) {
-        let start = self.bytes.len();
-        let goes_on = self.runs.last().is_some_and(|(from, known)| known + (start - from) as u64 == at);
-        if !goes_on {
-            self.runs.push((start, at));
+    /// Takes bytes that stand at `at`, side by side; those between here and there belong to the byte before.
+    fn come(&mut self, at: u64, bytes: &[u8]) {
+        let gap = match self.begins {
+            Some(_) => at.saturating_sub(self.next),
+            None => 0,
+        };
+        self.begins.get_or_insert(at);
+        if gap > 0 {
+            self.widths.resize(self.bytes.len(), 1);
+            if let Some(width) = self.widths.last_mut() {
+                // No escape is longer than a dozen bytes.
+                *width = width.saturating_add(u8::try_from(gap).unwrap_or(u8::MAX));
+            }
         }
+        self.bytes.extend_from_slice(bytes);
+        if !self.widths.is_empty() {
+            self.widths.resize(self.bytes.len(), 1);
+        }
+        self.next = at + bytes.len() as u64;
     }
 }
 

@@ -41,8 +41,11 @@ struct Open {
 }
 
 /// Names under which engines look for what is seen, heard or fetched (OpenAI's API: content parts of images, sound and files).
-const URLS: [&[u8]; 6] = [b"url", b"data", b"image_url", b"video_url", b"file_data", b"input_audio"];
+const URLS: [&[u8]; 5] = [b"url", b"image_url", b"video_url", b"file_data", b"input_audio"];
 const DATA: &[u8] = b"data:";
+/// What stands between that and the bytes of a data URL (RFC 2397): a media type, its parameters, and the way they are written.
+const DATA_HEAD_BYTES_MAX: usize = 128;
+const BASE64: &[u8] = b";base64";
 /// Longest key that matters: what is selected has a name, and a name has a bound.
 const KEY_BYTES_MAX: usize = 256;
 
@@ -61,6 +64,11 @@ impl<'s, H: Hears> Texts<'s, H> {
             is_data: false,
             key: Vec::new(),
         }
+    }
+
+    /// Who hears.
+    pub fn hearer(&mut self) -> &mut H {
+        &mut self.hears
     }
 
     /// Who heard.
@@ -92,6 +100,15 @@ impl<'s, H: Hears> Texts<'s, H> {
         }
         (self.here, self.is_url) = (self.selection.member(*place, &self.key), URLS.contains(&&self.key[..]));
     }
+}
+
+/// Whether a text begins as a data URL of bytes; one that holds text is one like any other.
+fn is_data(text: &[u8]) -> bool {
+    let Some(rest) = text.strip_prefix(DATA) else { return false };
+    let head = &rest[..rest.len().min(DATA_HEAD_BYTES_MAX)];
+    let Some(end) = head.iter().position(|byte| *byte == b',') else { return false };
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/;=.+-_\"".contains(byte);
+    head[..end].ends_with(BASE64) && head[..end].iter().all(is_plain)
 }
 
 impl<H: Hears> Listener for Texts<'_, H> {
@@ -126,7 +143,7 @@ impl<H: Hears> Listener for Texts<'_, H> {
             return;
         }
         self.text.push(bytes, at);
-        if self.is_url && self.text.bytes().starts_with(DATA) {
+        if self.is_url && is_data(self.text.bytes()) {
             self.is_data = true;
         }
     }
@@ -189,7 +206,7 @@ mod tests {
 
     #[test]
     fn texts_are_told_with_their_places() {
-        let document = r#"{"model":"m","messages":[{"role":"user","content":"a\u0062"},{"content":[{"type":"text","text":"c"},{"image_url":{"url":"data:x"}}]},
+        let document = r#"{"model":"m","messages":[{"role":"user","content":"a\u0062"},{"content":[{"type":"text","text":"c"},{"image_url":{"url":"data:image/png;base64,x"}}]},
             {"Content":"d","n":[1,null,{"x":[]}]}],"prompt":["e",["f"]],"prompts":"g"}"#;
         assert_eq!(
             texts(&["messages[*].content"], document),
@@ -213,9 +230,12 @@ mod tests {
     fn a_data_url_is_left_out_where_nobody_reads_it_as_text() {
         for (document, heard) in [
             (r#"{"url":"data:image/png;base64,abc"}"#, 0),
-            (r#"{"image_url":"d\u0061ta:,x"}"#, 0),
-            (r#"{"input_audio":{"data":"data:x"}}"#, 0),
-            (r#"{"url":["data:x"]}"#, 0),
+            (r#"{"image_url":"d\u0061ta:;base64,x"}"#, 0),
+            (r#"{"input_audio":{"data":"data:;base64,x"}}"#, 1),
+            (r#"{"url":["data:image/png;base64,x"]}"#, 0),
+            (r#"{"url":"data:,x"}"#, 1),
+            (r#"{"url":"data: no such thing;base64,x"}"#, 1),
+            (r#"{"inputs":[{"data":["data:image/png;base64,x"]}]}"#, 1),
             (r#"{"url":"https://example.org"}"#, 1),
             (r#"{"content":"data:image/png;base64,abc"}"#, 1),
             (r#"{"url":{"text":"data:x"}}"#, 1),

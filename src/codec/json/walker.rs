@@ -108,6 +108,11 @@ impl<L: Listener> Walker<L> {
         &self.listener
     }
 
+    /// Who listens, to be spoken to.
+    pub fn listener_mut(&mut self) -> &mut L {
+        &mut self.listener
+    }
+
     /// Who listened.
     pub fn into_listener(self) -> L {
         self.listener

@@ -7,7 +7,7 @@ pub use redact::Redact;
 use regex::bytes::{RegexSet, RegexSetBuilder};
 
 use super::verdict::{Verdict, View};
-use crate::base::limits::PATTERN_BYTES_MAX;
+use crate::base::limits::{PATTERN_BYTES_MAX, SPLICES_MAX};
 use crate::codec::content::{Kind, kind};
 use crate::codec::head::RequestHead;
 use crate::codec::json::{Decoded, Hears, Selection, Wanted};
@@ -77,21 +77,31 @@ impl Guard {
         }
     }
 
-    /// A text without what is taken out.
-    pub(super) fn redacted(&self, text: &str) -> String {
-        let mut bytes = text.as_bytes().to_vec();
+    /// The first `most` bytes of a text without what is taken out of the whole; how many those are then.
+    pub(super) fn redacted(&self, text: &[u8], most: usize) -> (Vec<u8>, usize) {
+        let (mut bytes, mut most) = (text.to_vec(), most);
         for what in &self.redact {
-            for found in what.find(&bytes).into_iter().rev() {
+            for found in what.find(&bytes, usize::MAX).into_iter().rev() {
+                most = match most {
+                    _ if found.end <= most => most - found.len() + what.mark().len(),
+                    _ if found.start < most => found.start + what.mark().len(),
+                    _ => most,
+                };
                 bytes.splice(found, what.mark().iter().copied());
             }
         }
-        String::from_utf8_lossy(&bytes).into_owned()
+        (bytes, most)
     }
 
     /// Looks at the body of a request.
     pub(super) fn check(&self, head: &RequestHead) -> Guarding<'_> {
-        let heard =
-            Heard { guard: self, denied: None, met: vec![false; self.require.0.len()], splices: Vec::new() };
+        let heard = Heard {
+            guard: self,
+            denied: None,
+            met: vec![false; self.require.0.len()],
+            splices: Vec::new(),
+            is_full: false,
+        };
         Guarding(Box::new(TextReader::new(head, &self.selection, heard)))
     }
 }
@@ -107,6 +117,8 @@ struct Heard<'p> {
     /// Which of the required expressions were met.
     met: Vec<bool>,
     splices: Vec<Splice>,
+    /// There is more to take out than there is room for.
+    is_full: bool,
 }
 
 /// What a guard lets pass.
@@ -126,6 +138,13 @@ impl Guarding<'_> {
     /// The body ended.
     pub(super) fn end(self) -> Result<Passed, ErrorReply> {
         let heard = self.0.finish().map_err(|fault| unreadable::of_json(fault, &Wanted::default()))?;
+        if heard.is_full {
+            return Err(ErrorReply::new(
+                413,
+                "body_too_large",
+                "The request holds more addresses, numbers or keys than can be taken out of one; send it in parts.",
+            ));
+        }
         let is_refused = heard.denied.is_some() || heard.met.iter().any(|met| !met);
         match is_refused && !heard.guard.flags {
             true => Err(denied(heard.denied)),
@@ -145,8 +164,10 @@ impl Hears for Heard<'_> {
             require.0.matches(bytes).into_iter().for_each(|position| self.met[position] = true);
         }
         for what in redact {
-            let found = what.find(bytes).into_iter();
-            self.splices.extend(found.map(|found| Splice {
+            let room = SPLICES_MAX.saturating_sub(self.splices.len());
+            let found = what.find(bytes, room + 1);
+            self.is_full |= found.len() > room;
+            self.splices.extend(found.into_iter().take(room).map(|found| Splice {
                 range: text.place(found.start)..text.place(found.end),
                 by: Bytes::from_static(what.mark()),
             }));

@@ -39,12 +39,12 @@ impl Redact {
         }
     }
 
-    /// Where it stands in a text.
-    pub(super) fn find(self, text: &[u8]) -> Vec<Range<usize>> {
+    /// Where it stands in a text: the first `most` places.
+    pub(super) fn find(self, text: &[u8], most: usize) -> Vec<Range<usize>> {
         match self {
-            Self::Email => EMAIL.find_iter(text).map(|found| found.range()).collect(),
-            Self::Key => KEY.find_iter(text).map(|found| found.range()).collect(),
-            Self::Card => cards(text),
+            Self::Email => EMAIL.find_iter(text).map(|found| found.range()).take(most).collect(),
+            Self::Key => KEY.find_iter(text).map(|found| found.range()).take(most).collect(),
+            Self::Card => cards(text, most),
         }
     }
 }
@@ -78,9 +78,9 @@ const CARD_DIGITS_MIN: usize = 13;
 const CARD_DIGITS_MAX: usize = 19;
 
 /// Numbers of cards: digits with single blanks or dashes between groups of them, where neither side has a further digit.
-fn cards(text: &[u8]) -> Vec<Range<usize>> {
+fn cards(text: &[u8], most: usize) -> Vec<Range<usize>> {
     let (mut found, mut at) = (Vec::new(), 0);
-    while at < text.len() {
+    while at < text.len() && found.len() < most {
         let begins = is_digit(text, at) && (at == 0 || !is_digit(text, at - 1));
         match begins.then(|| card_at(text, at)).flatten() {
             Some(end) => {
@@ -95,12 +95,12 @@ fn cards(text: &[u8]) -> Vec<Range<usize>> {
 
 /// The end of the longest number that begins at `at`.
 fn card_at(text: &[u8], mut at: usize) -> Option<usize> {
-    let (mut digits, mut end) = ([0; CARD_DIGITS_MAX], None);
+    let (mut sums, mut end) = (Checksums::default(), None);
     for length in 1..=CARD_DIGITS_MAX {
-        digits[length - 1] = text[at] - b'0';
+        sums.push(text[at] - b'0');
         at += 1;
         let is_whole = length >= CARD_DIGITS_MIN && !is_digit(text, at);
-        if is_whole && has_checksum(&digits[..length]) {
+        if is_whole && sums.is_met() {
             end = Some(at);
         }
         if matches!(text.get(at), Some(b' ' | b'-')) {
@@ -117,18 +117,26 @@ fn is_digit(text: &[u8], at: usize) -> bool {
     text.get(at).is_some_and(u8::is_ascii_digit)
 }
 
-/// Whether the last digit is the sum of the others (ISO/IEC 7812-1, annex B).
-fn has_checksum(digits: &[u8]) -> bool {
-    let sum: u32 = digits
-        .iter()
-        .rev()
-        .enumerate()
-        .map(|(place, digit)| {
-            let value = u32::from(*digit) * if place % 2 == 1 { 2 } else { 1 };
-            if value > 9 { value - 9 } else { value }
-        })
-        .sum();
-    sum.is_multiple_of(10) && digits.iter().any(|digit| *digit != 0)
+/// Whether the last digit is the sum of the others (ISO/IEC 7812-1, annex B), for each length as digits come.
+#[derive(Default)]
+struct Checksums {
+    /// The sums with every other digit doubled: with that of the last digit, and without.
+    doubled: u32,
+    plain: u32,
+    has_other_than_zero: bool,
+}
+
+impl Checksums {
+    fn push(&mut self, digit: u8) {
+        let (once, twice) = (u32::from(digit), u32::from(digit) * 2);
+        let twice = if twice > 9 { twice - 9 } else { twice };
+        (self.doubled, self.plain) = (self.plain + twice, self.doubled + once);
+        self.has_other_than_zero |= digit != 0;
+    }
+
+    fn is_met(&self) -> bool {
+        self.plain.is_multiple_of(10) && self.has_other_than_zero
+    }
 }
 
 #[cfg(test)]
@@ -137,7 +145,7 @@ mod tests {
 
     fn redacted(what: Redact, text: &str) -> String {
         let mut out = text.as_bytes().to_vec();
-        for range in what.find(text.as_bytes()).into_iter().rev() {
+        for range in what.find(text.as_bytes(), usize::MAX).into_iter().rev() {
             out.splice(range, what.mark().iter().copied());
         }
         String::from_utf8(out).unwrap()

@@ -133,6 +133,15 @@ fn secrets_are_taken_out_where_they_stand() {
         let spliced = crate::codec::splice::spliced(&pieces, &splices).concat();
         assert_eq!(String::from_utf8(spliced).unwrap(), expected);
     }
+    let many = format!(r#"{{"prompt":"{}"}}"#, "a@b.cc ".repeat(SPLICES_MAX + 1));
+    assert_eq!(told(&guard, JSON, &many).unwrap_err(), "body_too_large -");
+    // What is listened to beyond what is shown is no part of it, whatever was taken out in front of it.
+    let shown = |most| {
+        let (text, most) = guard.redacted(b"a@b.org c@d.org, 4111 1111 11", most);
+        String::from_utf8(text[..most].to_vec()).unwrap()
+    };
+    assert_eq!((shown(7).as_str(), shown(9).as_str()), ("[EMAIL]", "[EMAIL] [EMAIL]"));
+    assert_eq!(shown(17), "[EMAIL] [EMAIL], ");
     let form = "prompt=write+to+%61%40b.org&x=a%40b.org";
     let splices = told(&guard, "content-type: application/x-www-form-urlencoded\r\n", form).unwrap();
     let spliced = crate::codec::splice::spliced(&[Bytes::from_static(form.as_bytes())], &splices).concat();
