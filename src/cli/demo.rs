@@ -1,10 +1,13 @@
 //! `corelane demo`: two simulated inference servers and the gateway, ready to be tried.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
+use super::key;
 use super::print::{complain, print};
 use super::run::{announce, finish};
 use crate::base::address::Address;
@@ -32,14 +35,45 @@ impl Demo {
                 return 1;
             }
         };
-        let text = config(&servers);
+        let keys = match Keys::new() {
+            Ok(keys) => keys,
+            Err(error) => {
+                complain(format_args!(
+                    "the demo's key cannot be kept\n  why: {error}\n  fix: let it write into the folder for temporary files (TMPDIR)"
+                ));
+                return 1;
+            }
+        };
+        let text = config(&servers, &keys);
         let code = finish(run(Origin::new(Source::Text("demo", text)), Handed::default(), |started| {
             announce(started);
             settle();
-            explain(started, &servers);
+            explain(started, &servers, &keys.key);
         }));
         drop(servers);
         code
+    }
+}
+
+/// The key of a team that does not exist, and the file that has its digest while the demo runs.
+struct Keys {
+    key: String,
+    file: PathBuf,
+}
+
+impl Keys {
+    fn new() -> io::Result<Self> {
+        let (key, block) = key::make("demo-team").map_err(io::Error::other)?;
+        let file = std::env::temp_dir().join(format!("corelane-demo-{}.toml", std::process::id()));
+        // One that lies there is somebody else's.
+        File::create_new(&file)?.write_all(block.as_bytes())?;
+        Ok(Self { key, file })
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.file);
     }
 }
 
@@ -57,7 +91,7 @@ fn servers() -> io::Result<[Sim; 2]> {
     Ok([Sim::start(&free, paced(20, 1), driver)?, Sim::start(&free, paced(60, 1), driver)?])
 }
 
-fn config(servers: &[Sim; 2]) -> String {
+fn config(servers: &[Sim; 2], keys: &Keys) -> String {
     let [one, two] = servers;
     format!(
         r#"[[listener]]
@@ -77,6 +111,22 @@ name = "openai"
 match = {{ path = "/v1/*" }}
 to = "sim"
 
+[filter.keys]
+kind = "keys"
+file = {:?}
+
+[filter.limits]
+kind = "rate-limit"
+by = "key"
+requests = "30/min"
+
+[[route]]
+name = "team"
+match = {{ path = "/team/*" }}
+rewrite = {{ strip = "/team" }}
+filters = ["keys", "limits"]
+to = "sim"
+
 [[route]]
 name = "ping"
 match = {{ path = "/ping" }}
@@ -87,11 +137,12 @@ name = "everything-else"
 to = "sim"
 "#,
         one.address(),
-        two.address()
+        two.address(),
+        keys.file,
     )
 }
 
-fn explain(started: &Started, servers: &[Sim; 2]) {
+fn explain(started: &Started, servers: &[Sim; 2], key: &str) {
     let gateway = started
         .listening
         .first()
@@ -110,6 +161,10 @@ Try:
   curl -N http://{gateway}/v1/chat/completions -H 'content-type: application/json' \
        -d '{{"model": "sim", "stream": true, "messages": [{{"role": "user", "content": "hello"}}]}}'
   curl -i http://{gateway}/v1/chat/completions -H 'x-sim: reset=head' \
+       -d '{{"model": "sim", "messages": [{{"role": "user", "content": "hello"}}]}}'
+
+With a key, thirty times a minute (without it 401, past them 429):
+  curl -i http://{gateway}/team/v1/chat/completions -H 'authorization: Bearer {key}' \
        -d '{{"model": "sim", "messages": [{{"role": "user", "content": "hello"}}]}}'
 
 See what it did (T, S, B, TTFT, ITL):

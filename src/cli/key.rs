@@ -41,18 +41,24 @@ impl Key {
             ));
             return 2;
         }
-        let mut chance = [0; 32];
-        if let Err(error) = getrandom::fill(&mut chance) {
-            complain(format_args!(
-                "no key can be made\n  why: the system has no random numbers: {error}\n  fix: allow getrandom to this process"
-            ));
-            return 1;
+        match make(&name) {
+            Ok((key, block)) => print(format_args!("{key}\n\n{block}")),
+            Err(error) => {
+                complain(format_args!(
+                    "no key can be made\n  why: the system has no random numbers: {error}\n  fix: allow getrandom to this process"
+                ));
+                1
+            }
         }
-        let key = format!("sk-{}", URL_SAFE_NO_PAD.encode(chance));
-        let name = serde_json::Value::from(name);
-        print(format_args!(
-            "{key}\n\n[[key]]\nname = {name}\nsha256 = \"{}\"\n",
-            Digest::of(key.as_bytes()).text()
-        ))
     }
+}
+
+/// A new key, and its block for a keys file.
+pub(super) fn make(name: &str) -> Result<(String, String), getrandom::Error> {
+    let mut chance = [0; 32];
+    getrandom::fill(&mut chance)?;
+    let key = format!("sk-{}", URL_SAFE_NO_PAD.encode(chance));
+    let digest = Digest::of(key.as_bytes()).text();
+    let name = serde_json::Value::from(name);
+    Ok((key, format!("[[key]]\nname = {name}\nsha256 = \"{digest}\"\n")))
 }
