@@ -1,5 +1,9 @@
 //! Takes out of a stream what an engine says of its usage because we asked for it: the client gets what it would have got.
 //!
+//! Asked for it, an engine ends with an event of its own, and some (OpenAI, vLLM of old) write `"usage":null` into each
+//! event before. Others (LitServe) write that member always, and the usage into an event that says more, asked or not. No
+//! single event tells which: the whole stream does, and what was learnt of an endpoint holds for the next one.
+//!
 //! An event is held until it is whole, which mostly it is as it comes; one that is longer than a window passes as it is.
 
 use bytes::{Bytes, BytesMut};
@@ -15,9 +19,24 @@ pub struct UsageCut {
     begun: BytesMut,
     /// An event that is too long to be judged is under way.
     passes: bool,
+    /// The engine writes `"usage":null` of its own accord.
+    keeps_nulls: bool,
+    /// It said its usage in an event of its own, and in one that says more.
+    is_apart: bool,
+    is_within: bool,
 }
 
 impl UsageCut {
+    /// For an engine that, as far as is known, says its usage without being asked, or does not.
+    pub fn new(says_usage: bool) -> Self {
+        Self { keeps_nulls: says_usage, ..Self::default() }
+    }
+
+    /// Whether the engine says its usage without being asked, if the stream shows it.
+    pub fn says_usage(&self) -> Option<bool> {
+        (self.is_apart || self.is_within).then_some(!self.is_apart)
+    }
+
     /// What becomes of the next piece.
     pub fn feed(&mut self, piece: Bytes, mut out: impl FnMut(Bytes)) {
         let goes_on = !self.begun.is_empty() && !self.begun.ends_with(b"\r");
@@ -45,7 +64,7 @@ impl UsageCut {
         if from < whole {
             match memmem::find(&all[from..whole], USAGE) {
                 None => out(all.slice(from..whole)),
-                Some(_) => cut_each(&all, (from, whole), &mut out),
+                Some(_) => self.cut_each(&all, (from, whole), &mut out),
             }
         }
         let rest = all.slice(whole..);
@@ -56,6 +75,26 @@ impl UsageCut {
             }
         } else {
             self.begun.extend_from_slice(&rest);
+        }
+    }
+
+    fn cut_each(&mut self, bytes: &Bytes, (mut at, end): (usize, usize), out: &mut impl FnMut(Bytes)) {
+        while at < end {
+            let event = bytes.slice(at..event_end(bytes, at));
+            at += event.len();
+            match cut(&event) {
+                Cut::Nothing => out(event),
+                Cut::Within => {
+                    self.is_within = true;
+                    out(event);
+                }
+                Cut::All => self.is_apart = true,
+                Cut::Part(..) if self.keeps_nulls => out(event),
+                Cut::Part(from, to) => {
+                    out(event.slice(..from));
+                    out(event.slice(to..));
+                }
+            }
         }
     }
 
@@ -104,24 +143,11 @@ fn line_at(bytes: &[u8], at: usize) -> Option<(&[u8], usize)> {
     Some((&rest[..end], at + end + length))
 }
 
-fn cut_each(bytes: &Bytes, (mut at, end): (usize, usize), out: &mut impl FnMut(Bytes)) {
-    while at < end {
-        let event = bytes.slice(at..event_end(bytes, at));
-        at += event.len();
-        match cut(&event) {
-            Cut::Nothing => out(event),
-            Cut::All => {}
-            Cut::Part(from, to) => {
-                out(event.slice(..from));
-                out(event.slice(to..));
-            }
-        }
-    }
-}
-
 /// What is cut of an event.
 enum Cut {
     Nothing,
+    /// Nothing, but it tells the usage.
+    Within,
     All,
     Part(usize, usize),
 }
@@ -143,6 +169,7 @@ fn cut(event: &[u8]) -> Cut {
     let is_last = members.get("choices").and_then(Value::as_array).is_some_and(Vec::is_empty);
     match members.get("usage") {
         Some(Value::Object(_)) if is_last => Cut::All,
+        Some(Value::Object(_)) => Cut::Within,
         Some(Value::Null) => {
             null_member(text).map_or(Cut::Nothing, |(from, to)| Cut::Part(start + from, start + to))
         }
@@ -192,6 +219,28 @@ mod tests {
             assert_eq!(run(&mut [&bytes[..at], &bytes[at..]].into_iter()), whole, "cut at {at}");
         }
         whole
+    }
+
+    #[test]
+    fn an_engine_that_says_it_unasked_is_known_by_its_stream_and_left_alone_then() {
+        let null = "data: {\"choices\":[{\"delta\":{}}],\"usage\":null}\n\n";
+        let within = "data: {\"choices\":[{\"delta\":{}}],\"usage\":{\"total_tokens\":1}}\n\n";
+        let apart = "data: {\"choices\":[],\"usage\":{\"total_tokens\":1}}\n\n";
+        for (stream, known, says, left) in [
+            (
+                format!("{null}{within}"),
+                false,
+                Some(true),
+                format!("{}{within}", null.replace(",\"usage\":null", "")),
+            ),
+            (format!("{null}{within}"), true, Some(true), format!("{null}{within}")),
+            (format!("{within}{apart}"), true, Some(false), within.to_owned()),
+            (null.to_owned(), true, None, null.to_owned()),
+        ] {
+            let (mut cut, mut out) = (UsageCut::new(known), Vec::new());
+            cut.feed(Bytes::from(stream), |bytes| out.extend_from_slice(&bytes));
+            assert_eq!((cut.says_usage(), String::from_utf8(out).unwrap()), (says, left));
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 
@@ -179,7 +180,7 @@ fn compile_endpoints(
     for endpoint in &config.endpoints {
         if let Some(addresses) = addresses(endpoint, around.resolved, problems) {
             let EndpointConfig { url, weight, max_in_flight } = &endpoint.value;
-            let (load, health) = cells(name, &url.text, around);
+            let (load, health, says_usage) = cells(name, &url.text, around);
             let told =
                 |why| endpoint.problem("an endpoint cannot be trusted", why, "name it by tls.server_name");
             let tls = trusts::client(trust, url, server_name)
@@ -195,6 +196,7 @@ fn compile_endpoints(
                 max_in_flight: max_in_flight.map(u64::from),
                 load,
                 health,
+                says_usage,
             }));
         }
     }
@@ -222,18 +224,23 @@ fn addresses(
     }
 }
 
+type Cells = (Arc<EndpointLoad>, Arc<Health>, Arc<AtomicBool>);
+
 /// What is known of an endpoint that stays, or nothing yet.
-fn cells(cluster: &str, url: &str, around: &Surroundings<'_>) -> (Arc<EndpointLoad>, Arc<Health>) {
+fn cells(cluster: &str, url: &str, around: &Surroundings<'_>) -> Cells {
     let known = around.previous.and_then(|plan| {
         plan.endpoints
             .iter()
             .find(|endpoint| endpoint.url == url && plan.clusters[endpoint.cluster].name == cluster)
     });
     match known {
-        Some(endpoint) => (Arc::clone(&endpoint.load), Arc::clone(&endpoint.health)),
+        Some(EndpointPlan { load, health, says_usage, .. }) => {
+            (Arc::clone(load), Arc::clone(health), Arc::clone(says_usage))
+        }
         None => (
             Arc::new(EndpointLoad::new(around.lanes)),
             Arc::new(Health::new(Arc::new(Verdict::new(around.at)))),
+            Arc::default(),
         ),
     }
 }

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::future::{pending, poll_fn};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -186,7 +187,8 @@ impl<'d, 'c> Delivery<'d, 'c> {
         };
         let watch = Watch::new(&answer.head, answer.framing);
         let turn = call.notes.answered.unwrap_or_else(Instant::now);
-        let cut = is_cut.then(Box::default);
+        let says_usage = || said_unasked(request, call).is_some_and(|says| says.load(Ordering::Relaxed));
+        let cut = is_cut.then(|| Box::new(UsageCut::new(says_usage())));
         Self { answer, request, call, mouth, framing, watch, cut, turn }
     }
 
@@ -253,8 +255,18 @@ impl<'d, 'c> Delivery<'d, 'c> {
                 Gathered::Cut(cut) => return Err(cut),
             }
         }
+        self.learn();
         self.finish_upload().await;
         Ok(())
+    }
+
+    /// A stream was whole: whether its endpoint tells its usage without being asked holds for the next one.
+    fn learn(&self) {
+        if let Some(says_usage) = self.cut.as_ref().and_then(|cut| cut.says_usage()) {
+            said_unasked(self.request, self.call)
+                .into_iter()
+                .for_each(|says| says.store(says_usage, Ordering::Relaxed));
+        }
     }
 
     /// Moves what was read into the client's buffer, framed for the client.
@@ -387,6 +399,11 @@ impl<'d, 'c> Delivery<'d, 'c> {
         }
         now
     }
+}
+
+/// Whether the endpoint at hand tells its usage without being asked.
+fn said_unasked<'r>(request: &'r Request, call: &Call<'_>) -> Option<&'r AtomicBool> {
+    call.notes.endpoint.map(|id| &*request.plan.plan.endpoints[id].says_usage)
 }
 
 /// Writes a piece of a body, framed for the client.

@@ -12,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from harness import counted
 from harness.engines import ENGINES
 from harness.entry import clean_environment, end_in_order, enter_venv
 from harness.gateway import Gateway
@@ -60,8 +61,12 @@ class Run:
 
         def start():
             bench.gateway = Gateway(self.fleet, name, self.binary, io, self.direct)
+            bench.counting = counted.gateway(
+                self.fleet, f"{name}-counted", self.binary, io, self.direct, self.fleet.logs
+            )
 
         def end():
+            self.fleet.end(f"{name}-counted", patience=10)
             code = self.fleet.end(name, patience=10)
             assert code == 0, f"exit code {code}"
 

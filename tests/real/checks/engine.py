@@ -7,6 +7,7 @@ import time
 import httpx
 import openai
 
+from harness import counted
 from harness.expect import equal, true
 from harness.processes import get
 from harness.report import Book, NotApplicable
@@ -20,6 +21,7 @@ class EngineBench:
 
     def __init__(self, engine, gateway, direct: str):
         self.engine, self.gateway, self.direct = engine, gateway, direct
+        self.counting = None  # the same gateway, which counts tokens
 
     def client(self, kind=openai.OpenAI, base: str | None = None):
         return kind(base_url=(base or self.gateway.url) + "/v1", api_key="unused", max_retries=0, timeout=60)
@@ -98,6 +100,13 @@ def stream_once(bench, total: int) -> list[float]:
     # An engine may put tokens that it made together into one chunk.
     true(len(arrivals) > total / 4, f"{len(arrivals)} chunks for {total} tokens")
     return arrivals
+
+
+@check("a stream whose tokens are counted is byte for byte as it would have been", 120)
+def counted_stream(bench):
+    body = bench.chat(12, temperature=0, seed=1)
+    body |= body.pop("extra_body")
+    counted.compare(bench.direct, bench.counting, body)
 
 
 @check("completion", 60)

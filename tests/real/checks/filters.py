@@ -6,6 +6,7 @@ import uuid
 import anthropic
 import openai
 
+from harness import counted
 from harness.expect import equal, true
 from harness.processes import get
 from harness.report import Book
@@ -188,3 +189,11 @@ def limited_anthropic(bench):
         )
         # More than the whole limit enters a full bucket only.
         equal(error.response.json()["error"]["param"], "tokens", "param")
+
+
+@check("LitServe: a stream whose tokens are counted is byte for byte as it would have been")
+def counted_stream(bench):
+    upstream = bench.chat.upstream
+    through = counted.gateway(bench.fleet, "corelane-counted", bench.binary, bench.io, upstream, bench.scratch)
+    body = {"model": "chat", "max_tokens": 100, "messages": [{"role": "user", "content": "count 3"}]}
+    counted.compare(upstream, through, body)
