@@ -102,9 +102,9 @@ fn summary(plan: &Plan) -> String {
     // A large body holds one large step each way, for the client and for the endpoint.
     let streams = connections * (4 * RELAY_BYTES_LARGE + plan.limits.head_bytes);
     let holds = plan.reads_bodies || plan.table.rows().any(|(matcher, _)| !matcher.body.is_empty());
-    // A guard decodes the text at hand, which may be all of a body.
+    // A guard decodes the text at hand, which may be all of a body, and notes where each byte of it stands.
     let decodes = plan.filters.iter().any(|(_, filter)| matches!(filter, FilterPlan::Guard(_)));
-    let held = (usize::from(holds) + usize::from(decodes)) * plan.limits.buffered as usize;
+    let held = (usize::from(holds) + 2 * usize::from(decodes)) * plan.limits.buffered as usize;
     let logged = if plan.observe.access_log.is_some() { LOG_BYTES_MAX } else { 0 };
     let ceiling = idle + histograms + streams + held + logged;
     let size = |bytes: usize| format!("{} MiB", bytes.div_ceil(MIB));

@@ -14,6 +14,11 @@ pub(super) struct FormTexts {
 }
 
 impl FormTexts {
+    /// Texts of which no more than about `most` bytes matter, if that is said.
+    pub(super) fn up_to(most: Option<usize>) -> Self {
+        Self { text: Decoded::up_to(most), ..Self::default() }
+    }
+
     pub(super) fn begin(&mut self, name: &[u8]) {
         self.name.clear();
         self.name.extend_from_slice(name);

@@ -75,9 +75,9 @@ impl FormScanner {
         }
     }
 
-    /// At the start of a form all of whose texts are wanted: values, not files.
-    pub fn of_texts(boundary: &[u8]) -> Self {
-        Self { texts: Some(FormTexts::default()), ..Self::new(Arc::default(), boundary) }
+    /// At the start of a form all of whose texts are wanted, or about `most` bytes of each: values, not files.
+    pub fn of_texts(boundary: &[u8], most: Option<usize>) -> Self {
+        Self { texts: Some(FormTexts::up_to(most)), ..Self::new(Arc::default(), boundary) }
     }
 
     /// What is known of wanted members so far, by their positions.
@@ -292,7 +292,7 @@ mod tests {
         ]
         .concat();
         for piece in [1, 7, form.len()] {
-            let mut scanner = FormScanner::of_texts(b"XX");
+            let mut scanner = FormScanner::of_texts(b"XX", None);
             let mut told = Vec::new();
             let mut tell = |name: &[u8], text: &Decoded| {
                 let (begin, end) = (text.place(0), text.place(text.bytes().len()));
@@ -310,7 +310,7 @@ mod tests {
                 ]
             );
         }
-        let mut other = FormScanner::of_texts(b"XX");
+        let mut other = FormScanner::of_texts(b"XX", None);
         let text = format!(
             "{}x",
             head("a\"").replace("\r\n\r\n", "\r\ncontent-type: text/plain; charset=utf-16\r\n\r\n")

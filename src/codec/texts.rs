@@ -37,8 +37,10 @@ impl<'s, H: Hears> TextReader<'s, H> {
     pub fn new(head: &RequestHead, selection: &'s Selection, hears: H) -> Self {
         let declared = Declared::of(head);
         let form = match &declared.media_type {
-            MediaType::Form(boundary) => Some(Form::Parts(Box::new(FormScanner::of_texts(boundary)))),
-            MediaType::Pairs => Some(Form::Pairs(Box::new(PairScanner::of_texts()))),
+            MediaType::Form(boundary) => {
+                Some(Form::Parts(Box::new(FormScanner::of_texts(boundary, hears.most()))))
+            }
+            MediaType::Pairs => Some(Form::Pairs(Box::new(PairScanner::of_texts(hears.most())))),
             MediaType::Json | MediaType::UnclearForm | MediaType::Other | MediaType::Unclear => None,
         };
         // Tensors behind a document may hold texts that are none to anybody but who knows their names.

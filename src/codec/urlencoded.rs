@@ -63,9 +63,9 @@ impl PairScanner {
         }
     }
 
-    /// At the start of a form all of whose values are wanted.
-    pub fn of_texts() -> Self {
-        Self { texts: Some(FormTexts::default()), ..Self::new(Arc::default()) }
+    /// At the start of a form all of whose values are wanted, or about `most` bytes of each.
+    pub fn of_texts(most: Option<usize>) -> Self {
+        Self { texts: Some(FormTexts::up_to(most)), ..Self::new(Arc::default()) }
     }
 
     /// What is known of wanted members so far, by their positions.
@@ -239,7 +239,7 @@ mod tests {
     #[test]
     fn all_values_are_told_with_their_places() {
         let form = b"a=b+%41c&%70rompt=%e9x&y&=z";
-        let mut scanner = PairScanner::of_texts();
+        let mut scanner = PairScanner::of_texts(None);
         let mut all = Vec::new();
         let mut told = |name: &[u8], text: &Decoded| {
             let places: Vec<_> = (0..=text.bytes().len()).map(|at| text.place(at)).collect();

@@ -67,6 +67,10 @@ impl Overheard {
 }
 
 impl Hears for Beginning {
+    fn most(&self) -> Option<usize> {
+        Some(self.most)
+    }
+
     fn hear(&mut self, _: &str, text: &Decoded) {
         let room = self.most.saturating_sub(self.text.len());
         if room == 0 {

@@ -14,11 +14,18 @@ pub struct Decoded {
     widths: Vec<u8>,
     /// The byte whose place was asked for last, and that place: whoever asks for one after the other goes on from there.
     last: Cell<(usize, u64)>,
+    /// So many bytes are enough.
+    most: Option<usize>,
     /// The first half of a surrogate pair, and where it stands.
     half: Option<(u16, u64)>,
 }
 
 impl Decoded {
+    /// One of which no more than about `most` bytes matter, if that is said.
+    pub fn up_to(most: Option<usize>) -> Self {
+        Self { most, ..Self::default() }
+    }
+
     /// Starts anew.
     pub fn begin(&mut self) {
         self.bytes.clear();
@@ -94,6 +101,9 @@ impl Decoded {
 
     /// Takes bytes that stand at `at`, side by side; those between here and there belong to the byte before.
     fn come(&mut self, at: u64, bytes: &[u8]) {
+        if self.most.is_some_and(|most| self.bytes.len() >= most) {
+            return;
+        }
         let gap = match self.begins {
             Some(_) => at.saturating_sub(self.next),
             None => 0,

@@ -10,6 +10,11 @@ use crate::base::limits::PARAM_BYTES_MAX;
 pub trait Hears {
     /// A text, in the field `field`: `messages[0].content`.
     fn hear(&mut self, field: &str, text: &Decoded);
+
+    /// How many bytes of each text matter, if not all.
+    fn most(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// Tells of the texts that a selection means.
@@ -55,11 +60,11 @@ impl<'s, H: Hears> Texts<'s, H> {
         let here = selection.root();
         Self {
             selection,
+            text: Decoded::up_to(hears.most()),
             hears,
             open: Vec::new(),
             here,
             field: String::new(),
-            text: Decoded::default(),
             is_url: false,
             is_data: false,
             key: Vec::new(),
