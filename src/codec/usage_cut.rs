@@ -1,10 +1,13 @@
 //! Takes out of a stream what an engine says of its usage because we asked for it: the client gets what it would have got.
 //!
 //! Asked for it, an engine ends with an event of its own, and some (OpenAI, vLLM of old) write `"usage":null` into each
-//! event before. Others (LitServe) write that member always, and the usage into an event that says more, asked or not. No
-//! single event tells which: the whole stream does, and what was learnt of an endpoint holds for the next one.
+//! event before. Others (LitServe) write that member always, and the usage into an event that says more, asked or not. And
+//! vLLM moves its fingerprint from the events that end a choice into that last one. No single event tells which: the whole
+//! stream does, and what it showed of an endpoint's habits holds for the next one.
 //!
 //! An event is held until it is whole, which mostly it is as it comes; one that is longer than a window passes as it is.
+
+use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use memchr::memmem;
@@ -19,22 +22,34 @@ pub struct UsageCut {
     begun: BytesMut,
     /// An event that is too long to be judged is under way.
     passes: bool,
-    /// The engine writes `"usage":null` of its own accord.
-    keeps_nulls: bool,
+    /// What is known of the engine.
+    known: Habits,
     /// It said its usage in an event of its own, and in one that says more.
     is_apart: bool,
     is_within: bool,
+    /// The fingerprint that its own event had.
+    fingerprint: Option<Bytes>,
+}
+
+/// How an engine tells its usage.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Habits {
+    /// Without being asked.
+    says_usage: bool,
+    /// With this fingerprint, a JSON string, which else stands in the events that end a choice.
+    fingerprint: Option<Bytes>,
 }
 
 impl UsageCut {
-    /// For an engine that, as far as is known, says its usage without being asked, or does not.
-    pub fn new(says_usage: bool) -> Self {
-        Self { keeps_nulls: says_usage, ..Self::default() }
+    /// For an engine of which so much is known.
+    pub fn new(known: Habits) -> Self {
+        Self { known, ..Self::default() }
     }
 
-    /// Whether the engine says its usage without being asked, if the stream shows it.
-    pub fn says_usage(&self) -> Option<bool> {
-        (self.is_apart || self.is_within).then_some(!self.is_apart)
+    /// What the stream showed of the engine, if it showed something.
+    pub fn shown(&mut self) -> Option<Habits> {
+        let is_shown = self.is_apart || self.is_within;
+        is_shown.then(|| Habits { says_usage: !self.is_apart, fingerprint: self.fingerprint.take() })
     }
 
     /// What becomes of the next piece.
@@ -62,9 +77,10 @@ impl UsageCut {
             out(all.slice(..from));
         }
         if from < whole {
-            match memmem::find(&all[from..whole], USAGE) {
-                None => out(all.slice(from..whole)),
-                Some(_) => self.cut_each(&all, (from, whole), &mut out),
+            let says = |what: &[u8]| memmem::find(&all[from..whole], what).is_some();
+            match says(USAGE) || (self.known.fingerprint.is_some() && says(FINISH)) {
+                false => out(all.slice(from..whole)),
+                true => self.cut_each(&all, (from, whole), &mut out),
             }
         }
         let rest = all.slice(whole..);
@@ -82,19 +98,33 @@ impl UsageCut {
         while at < end {
             let event = bytes.slice(at..event_end(bytes, at));
             at += event.len();
-            match cut(&event) {
-                Cut::Nothing => out(event),
-                Cut::Within => {
-                    self.is_within = true;
-                    out(event);
-                }
-                Cut::All => self.is_apart = true,
-                Cut::Part(..) if self.keeps_nulls => out(event),
-                Cut::Part(from, to) => {
-                    out(event.slice(..from));
-                    out(event.slice(to..));
-                }
+            let Some(Said { data, is_last, usage, ends_bare, fingerprint }) = said(&event) else {
+                out(event);
+                continue;
+            };
+            if usage == Usage::Told && is_last {
+                self.is_apart = true;
+                self.fingerprint = fingerprint;
+                continue;
             }
+            self.is_within |= usage == Usage::Told;
+            let null = match usage {
+                Usage::Null if !self.known.says_usage => null_member(&event[data.clone()]),
+                _ => None,
+            };
+            let mut at = 0;
+            if let Some((from, to)) = null {
+                out(event.slice(..data.start + from));
+                at = data.start + to;
+            }
+            if let (true, Some(fingerprint)) = (ends_bare, &self.known.fingerprint) {
+                let end = data.end - 1;
+                out(event.slice(at..end));
+                out(Bytes::from_static(b",\"system_fingerprint\":"));
+                out(fingerprint.clone());
+                at = end;
+            }
+            out(event.slice(at..));
         }
     }
 
@@ -105,6 +135,8 @@ impl UsageCut {
 }
 
 const USAGE: &[u8] = b"\"usage\"";
+/// As vLLM writes what ends a choice.
+const FINISH: &[u8] = b"\"finish_reason\":\"";
 
 /// The end of the event that begins at `at`: behind its empty line.
 fn event_end(bytes: &[u8], mut at: usize) -> usize {
@@ -143,38 +175,54 @@ fn line_at(bytes: &[u8], at: usize) -> Option<(&[u8], usize)> {
     Some((&rest[..end], at + end + length))
 }
 
-/// What is cut of an event.
-enum Cut {
-    Nothing,
-    /// Nothing, but it tells the usage.
-    Within,
-    All,
-    Part(usize, usize),
+/// What an event says.
+struct Said {
+    /// Where its document stands.
+    data: Range<usize>,
+    /// It has no choice.
+    is_last: bool,
+    usage: Usage,
+    /// It ends a choice, and has no fingerprint.
+    ends_bare: bool,
+    fingerprint: Option<Bytes>,
 }
 
-fn cut(event: &[u8]) -> Cut {
+#[derive(Debug, PartialEq, Eq)]
+enum Usage {
+    Told,
+    Null,
+    Absent,
+}
+
+fn said(event: &[u8]) -> Option<Said> {
     let mut data = None;
     let mut at = 0;
     while let Some((line, next)) = line_at(event, at) {
         if let Some(text) = line.strip_prefix(b"data:") {
+            let begin = at + line.len() - text.trim_ascii_start().len();
             // One that has several lines of data is none of an engine's.
-            if data.replace((at + line.len() - text.len(), text)).is_some() {
-                return Cut::Nothing;
+            if data.replace(begin..begin + text.trim_ascii().len()).is_some() {
+                return None;
             }
         }
         at = next;
     }
-    let Some((start, text)) = data else { return Cut::Nothing };
-    let Ok(Value::Object(members)) = serde_json::from_slice(text.trim_ascii()) else { return Cut::Nothing };
-    let is_last = members.get("choices").and_then(Value::as_array).is_some_and(Vec::is_empty);
-    match members.get("usage") {
-        Some(Value::Object(_)) if is_last => Cut::All,
-        Some(Value::Object(_)) => Cut::Within,
-        Some(Value::Null) => {
-            null_member(text).map_or(Cut::Nothing, |(from, to)| Cut::Part(start + from, start + to))
-        }
-        _ => Cut::Nothing,
-    }
+    let data = data?;
+    let Ok(Value::Object(members)) = serde_json::from_slice(&event[data.clone()]) else { return None };
+    let choices = members.get("choices").and_then(Value::as_array);
+    let ends = |choice: &Value| choice.get("finish_reason").is_some_and(Value::is_string);
+    let fingerprint = members.get("system_fingerprint");
+    Some(Said {
+        is_last: choices.is_some_and(Vec::is_empty),
+        usage: match members.get("usage") {
+            Some(Value::Object(_)) => Usage::Told,
+            Some(Value::Null) => Usage::Null,
+            _ => Usage::Absent,
+        },
+        ends_bare: fingerprint.is_none() && choices.is_some_and(|choices| choices.iter().any(ends)),
+        fingerprint: fingerprint.filter(|text| text.is_string()).map(|text| text.to_string().into()),
+        data,
+    })
 }
 
 /// Where the member stands that says null, with its comma; none where it stands more than once. Inside a string its quotes
@@ -237,9 +285,33 @@ mod tests {
             (format!("{within}{apart}"), true, Some(false), within.to_owned()),
             (null.to_owned(), true, None, null.to_owned()),
         ] {
+            let known = Habits { says_usage: known, ..Habits::default() };
             let (mut cut, mut out) = (UsageCut::new(known), Vec::new());
             cut.feed(Bytes::from(stream), |bytes| out.extend_from_slice(&bytes));
-            assert_eq!((cut.says_usage(), String::from_utf8(out).unwrap()), (says, left));
+            let shown = cut.shown().map(|habits| habits.says_usage);
+            assert_eq!((shown, String::from_utf8(out).unwrap()), (says, left));
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_goes_back_to_where_it_stands_in_streams_that_tell_no_usage() {
+        let token = "data: {\"choices\":[{\"finish_reason\":null}]}\n\n";
+        let end = "data: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\n";
+        let marked = "data: {\"choices\":[{\"finish_reason\":\"stop\"}],\"system_fingerprint\":\"v-1\"}\n\n";
+        let apart = "data: {\"choices\":[],\"usage\":{},\"system_fingerprint\":\"v-1\"}\n\n";
+        let mut known = Habits::default();
+        for (stream, left) in [
+            (format!("{token}{end}{apart}"), format!("{token}{end}")),
+            (format!("{token}{end}{apart}"), format!("{token}{marked}")),
+            (format!("{token}{marked}{apart}"), format!("{token}{marked}")),
+            (format!("{end}{token}{end}{apart}"), format!("{marked}{token}{marked}")),
+        ] {
+            let (mut cut, mut out) = (UsageCut::new(known), Vec::new());
+            stream.as_bytes().chunks(7).for_each(|piece| {
+                cut.feed(Bytes::copy_from_slice(piece), |bytes| out.extend_from_slice(&bytes));
+            });
+            assert_eq!(String::from_utf8(out).unwrap(), left);
+            known = cut.shown().unwrap();
         }
     }
 

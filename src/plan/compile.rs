@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 
@@ -180,7 +179,7 @@ fn compile_endpoints(
     for endpoint in &config.endpoints {
         if let Some(addresses) = addresses(endpoint, around.resolved, problems) {
             let EndpointConfig { url, weight, max_in_flight } = &endpoint.value;
-            let (load, health, says_usage) = cells(name, &url.text, around);
+            let (load, health) = cells(name, &url.text, around);
             let told =
                 |why| endpoint.problem("an endpoint cannot be trusted", why, "name it by tls.server_name");
             let tls = trusts::client(trust, url, server_name)
@@ -196,7 +195,6 @@ fn compile_endpoints(
                 max_in_flight: max_in_flight.map(u64::from),
                 load,
                 health,
-                says_usage,
             }));
         }
     }
@@ -224,23 +222,18 @@ fn addresses(
     }
 }
 
-type Cells = (Arc<EndpointLoad>, Arc<Health>, Arc<AtomicBool>);
-
 /// What is known of an endpoint that stays, or nothing yet.
-fn cells(cluster: &str, url: &str, around: &Surroundings<'_>) -> Cells {
+fn cells(cluster: &str, url: &str, around: &Surroundings<'_>) -> (Arc<EndpointLoad>, Arc<Health>) {
     let known = around.previous.and_then(|plan| {
         plan.endpoints
             .iter()
             .find(|endpoint| endpoint.url == url && plan.clusters[endpoint.cluster].name == cluster)
     });
     match known {
-        Some(EndpointPlan { load, health, says_usage, .. }) => {
-            (Arc::clone(load), Arc::clone(health), Arc::clone(says_usage))
-        }
+        Some(endpoint) => (Arc::clone(&endpoint.load), Arc::clone(&endpoint.health)),
         None => (
             Arc::new(EndpointLoad::new(around.lanes)),
             Arc::new(Health::new(Arc::new(Verdict::new(around.at)))),
-            Arc::default(),
         ),
     }
 }

@@ -82,7 +82,6 @@ fn endpoint(endpoint: &EndpointPlan) -> Value {
         max_in_flight,
         load: _,
         health: _,
-        says_usage: _,
     } = endpoint;
     let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
     let mut shown =

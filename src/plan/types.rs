@@ -1,7 +1,6 @@
 //! What a plan is made of. A table of the configuration that holds as it was read stands here as it is.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Instant, SystemTime};
 
 use crate::base::address::Address;
@@ -169,8 +168,6 @@ pub struct EndpointPlan {
     pub load: Arc<EndpointLoad>,
     /// What is known of it, and whether it is admitted; kept through reloads.
     pub health: Arc<Health>,
-    /// Whether it tells its usage without being asked, as far as its streams showed; kept through reloads.
-    pub says_usage: Arc<AtomicBool>,
 }
 
 /// One route.

@@ -3,7 +3,6 @@
 
 use std::cell::RefCell;
 use std::future::{pending, poll_fn};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -187,8 +186,8 @@ impl<'d, 'c> Delivery<'d, 'c> {
         };
         let watch = Watch::new(&answer.head, answer.framing);
         let turn = call.notes.answered.unwrap_or_else(Instant::now);
-        let says_usage = || said_unasked(request, call).is_some_and(|says| says.load(Ordering::Relaxed));
-        let cut = is_cut.then(|| Box::new(UsageCut::new(says_usage())));
+        let habits = || answer.endpoint.habits.borrow().clone();
+        let cut = is_cut.then(|| Box::new(UsageCut::new(habits())));
         Self { answer, request, call, mouth, framing, watch, cut, turn }
     }
 
@@ -260,12 +259,10 @@ impl<'d, 'c> Delivery<'d, 'c> {
         Ok(())
     }
 
-    /// A stream was whole: whether its endpoint tells its usage without being asked holds for the next one.
-    fn learn(&self) {
-        if let Some(says_usage) = self.cut.as_ref().and_then(|cut| cut.says_usage()) {
-            said_unasked(self.request, self.call)
-                .into_iter()
-                .for_each(|says| says.store(says_usage, Ordering::Relaxed));
+    /// A stream was whole: what it showed of how its endpoint tells its usage holds for the next one.
+    fn learn(&mut self) {
+        if let Some(habits) = self.cut.as_mut().and_then(|cut| cut.shown()) {
+            self.answer.endpoint.habits.replace(habits);
         }
     }
 
@@ -399,11 +396,6 @@ impl<'d, 'c> Delivery<'d, 'c> {
         }
         now
     }
-}
-
-/// Whether the endpoint at hand tells its usage without being asked.
-fn said_unasked<'r>(request: &'r Request, call: &Call<'_>) -> Option<&'r AtomicBool> {
-    call.notes.endpoint.map(|id| &*request.plan.plan.endpoints[id].says_usage)
 }
 
 /// Writes a piece of a body, framed for the client.

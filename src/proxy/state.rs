@@ -24,6 +24,7 @@ use crate::cluster::Cluster;
 use crate::codec::field::FieldName;
 use crate::codec::fields::Head;
 use crate::codec::trace::TraceContext;
+use crate::codec::usage_cut::Habits;
 use crate::metrics::recorder::Recorder;
 use crate::net::hangup::Hangups;
 use crate::plan::Plan;
@@ -53,6 +54,8 @@ pub struct EndpointOnLane {
     pub retired: Cell<bool>,
     /// Its active probes, where this lane makes them.
     pub probing: Probing,
+    /// How it tells its usage, as far as its streams showed.
+    pub habits: RefCell<Habits>,
 }
 
 /// How far the probes of an endpoint are.

@@ -60,7 +60,7 @@ fn what_cannot_start_says_why_and_exits_by_the_contract() {
             "--cores: core 4000 cannot be used by this process\n",
         ),
         (&["--config", "/does/not/exist"][..], 2, "the file cannot be read"),
-        (&["--upstream", "https://x"][..], 2, "is not the URL of an endpoint"),
+        (&["--upstream", "ftp://x"][..], 2, "is not the URL of an endpoint"),
         (&["--config", config, "--io", "kqueue"][..], 2, "kqueue"),
         (&[][..], 2, "<--config <FILE>|--upstream <URL>>"),
     ] {
