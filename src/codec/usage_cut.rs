@@ -1,9 +1,11 @@
 //! Takes out of a stream what an engine says of its usage because we asked for it: the client gets what it would have got.
 //!
 //! Asked for it, an engine ends with an event of its own, and some (OpenAI, vLLM of old) write `"usage":null` into each
-//! event before. Others (LitServe) write that member always, and the usage into an event that says more, asked or not. And
-//! vLLM moves its fingerprint from the events that end a choice into that last one. No single event tells which: the whole
-//! stream does, and what it showed of an endpoint's habits holds for the next one.
+//! event before. Others (LitServe) write that member always, and the usage into an event that says more, asked or not. No
+//! single event tells which: the whole stream does, and what it showed of an endpoint's habits holds for the next one.
+//!
+//! Two engines move something else into that last event: vLLM its fingerprint, from each event that ends a choice, llama.cpp
+//! its timings, from the last of them. So what ends a choice is held until the next event comes, which follows at once.
 //!
 //! An event is held until it is whole, which mostly it is as it comes; one that is longer than a window passes as it is.
 
@@ -11,7 +13,9 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use memchr::memmem;
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::base::limits::USAGE_EVENT_BYTES_MAX;
 
@@ -29,14 +33,29 @@ pub struct UsageCut {
     is_within: bool,
     /// The fingerprint that its own event had.
     fingerprint: Option<Bytes>,
+    /// What ends a choice.
+    held: Option<Held>,
 }
+
+/// An event that ends a choice, up to its closing brace and from there on.
+#[derive(Debug)]
+struct Held {
+    before: Vec<Bytes>,
+    behind: Bytes,
+    /// It ends a choice, and which of [`MOVED`] it has.
+    ends: bool,
+    has: [bool; MOVED.len()],
+}
+
+/// Members that engines move into the event of the usage.
+const MOVED: [&str; 2] = ["system_fingerprint", "timings"];
 
 /// How an engine tells its usage.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Habits {
     /// Without being asked.
     says_usage: bool,
-    /// With this fingerprint, a JSON string, which else stands in the events that end a choice.
+    /// With this fingerprint, as it is written, which else stands in each event that ends a choice.
     fingerprint: Option<Bytes>,
 }
 
@@ -74,11 +93,12 @@ impl UsageCut {
         if self.passes && whole > 0 {
             from = event_end(&all, 0);
             self.passes = false;
+            self.release(&[], &mut out);
             out(all.slice(..from));
         }
         if from < whole {
             let says = |what: &[u8]| memmem::find(&all[from..whole], what).is_some();
-            match says(USAGE) || (self.known.fingerprint.is_some() && says(FINISH)) {
+            match self.held.is_some() || says(USAGE) || says(FINISH) {
                 false => out(all.slice(from..whole)),
                 true => self.cut_each(&all, (from, whole), &mut out),
             }
@@ -98,44 +118,64 @@ impl UsageCut {
         while at < end {
             let event = bytes.slice(at..event_end(bytes, at));
             at += event.len();
-            let Some(Said { data, is_last, usage, ends_bare, fingerprint }) = said(&event) else {
+            let Some(Said { data, is_last, usage, ends, has }) = said(&event) else {
+                self.release(&[], out);
                 out(event);
                 continue;
             };
             if usage == Usage::Told && is_last {
+                let moved = moved(&event[data]);
                 self.is_apart = true;
-                self.fingerprint = fingerprint;
+                self.fingerprint.clone_from(&moved[0]);
+                self.release(&moved, out);
                 continue;
             }
+            self.release(&[], out);
             self.is_within |= usage == Usage::Told;
             let null = match usage {
                 Usage::Null if !self.known.says_usage => null_member(&event[data.clone()]),
                 _ => None,
             };
-            let mut at = 0;
+            let (mut before, mut at) = (Vec::new(), 0);
             if let Some((from, to)) = null {
-                out(event.slice(..data.start + from));
+                before.push(event.slice(..data.start + from));
                 at = data.start + to;
             }
-            if let (true, Some(fingerprint)) = (ends_bare, &self.known.fingerprint) {
-                let end = data.end - 1;
-                out(event.slice(at..end));
-                out(Bytes::from_static(b",\"system_fingerprint\":"));
-                out(fingerprint.clone());
-                at = end;
+            let brace = data.end - 1;
+            before.push(event.slice(at..brace));
+            self.held = Some(Held { before, behind: event.slice(brace..), ends, has });
+            if !ends {
+                self.release(&[], out);
             }
-            out(event.slice(at..));
         }
+    }
+
+    /// Lets go of what is held, with members that were moved out of it.
+    fn release(&mut self, moved: &[Option<Bytes>], out: &mut impl FnMut(Bytes)) {
+        let Some(Held { before, behind, ends, has }) = self.held.take() else { return };
+        before.into_iter().for_each(&mut *out);
+        let known = [self.known.fingerprint.clone()];
+        let moved = if moved.is_empty() && ends { &known[..] } else { moved };
+        for ((name, has), value) in MOVED.iter().zip(has).zip(moved) {
+            if let (false, Some(value)) = (has, value) {
+                out(Bytes::from(format!(",\"{name}\":")));
+                out(value.clone());
+            }
+        }
+        out(behind);
     }
 
     /// The stream ended: what is left of it.
     pub fn end(&mut self) -> Bytes {
-        self.begun.split().freeze()
+        let mut left = BytesMut::new();
+        self.release(&[], &mut |bytes| left.extend_from_slice(&bytes));
+        left.extend_from_slice(&self.begun.split());
+        left.freeze()
     }
 }
 
 const USAGE: &[u8] = b"\"usage\"";
-/// As vLLM writes what ends a choice.
+/// As those engines write what ends a choice.
 const FINISH: &[u8] = b"\"finish_reason\":\"";
 
 /// The end of the event that begins at `at`: behind its empty line.
@@ -182,9 +222,10 @@ struct Said {
     /// It has no choice.
     is_last: bool,
     usage: Usage,
-    /// It ends a choice, and has no fingerprint.
-    ends_bare: bool,
-    fingerprint: Option<Bytes>,
+    /// It ends a choice.
+    ends: bool,
+    /// Which of [`MOVED`] it has.
+    has: [bool; MOVED.len()],
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -211,7 +252,6 @@ fn said(event: &[u8]) -> Option<Said> {
     let Ok(Value::Object(members)) = serde_json::from_slice(&event[data.clone()]) else { return None };
     let choices = members.get("choices").and_then(Value::as_array);
     let ends = |choice: &Value| choice.get("finish_reason").is_some_and(Value::is_string);
-    let fingerprint = members.get("system_fingerprint");
     Some(Said {
         is_last: choices.is_some_and(Vec::is_empty),
         usage: match members.get("usage") {
@@ -219,10 +259,24 @@ fn said(event: &[u8]) -> Option<Said> {
             Some(Value::Null) => Usage::Null,
             _ => Usage::Absent,
         },
-        ends_bare: fingerprint.is_none() && choices.is_some_and(|choices| choices.iter().any(ends)),
-        fingerprint: fingerprint.filter(|text| text.is_string()).map(|text| text.to_string().into()),
+        ends: choices.is_some_and(|choices| choices.iter().any(ends)),
+        has: MOVED.map(|name| members.contains_key(name)),
         data,
     })
+}
+
+/// What members of [`MOVED`] a document has, as they are written.
+fn moved(document: &[u8]) -> [Option<Bytes>; MOVED.len()] {
+    #[derive(Default, Deserialize)]
+    struct Moved<'d> {
+        #[serde(borrow)]
+        system_fingerprint: Option<&'d RawValue>,
+        #[serde(borrow)]
+        timings: Option<&'d RawValue>,
+    }
+    let Moved { system_fingerprint, timings } = serde_json::from_slice(document).unwrap_or_default();
+    [system_fingerprint, timings]
+        .map(|value| value.map(|value| Bytes::copy_from_slice(value.get().as_bytes())))
 }
 
 /// Where the member stands that says null, with its comma; none where it stands more than once. Inside a string its quotes
@@ -301,7 +355,8 @@ mod tests {
         let apart = "data: {\"choices\":[],\"usage\":{},\"system_fingerprint\":\"v-1\"}\n\n";
         let mut known = Habits::default();
         for (stream, left) in [
-            (format!("{token}{end}{apart}"), format!("{token}{end}")),
+            // Of two choices the one that ends first is known to have had it only later.
+            (format!("{end}{token}{end}{apart}"), format!("{end}{token}{marked}")),
             (format!("{token}{end}{apart}"), format!("{token}{marked}")),
             (format!("{token}{marked}{apart}"), format!("{token}{marked}")),
             (format!("{end}{token}{end}{apart}"), format!("{marked}{token}{marked}")),
@@ -312,6 +367,17 @@ mod tests {
             });
             assert_eq!(String::from_utf8(out).unwrap(), left);
             known = cut.shown().unwrap();
+        }
+        // llama.cpp: what was measured goes back as it is written; a stream that was cut ends with what was held.
+        let timed =
+            "data: {\"choices\":[{\"finish_reason\":\"stop\"}],\"timings\":{\"ms\":1.50e2, \"n\":1}}\n\n";
+        let apart = "data: {\"choices\":[],\"usage\":{},\"timings\":{\"ms\":1.50e2, \"n\":1}}\n\n";
+        for (stream, left) in [
+            (format!("{token}{end}{apart}data: [DONE]\n\n"), format!("{token}{timed}data: [DONE]\n\n")),
+            (format!("{end}: comment\n\n{apart}"), format!("{end}: comment\n\n")),
+            (format!("{token}{end}dat"), format!("{token}{end}dat")),
+        ] {
+            assert_eq!(cut_stream(&stream), left);
         }
     }
 
