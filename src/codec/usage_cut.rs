@@ -5,7 +5,8 @@
 //! single event tells which: the whole stream does, and what it showed of an endpoint's habits holds for the next one.
 //!
 //! Two engines move something else into that last event: vLLM its fingerprint, from each event that ends a choice, llama.cpp
-//! its timings, from the last of them. So what ends a choice is held until the next event comes, which follows at once.
+//! its timings, from the last of them. Of an engine that showed that, what ends a choice is held until the next event comes,
+//! which follows at once.
 //!
 //! An event is held until it is whole, which mostly it is as it comes; one that is longer than a window passes as it is.
 
@@ -31,9 +32,10 @@ pub struct UsageCut {
     /// It said its usage in an event of its own, and in one that says more.
     is_apart: bool,
     is_within: bool,
-    /// The fingerprint that its own event had.
-    fingerprint: Option<Bytes>,
-    /// What ends a choice.
+    /// It moved members from the last event that ended a choice into that one.
+    moves: bool,
+    /// Which of [`MOVED`] that event had.
+    had: [bool; MOVED.len()],
     held: Option<Held>,
 }
 
@@ -42,8 +44,7 @@ pub struct UsageCut {
 struct Held {
     before: Vec<Bytes>,
     behind: Bytes,
-    /// It ends a choice, and which of [`MOVED`] it has.
-    ends: bool,
+    /// Which of [`MOVED`] it has.
     has: [bool; MOVED.len()],
 }
 
@@ -51,12 +52,12 @@ struct Held {
 const MOVED: [&str; 2] = ["system_fingerprint", "timings"];
 
 /// How an engine tells its usage.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Habits {
     /// Without being asked.
     says_usage: bool,
-    /// With this fingerprint, as it is written, which else stands in each event that ends a choice.
-    fingerprint: Option<Bytes>,
+    /// In an event that has members which else stand in what ends a choice.
+    moves: bool,
 }
 
 impl UsageCut {
@@ -66,9 +67,9 @@ impl UsageCut {
     }
 
     /// What the stream showed of the engine, if it showed something.
-    pub fn shown(&mut self) -> Option<Habits> {
+    pub fn shown(&self) -> Option<Habits> {
         let is_shown = self.is_apart || self.is_within;
-        is_shown.then(|| Habits { says_usage: !self.is_apart, fingerprint: self.fingerprint.take() })
+        is_shown.then_some(Habits { says_usage: !self.is_apart, moves: self.moves })
     }
 
     /// What becomes of the next piece.
@@ -105,6 +106,7 @@ impl UsageCut {
         }
         let rest = all.slice(whole..);
         if self.passes || rest.len() > USAGE_EVENT_BYTES_MAX {
+            self.release(&[], &mut out);
             self.passes = true;
             if !rest.is_empty() {
                 out(rest);
@@ -126,7 +128,7 @@ impl UsageCut {
             if usage == Usage::Told && is_last {
                 let moved = moved(&event[data]);
                 self.is_apart = true;
-                self.fingerprint.clone_from(&moved[0]);
+                self.moves = moved.iter().zip(self.had).any(|(moved, had)| moved.is_some() && !had);
                 self.release(&moved, out);
                 continue;
             }
@@ -141,21 +143,24 @@ impl UsageCut {
                 before.push(event.slice(..data.start + from));
                 at = data.start + to;
             }
+            if ends {
+                self.had = has;
+            }
+            if !(ends && self.known.moves) {
+                before.into_iter().for_each(&mut *out);
+                out(event.slice(at..));
+                continue;
+            }
             let brace = data.end - 1;
             before.push(event.slice(at..brace));
-            self.held = Some(Held { before, behind: event.slice(brace..), ends, has });
-            if !ends {
-                self.release(&[], out);
-            }
+            self.held = Some(Held { before, behind: event.slice(brace..), has });
         }
     }
 
     /// Lets go of what is held, with members that were moved out of it.
     fn release(&mut self, moved: &[Option<Bytes>], out: &mut impl FnMut(Bytes)) {
-        let Some(Held { before, behind, ends, has }) = self.held.take() else { return };
+        let Some(Held { before, behind, has }) = self.held.take() else { return };
         before.into_iter().for_each(&mut *out);
-        let known = [self.known.fingerprint.clone()];
-        let moved = if moved.is_empty() && ends { &known[..] } else { moved };
         for ((name, has), value) in MOVED.iter().zip(has).zip(moved) {
             if let (false, Some(value)) = (has, value) {
                 out(Bytes::from(format!(",\"{name}\":")));
@@ -355,29 +360,45 @@ mod tests {
         let apart = "data: {\"choices\":[],\"usage\":{},\"system_fingerprint\":\"v-1\"}\n\n";
         let mut known = Habits::default();
         for (stream, left) in [
-            // Of two choices the one that ends first is known to have had it only later.
-            (format!("{end}{token}{end}{apart}"), format!("{end}{token}{marked}")),
+            (format!("{token}{end}{apart}"), format!("{token}{end}")),
             (format!("{token}{end}{apart}"), format!("{token}{marked}")),
+            // Of two choices only the one that ends last has it back.
+            (format!("{end}{token}{end}{apart}"), format!("{end}{token}{marked}")),
+            // None is made up where there is none.
+            (format!("{token}{end}"), format!("{token}{end}")),
             (format!("{token}{marked}{apart}"), format!("{token}{marked}")),
-            (format!("{end}{token}{end}{apart}"), format!("{marked}{token}{marked}")),
+            // That one moved nothing.
+            (format!("{token}{end}{apart}"), format!("{token}{end}")),
         ] {
             let (mut cut, mut out) = (UsageCut::new(known), Vec::new());
             stream.as_bytes().chunks(7).for_each(|piece| {
                 cut.feed(Bytes::copy_from_slice(piece), |bytes| out.extend_from_slice(&bytes));
             });
+            out.extend_from_slice(&cut.end());
             assert_eq!(String::from_utf8(out).unwrap(), left);
-            known = cut.shown().unwrap();
+            known = cut.shown().unwrap_or(known);
         }
-        // llama.cpp: what was measured goes back as it is written; a stream that was cut ends with what was held.
+        // llama.cpp: what was measured goes back as it is written; a stream that was cut ends with what was held, and
+        // what is too long to be judged comes behind it.
         let timed =
             "data: {\"choices\":[{\"finish_reason\":\"stop\"}],\"timings\":{\"ms\":1.50e2, \"n\":1}}\n\n";
         let apart = "data: {\"choices\":[],\"usage\":{},\"timings\":{\"ms\":1.50e2, \"n\":1}}\n\n";
+        let long = format!("data: {}\n\n", "x".repeat(3 * USAGE_EVENT_BYTES_MAX));
         for (stream, left) in [
             (format!("{token}{end}{apart}data: [DONE]\n\n"), format!("{token}{timed}data: [DONE]\n\n")),
             (format!("{end}: comment\n\n{apart}"), format!("{end}: comment\n\n")),
             (format!("{token}{end}dat"), format!("{token}{end}dat")),
+            (format!("{end}{long}{end}"), format!("{end}{long}{end}")),
         ] {
-            assert_eq!(cut_stream(&stream), left);
+            for piece in [1, 7, 8_000, USAGE_EVENT_BYTES_MAX, stream.len()] {
+                let known = Habits { moves: true, ..Habits::default() };
+                let (mut cut, mut out) = (UsageCut::new(known), Vec::new());
+                stream.as_bytes().chunks(piece).for_each(|piece| {
+                    cut.feed(Bytes::copy_from_slice(piece), |bytes| out.extend_from_slice(&bytes));
+                });
+                out.extend_from_slice(&cut.end());
+                assert!(String::from_utf8(out).unwrap() == left, "in pieces of {piece}");
+            }
         }
     }
 

@@ -71,7 +71,7 @@ fn build(
                     load: Arc::clone(&endpoint.load),
                     retired: Cell::new(false),
                     probing: Probing::default(),
-                    habits: RefCell::default(),
+                    habits: Cell::default(),
                 }),
             }
         })

@@ -75,11 +75,13 @@ pub(super) struct Opener {
     /// Bytes as they came, of which those from `taken` on are still to be looked at.
     arrived: BytesMut,
     taken: usize,
+    /// What came behind all that can still be opened is none of this session's.
+    failed: Option<io::Error>,
 }
 
 impl Opener {
     pub(super) fn new(session: Session) -> Self {
-        Self { session, arrived: BytesMut::new(), taken: 0 }
+        Self { session, arrived: BytesMut::new(), taken: 0, failed: None }
     }
 
     /// The buffer for the next read of what is encrypted, once nothing is left of the last one.
@@ -114,11 +116,14 @@ impl Opener {
                     return Ok(count);
                 }
                 Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
-                Err(error) if self.taken == self.arrived.len() => return Err(error),
+                Err(error) if self.failed.is_some() || self.taken == self.arrived.len() => {
+                    return Err(self.failed.take().unwrap_or(error));
+                }
                 Err(_) => {
                     let mut left = &self.arrived[self.taken..];
                     self.taken += session.read_tls(&mut left)?;
-                    session.process_new_packets().map_err(invalid)?;
+                    // What was whole in front of it is handed out first.
+                    self.failed = session.process_new_packets().map_err(invalid).err();
                 }
             }
         }

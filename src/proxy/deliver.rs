@@ -77,6 +77,10 @@ pub(super) async fn run(
             let mut delivery = Delivery::new(relayed, request, call, mouth);
             let connection = delivery.head(lane);
             let delivered = delivery.body().await;
+            if delivered.is_err() && delivery.cut.is_some() {
+                // In a box: it is rare.
+                Box::pin(delivery.let_go()).await;
+            }
             let framing = delivery.framing;
             finish(taken(answer), delivered, request, call, lane);
             match delivered {
@@ -186,7 +190,7 @@ impl<'d, 'c> Delivery<'d, 'c> {
         };
         let watch = Watch::new(&answer.head, answer.framing);
         let turn = call.notes.answered.unwrap_or_else(Instant::now);
-        let habits = || answer.endpoint.habits.borrow().clone();
+        let habits = || answer.endpoint.habits.get();
         let cut = is_cut.then(|| Box::new(UsageCut::new(habits())));
         Self { answer, request, call, mouth, framing, watch, cut, turn }
     }
@@ -216,6 +220,15 @@ impl<'d, 'c> Delivery<'d, 'c> {
             notes.upstream_id = self.answer.head.head().value(FieldName::XRequestId).map(Into::into);
         }
         connection
+    }
+
+    /// Sends what was held back of a stream that broke off.
+    async fn let_go(&mut self) {
+        let left = self.cut.as_mut().map_or_else(Bytes::new, |cut| cut.end());
+        if !left.is_empty() {
+            write_piece(&left, self.framing, &mut self.mouth.borrow_mut().out);
+            let _ = self.mouthful(Mouth::poll_send).await;
+        }
     }
 
     async fn body(&mut self) -> Result<(), Cut> {
@@ -260,9 +273,9 @@ impl<'d, 'c> Delivery<'d, 'c> {
     }
 
     /// A stream was whole: what it showed of how its endpoint tells its usage holds for the next one.
-    fn learn(&mut self) {
-        if let Some(habits) = self.cut.as_mut().and_then(|cut| cut.shown()) {
-            self.answer.endpoint.habits.replace(habits);
+    fn learn(&self) {
+        if let Some(habits) = self.cut.as_ref().and_then(|cut| cut.shown()) {
+            self.answer.endpoint.habits.set(habits);
         }
     }
 

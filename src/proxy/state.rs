@@ -55,7 +55,7 @@ pub struct EndpointOnLane {
     /// Its active probes, where this lane makes them.
     pub probing: Probing,
     /// How it tells its usage, as far as its streams showed.
-    pub habits: RefCell<Habits>,
+    pub habits: Cell<Habits>,
 }
 
 /// How far the probes of an endpoint are.

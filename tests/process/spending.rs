@@ -272,6 +272,24 @@ fn a_message_that_is_cut_pays_for_what_was_written_though_it_told_of_its_beginni
 }
 
 #[test]
+fn the_last_words_of_a_stream_that_breaks_off_are_handed_on() {
+    let url = Upstream::start().play(|peer, _| {
+        let text = "data: {\"choices\":[{\"delta\":{\"content\":\"last words\"},\"finish_reason\":\"stop\"}]}\n\ndata: {\"choices\":[{";
+        peer.send(format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{text}\r\n", text.len()));
+        After::Close
+    });
+    let gateway = Gateway::start(&format!(
+        "{LIMIT}[cluster.up]\nendpoints = [{url:?}]\n[[route]]\nto = \"up\"\nfilters = [\"tokens\"]\n"
+    ));
+    let mut client = gateway.connect();
+    let body = chat(json!({ "stream": true })).to_string();
+    client.send(format!("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len()));
+    let (answer, _) = client.read_to_any_end();
+    assert!(answer.contains("last words") && answer.contains("data: {\"choices\":[{\r\n"), "{answer}");
+    assert!(!answer.contains("\r\n0\r\n"), "it looks whole: {answer}");
+}
+
+#[test]
 fn who_writes_so_that_nobody_here_can_count_is_refused_or_counted_in_full() {
     let engine = engine();
     let gateway = gateway(&engine, LIMIT, "\"tokens\"");
