@@ -35,7 +35,8 @@
 //! `proxy/ear.rs`, `proxy/upload.rs`. Who was too slow: `proxy/mouth.rs`, [`proxy::watchdog`]. A setting is misread:
 //! [`plan::compile`]. A number is wrong: [`metrics`]. Nothing happened after a reload: `control/reload.rs`, [`lane::adopt`]; after a file
 //! that the configuration names had changed: `control/follow.rs`.
-//! It was not replaced: `control/replace.rs`, [`net::handed`].
+//! It was not replaced: `control/replace.rs`, [`net::handed`]. An endpoint at https:// is not trusted: [`base::trust`], `net/tls.rs`,
+//! `plan/trusts.rs`, `proxy/untrusted.rs`.
 //!
 //! # Where this differs from a first sketch, and why
 //!
@@ -46,6 +47,8 @@
 //! - A write goes on while the next thing is waited for (`net::writer::Writer`), and its end is looked at before the next
 //!   one: nobody is woken for it, and a client that takes nothing still holds up its upstream. One that has not ended by
 //!   the next tick is waited for (`proxy/mouth.rs`).
+//! - TLS is no stream of its own below the halves: what is written is sealed before it is ordered, what was read is opened where
+//!   it is handed on (`net/tls.rs`), so that a connection without it pays one look each.
 //! - An answer is its head and a source of pieces, and the request may still be on its way beside it (`proxy/source.rs`).
 //! - Where a body decides, it is held until the byte behind which nothing can change the decision (`proxy/inquiry.rs`): for a
 //!   JSON object that is its end, as a member may stand twice.

@@ -259,9 +259,9 @@ fn announced(child: &mut Child) -> io::Result<SocketAddr> {
 
 fn target(address: SocketAddr) -> Target {
     Target {
-        tls: None,
         url: format!("http://{address}"),
         addresses: vec![Address::Tcp(address)],
+        tls: None,
         authority: address.to_string(),
         base: String::new(),
     }

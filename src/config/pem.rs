@@ -4,6 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::key::Kind;
 use super::reader::{Setting, Value};
+use super::secret::variable_name;
 use super::values::unfit;
 
 /// A text in PEM.
@@ -35,7 +36,7 @@ impl Setting for Pem {
             );
             return None;
         }
-        if let Some(name) = from.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) {
+        if let Some(name) = variable_name(&from) {
             let text = std::env::var(name).ok();
             if text.is_none() {
                 value.complain(

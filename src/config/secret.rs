@@ -38,9 +38,14 @@ fn no<T>(why: impl Into<String>, fix: impl Into<String>) -> Result<T, NoSecret> 
     Err(NoSecret { why: why.into(), fix: fix.into() })
 }
 
+/// The environment variable that `${NAME}` stands for.
+pub(super) fn variable_name(text: &str) -> Option<&str> {
+    text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'))
+}
+
 /// Reads the secret that `text` stands for. `variable` looks into the environment.
 fn resolve(text: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Secret, NoSecret> {
-    let named = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+    let named = variable_name(text);
     let secret = match (named, text.strip_prefix("file:")) {
         (Some(name), _) => match variable(name) {
             Some(value) => value,

@@ -10,6 +10,9 @@ use bytes::BytesMut;
 use monoio::io::{AsyncWriteRent, OwnedWriteHalf};
 use socket2::{SockAddr, SockAddrStorage, SockRef};
 
+/// Without waiting, on a blocking socket too (send(2), recv(2)).
+const MSG_DONTWAIT: i32 = 0x40;
+
 /// A write half that does not shut its connection down when it is dropped, as monoio's own does: the close that follows
 /// at once says the same, and one system call a connection is saved.
 pub(super) struct QuietHalf<T: AsyncWriteRent>(ManuallyDrop<OwnedWriteHalf<T>>);
@@ -78,7 +81,6 @@ impl LentFd {
 
     /// Sends what there is room for now (send(2), MSG_DONTWAIT).
     pub(super) fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
-        const MSG_DONTWAIT: i32 = 0x40;
         SockRef::from(&self.borrow()).send_with_flags(bytes, MSG_DONTWAIT)
     }
 
@@ -102,7 +104,6 @@ impl LentFd {
 /// Appends what has arrived on `socket`, up to the room that is there, without waiting: zero at the end of the stream,
 /// [`io::ErrorKind::WouldBlock`] if nothing has arrived, on a blocking socket too (recv(2), MSG_DONTWAIT).
 pub(super) fn receive(socket: &impl AsRawFd, into: &mut BytesMut) -> io::Result<usize> {
-    const MSG_DONTWAIT: i32 = 0x40;
     // SAFETY: the socket is borrowed for the length of this call, and keeps its descriptor open.
     let borrowed = unsafe { BorrowedFd::borrow_raw(socket.as_raw_fd()) };
     let count = SockRef::from(&borrowed).recv_with_flags(into.spare_capacity_mut(), MSG_DONTWAIT)?;

@@ -135,8 +135,8 @@ impl Reader {
 
     fn poll_read(&mut self, room: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.watch = None;
-        if self.opener.is_some() {
-            return self.poll_opened(cx);
+        if let Some(opener) = self.opener.take() {
+            return self.poll_opened(opener, cx);
         }
         loop {
             if !self.armed {
@@ -151,8 +151,8 @@ impl Reader {
     }
 
     /// The same with TLS: what arrives is decrypted first.
-    fn poll_opened(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let Some(mut opener) = self.opener.take() else { return Poll::Pending };
+    #[cold]
+    fn poll_opened(&mut self, mut opener: Box<Opener>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let polled = loop {
             match opener.open(&mut self.unread) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -195,6 +195,7 @@ impl Reader {
     }
 
     /// What the read under way brought, if it ended.
+    #[inline(always)] // it hands on a buffer, at each read
     fn poll_done(&mut self, cx: &mut Context<'_>) -> Option<(io::Result<usize>, BytesMut)> {
         let polled = self.pump.as_mut().poll(cx);
         debug_assert!(polled.is_pending(), "it was not told to stop");

@@ -80,6 +80,20 @@ struct Slot {
     spare: Cell<Vec<u8>>,
 }
 
+impl Slot {
+    /// Orders a write with TLS; what cannot be encrypted ends at once.
+    #[cold]
+    fn order_sealed(&self, session: &Session, what: &Outgoing) {
+        match tls::seal(session, what.bytes()) {
+            Ok(sealed) => self.order.set(Some(Order::Write(Outgoing::Buffer(sealed)))),
+            Err(error) => {
+                self.outcome.set(Err(error));
+                self.ended.set(true);
+            }
+        }
+    }
+}
+
 /// Performs one write after the other, as ordered. It owns the operation, so that one which is under way goes on,
 /// whoever waits for it.
 async fn pump(mut half: WriteHalf, slot: Rc<Slot>) -> WriteHalf {
@@ -164,18 +178,10 @@ impl Writer {
     pub fn start(&mut self, what: impl Into<Outgoing>, cx: &mut Context<'_>) {
         debug_assert!(!self.untold, "one write at a time");
         self.untold = true;
-        let mut what = what.into();
-        if let Some(session) = &self.session {
-            match tls::seal(session, what.bytes()) {
-                Ok(sealed) => what = Outgoing::Buffer(sealed),
-                Err(error) => {
-                    self.slot.outcome.set(Err(error));
-                    self.slot.ended.set(true);
-                    return;
-                }
-            }
+        match &self.session {
+            None => self.slot.order.set(Some(Order::Write(what.into()))),
+            Some(session) => self.slot.order_sealed(session, &what.into()),
         }
-        self.slot.order.set(Some(Order::Write(what)));
         self.go_on(Wake::IfNeeded, cx);
     }
 

@@ -37,6 +37,6 @@ pub fn left_over(plan: &Plan) {
 }
 
 /// Seconds since 1970.
-fn second(now: SystemTime) -> u64 {
+pub(super) fn second(now: SystemTime) -> u64 {
     now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

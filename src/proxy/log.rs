@@ -90,11 +90,14 @@ fn shown(request: &Request, prompt: &str, most: usize) -> String {
     let plan = &request.plan.plan;
     let chains = decide::chains(plan, request.listener, request.route);
     // What is behind that was heard for the sake of what is in front of it, and may end within a secret.
-    let heard = (0..=most.min(prompt.len())).rev().find(|end| prompt.is_char_boundary(*end));
-    let mut text = filter::redacted(&plan.filters, chains, prompt, heard.unwrap_or(0));
-    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
-    text.truncate(end.unwrap_or(0));
+    let mut text = filter::redacted(&plan.filters, chains, prompt, whole_within(prompt, most));
+    text.truncate(whole_within(&text, most));
     text
+}
+
+/// How many of the first `most` bytes are whole characters.
+fn whole_within(text: &str, most: usize) -> usize {
+    (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0)
 }
 
 /// Logs a request that was refused before its head was understood.

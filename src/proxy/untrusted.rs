@@ -3,6 +3,7 @@
 use std::io;
 use std::time::SystemTime;
 
+use super::audit::second;
 use crate::base::limits::UNTRUSTED_TOLD_PERIOD;
 use crate::base::say::say;
 use crate::plan::EndpointPlan;
@@ -10,8 +11,7 @@ use crate::plan::EndpointPlan;
 /// Tells of a failed handshake.
 pub(super) fn tell(endpoint: &EndpointPlan, error: &io::Error) {
     let Some(tls) = &endpoint.tls else { return };
-    let second = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    if tls.may_tell(second, UNTRUSTED_TOLD_PERIOD.as_secs()) {
+    if tls.may_tell(second(SystemTime::now()), UNTRUSTED_TOLD_PERIOD.as_secs()) {
         say(format_args!(
             "no trusted connection to {}\n  why: {error}\n  fix: see that its certificate is for {} and signed by one that is believed (tls.ca, else this machine's)",
             endpoint.url,

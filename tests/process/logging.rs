@@ -97,7 +97,7 @@ fn each_exchange_is_one_json_line() {
         (&late["fault"], &late["stage"], &late["reused"]),
         (&"timeout".into(), &"wait".into(), &true.into())
     );
-    assert!(late["wait_us"].as_u64() >= Some(100_000), "{late}");
+    assert!(late["wait_us"].as_u64() >= Some(200_000), "{late}");
     assert_eq!((&bad_path["code"], &bad_path["path"]), (&"bad_request".into(), &"/a/../b".into()));
     assert_eq!((&bad["status"], &bad["method"]), (&400.into(), &Value::Null));
     assert!(bad["bytes_out"].as_u64() > Some(100) && bad["T_us"].as_u64() > Some(0), "{bad}");

@@ -225,24 +225,46 @@ fn a_stream_is_settled_by_a_usage_that_its_client_never_sees() {
     assert_eq!((body, before - left(&gateway, "")), (without(false) + "data: [DONE]\n\n", 41));
 }
 
-#[test]
-fn a_stream_that_is_cut_pays_what_was_delivered() {
-    let url = Upstream::start().play(|peer, request| {
+/// What an engine does whose stream stays without an end.
+#[derive(Clone, Copy, PartialEq)]
+enum Then {
+    /// It waits until nobody listens any more.
+    Waits,
+    /// It goes.
+    Goes,
+}
+
+/// A limit in front of an engine that streams `text`, in one chunk, and no more.
+fn unfinished(text: String, then: Then) -> Gateway {
+    let url = Upstream::start().play(move |peer, request| {
         if request.starts_with("GET ") {
             peer.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
             return After::GoOn;
         }
-        let event = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
-        peer.send(format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{}\r\n", 5 * event.len(), event.repeat(5)));
-        let _ = peer.wait_for_end();
+        peer.send(format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{text}\r\n", text.len()));
+        if then == Then::Waits {
+            let _ = peer.wait_for_end();
+        }
         After::Close
     });
-    let gateway = Gateway::start(&format!(
+    Gateway::start(&format!(
         "{LIMIT}[cluster.up]\nendpoints = [{url:?}]\n[[route]]\nto = \"up\"\nfilters = [\"tokens\"]\n"
-    ));
+    ))
+}
+
+/// A client that asked for a stream.
+fn asking(gateway: &Gateway, path: &str, more: Value) -> Peer {
     let mut client = gateway.connect();
-    let body = chat(json!({ "stream": true, "max_tokens": 500 })).to_string();
-    client.send(format!("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len()));
+    let body = chat(more).to_string();
+    client.send(format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len()));
+    client
+}
+
+#[test]
+fn a_stream_that_is_cut_pays_what_was_delivered() {
+    let event = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
+    let gateway = unfinished(event.repeat(5), Then::Waits);
+    let mut client = asking(&gateway, "/v1/chat/completions", json!({ "stream": true, "max_tokens": 500 }));
     client.read_until("\n\n\r\n");
     drop(client);
     gateway.until("it is settled", |_| left(&gateway, "") == 1000 - 11 - 5);
@@ -250,40 +272,19 @@ fn a_stream_that_is_cut_pays_what_was_delivered() {
 
 #[test]
 fn a_message_that_is_cut_pays_for_what_was_written_though_it_told_of_its_beginning() {
-    let url = Upstream::start().play(|peer, request| {
-        if request.starts_with("GET ") {
-            peer.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
-            return After::GoOn;
-        }
-        let start = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":25,\"output_tokens\":1}}}\n\n";
-        let delta = "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"delta\":{\"type\":\"text_delta\",\"text\":\"a\"}}\n\n";
-        let text = start.to_owned() + &delta.repeat(50);
-        peer.send(format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{text}\r\n", text.len()));
-        After::Close
-    });
-    let gateway = Gateway::start(&format!(
-        "{LIMIT}[cluster.up]\nendpoints = [{url:?}]\n[[route]]\nto = \"up\"\nfilters = [\"tokens\"]\n"
-    ));
-    let mut client = gateway.connect();
-    let body = chat(json!({ "stream": true, "max_tokens": 500 })).to_string();
-    client.send(format!("POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len()));
+    let start = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":25,\"output_tokens\":1}}}\n\n";
+    let delta = "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"delta\":{\"type\":\"text_delta\",\"text\":\"a\"}}\n\n";
+    let gateway = unfinished(start.to_owned() + &delta.repeat(50), Then::Goes);
+    let mut client = asking(&gateway, "/v1/messages", json!({ "stream": true, "max_tokens": 500 }));
     client.read_to_any_end();
     gateway.until("it is settled", |_| left(&gateway, "") == 1000 - 25 - 50);
 }
 
 #[test]
 fn the_last_words_of_a_stream_that_breaks_off_are_handed_on() {
-    let url = Upstream::start().play(|peer, _| {
-        let text = "data: {\"choices\":[{\"delta\":{\"content\":\"last words\"},\"finish_reason\":\"stop\"}]}\n\ndata: {\"choices\":[{";
-        peer.send(format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{text}\r\n", text.len()));
-        After::Close
-    });
-    let gateway = Gateway::start(&format!(
-        "{LIMIT}[cluster.up]\nendpoints = [{url:?}]\n[[route]]\nto = \"up\"\nfilters = [\"tokens\"]\n"
-    ));
-    let mut client = gateway.connect();
-    let body = chat(json!({ "stream": true })).to_string();
-    client.send(format!("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len()));
+    let text = "data: {\"choices\":[{\"delta\":{\"content\":\"last words\"},\"finish_reason\":\"stop\"}]}\n\ndata: {\"choices\":[{";
+    let gateway = unfinished(text.to_owned(), Then::Goes);
+    let mut client = asking(&gateway, "/v1/chat/completions", json!({ "stream": true }));
     let (answer, _) = client.read_to_any_end();
     assert!(answer.contains("last words") && answer.contains("data: {\"choices\":[{\r\n"), "{answer}");
     assert!(!answer.contains("\r\n0\r\n"), "it looks whole: {answer}");

@@ -66,9 +66,9 @@ class Run:
             )
 
         def end():
-            self.fleet.end(f"{name}-counted", patience=10)
-            code = self.fleet.end(name, patience=10)
-            assert code == 0, f"exit code {code}"
+            for one in (f"{name}-counted", name):
+                code = self.fleet.end(one, patience=10)
+                assert code == 0, f"{one}: exit code {code}"
 
         if self.report.check(f"{io}: gateway starts", start):
             checks.check.run(bench, self.report, prefix=f"{io}: ")
