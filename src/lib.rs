@@ -21,7 +21,7 @@
 //!  5  plan      plan                   config -> immutable plan
 //!  4  config    config                 text -> config
 //!  3  cluster   cluster                balancing, health and what may be repeated, as one decision
-//!  2  deciders  route filter balance health retry pool metrics
+//!  2  deciders  route filter balance fanout health retry pool metrics
 //!  1  world     codec  net  board  discovery
 //!  0  ground    base                   ids, limits, time, chance, faults, problems
 //!  beside       sim load               the simulated inference server, the load generator
@@ -54,6 +54,8 @@
 //!   JSON object that is its end, as a member may stand twice.
 //! - Filters stay pure though a service may be asked: a walk stops there, a doer asks, and the walk goes on. Those that need
 //!   the body hear it as it comes (`filter/examine.rs`), each by a listener of its own to one grammar (`codec/json/walker.rs`).
+//! - Of several clusters asked at once the first that shows a token is found by a scout, which reads a copy of what came: the
+//!   answer itself is still unread, and is relayed as any other (`proxy/leg.rs`).
 //! - Access log lines are formatted on the lane and written by a thread of their own that looks for them: a line costs no
 //!   wake-up.
 //! - Configuration is read by a small reader over the spanned tree instead of derived deserialisation, which stops at
@@ -72,7 +74,7 @@ macro_rules! rooms {
 }
 
 rooms! {
-    balance base board cli cluster codec config control discovery filter health lane load metrics net plan pool proxy retry route sim
+    balance base board cli cluster codec config control discovery fanout filter health lane load metrics net plan pool proxy retry route sim
 }
 
 pub use cli::main;

@@ -57,7 +57,8 @@ fn the_defaults_of_the_example_are_those_of_no_file_at_all() {
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/corelane.toml")).unwrap();
     let bare = "[cluster.chat]\nendpoints = [\"http://127.0.0.1:8000\", \"http://127.0.0.1:8001\"]\n\
         [[route]]\nto = \"chat\"\n[[route]]\nmatch = { path = \"/shared\" }\nto = \"chat\"\n\
-        [[route]]\nmatch = { path = \"/ping\" }\nrespond = {}\n";
+        [[route]]\nmatch = { path = \"/ping\" }\nrespond = {}\n\
+        [[route]]\nmatch = { path = \"/ask-all\" }\nfanout = { to = [\"chat\"] }\n";
     assert_eq!(settings(example), settings(bare.to_owned()));
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Floor of each room. A room may import from the floors below it, never from a neighbour, never from above.
-const FLOORS: [(&str, u8); 23] = [
+const FLOORS: [(&str, u8); 24] = [
     ("base", 0),
     ("codec", 1),
     ("net", 1),
@@ -14,6 +14,7 @@ const FLOORS: [(&str, u8); 23] = [
     ("route", 2),
     ("filter", 2),
     ("balance", 2),
+    ("fanout", 2),
     ("health", 2),
     ("retry", 2),
     ("pool", 2),
@@ -32,10 +33,11 @@ const FLOORS: [(&str, u8); 23] = [
 ];
 
 /// Rooms that may not import some room although it lies below them, and why.
-const CLOSED: [(&str, &[&str], &str); 11] = [
+const CLOSED: [(&str, &[&str], &str); 12] = [
     ("route", &["net", "discovery"], "deciders know no socket"),
     ("filter", &["net", "discovery"], "deciders know no socket"),
     ("balance", &["net", "discovery", "codec"], "deciders know no socket"),
+    ("fanout", &["net", "discovery", "codec"], "deciders know no socket"),
     ("health", &["net", "discovery", "codec"], "deciders know no socket"),
     ("retry", &["net", "discovery", "codec"], "deciders know no socket"),
     ("pool", &["net", "discovery", "codec"], "the pool is generic over the connection"),
@@ -47,9 +49,10 @@ const CLOSED: [(&str, &[&str], &str); 11] = [
 ];
 
 /// Where each outside package may be named.
-const DOORS: [(&str, &[&str]); 25] = [
+const DOORS: [(&str, &[&str]); 26] = [
     ("monoio", &["net", "proxy", "lane", "control", "sim", "load", "cli"]),
     ("io_uring", &["net/driver.rs"]),
+    ("futures_util", &["proxy/fanout.rs"]),
     ("httparse", &["codec/split.rs"]),
     ("crossbeam_channel", &["lane/inbox.rs", "board/lines.rs"]),
     ("socket2", &["net"]),

@@ -49,6 +49,19 @@ pub enum HalfClose {
 
 words!(HalfClose { Cancel = "cancel", Finish = "finish" });
 
+/// Which answers of several clusters make one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gathering {
+    /// All of them.
+    All,
+    /// The first good one, as it comes.
+    First,
+    /// The first good ones, so many.
+    Quorum,
+}
+
+words!(Gathering { All = "all", First = "first", Quorum = "quorum" });
+
 /// Which Host is sent upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostRule {

@@ -156,6 +156,12 @@ pub const PARAM_BYTES_MAX: usize = 256;
 pub const BODY_FIELDS_MAX: usize = 64;
 /// Segments of such a member's path: `a.b.c` has three.
 pub const BODY_PATH_SEGMENTS_MAX: usize = 8;
+/// Clusters that one request is sent to at once; each is a connection, and its answer is held.
+pub const FANOUT_LEGS_MAX: usize = 16;
+/// What is held of an answer until it is known whether it is the first that shows something; a token has tens of bytes.
+pub const FIRST_BYTES_MAX: usize = 64 * KIB;
+/// Longest answer that is gathered with others; lists of vectors have megabytes.
+pub const GATHERED_BYTES_MAX: u64 = 64 * MIB as u64;
 /// Longest value that a condition is held against; model names have tens of bytes, paths to them hundreds.
 pub const BODY_VALUE_BYTES_MAX: usize = 4 * KIB;
 /// Memory of one compiled regular expression; one that needs more is a mistake, or an attack on the operator.

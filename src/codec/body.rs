@@ -18,7 +18,7 @@ pub enum BodyEvent {
 }
 
 /// Reads one body.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum BodyReader {
     /// This many bytes are left.
     Length(u64),

@@ -17,7 +17,7 @@ pub enum ChunkEvent {
     End,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum State {
     Size,
     Data(u64),
@@ -26,7 +26,7 @@ enum State {
 }
 
 /// Takes chunk framing away, byte by byte if it must.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ChunkReader {
     of: ChunksOf,
     state: State,

@@ -46,6 +46,7 @@ mod connection;
 pub mod content;
 mod declared;
 pub mod edit;
+pub mod enclosed;
 pub mod encode;
 pub mod error;
 pub mod field;

@@ -162,6 +162,14 @@ impl ResponseReader {
         }
     }
 
+    /// A reader of the body that comes, for one who looks ahead of it; none where no body is read.
+    pub fn scout(&self) -> Option<BodyReader> {
+        match &self.state {
+            State::Body(body) => Some(body.clone()),
+            State::Idle | State::Head { .. } | State::Failed(_) => None,
+        }
+    }
+
     /// Whether the connection may carry another exchange: the response is complete and neither side closes.
     pub fn reuse(&self) -> Reuse {
         match self.state {

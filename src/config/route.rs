@@ -6,7 +6,8 @@ use super::key::Kind;
 use super::matching::MatchConfig;
 use super::reader::{Setting, Table, Value};
 use super::table::table;
-use crate::base::limits::TUNNEL_IDLE;
+use crate::base::choice::{Gathering, Words};
+use crate::base::limits::{FANOUT_LEGS_MAX, TUNNEL_IDLE};
 use crate::base::problem::Placed;
 use crate::codec::field::is_token;
 
@@ -33,6 +34,11 @@ table! {
         fallback: Vec<Placed<String>> = key("fallback", List(&Text), Is("[]")),
         /// An answer of the gateway's own.
         respond: Option<Placed<RespondConfig>> = key("respond", Table(RespondConfig::KEYS), Absent),
+        /// Several clusters that are asked at once. What is told: the answers of "all" as one object; the "first" that is
+        /// good (2xx), streamed as it comes; or, as with "all", the first good ones that make a "quorum", of which there
+        /// are `need`, more than half without it. A cluster that has not answered within `timeout`, or shown the
+        /// beginning of an answer with "first", counts as 504.
+        fanout: Option<Placed<FanoutConfig>> = key("fanout", Table(FanoutConfig::KEYS), Absent),
         /// The path that goes upstream, behind the endpoint's own base.
         rewrite: Option<Placed<RewriteConfig>> = key("rewrite", Table(RewriteConfig::KEYS), Absent),
         /// Whether a client may go on as a WebSocket: true, or a table as below. Where the endpoint agrees (101), bytes
@@ -77,6 +83,25 @@ table! {
         body: String = key("body", Text, Is("''")),
         /// Its media type.
         content_type: Placed<String> = key("content_type", Text, Is("'text/plain; charset=utf-8'")),
+    }
+}
+
+table! {
+    /// `fanout`.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct FanoutConfig checked by check_fanout {
+        /// The clusters.
+        to: Vec<Placed<String>> = key(
+            "to",
+            NonEmpty(&Text, "nobody would be asked", "add the names of clusters"),
+            Required("nobody would be asked", "[\"ONE\", \"OTHER\"]")
+        ),
+        /// Which answers are told.
+        gather: Gathering = key("gather", Choice(Gathering::WORDS), Is("'all'")),
+        /// How many make a quorum; more than half without it.
+        need: Option<u64> = key("need", Number(1, FANOUT_LEGS_MAX as u64), Absent),
+        /// How long each cluster may take.
+        timeout: Option<Duration> = key("timeout", Or("none", &Time(INSTANT)), Is("'none'")),
     }
 }
 
@@ -167,20 +192,28 @@ impl Setting for Vec<NamedRoute> {
 /// What a route does must be said, once.
 fn check(table: &Table<'_, '_>, route: &NamedRoute) {
     let name = &route.name.value;
-    match (table.has("to"), table.has("respond")) {
-        (true, false) | (false, true) => {}
-        (true, true) => table.complain(
-            format!("route \"{name}\" has both `to` and `respond`"),
-            "a request can be forwarded or answered, not both",
+    let said: Vec<_> = ["to", "respond", "fanout"].into_iter().filter(|key| table.has(key)).collect();
+    match said[..] {
+        [_] => {}
+        [one, other, ..] => table.complain(
+            format!("route \"{name}\" has both `{one}` and `{other}`"),
+            "a request can be forwarded, answered or sent to several, not both",
             "remove one of them",
         ),
-        (false, false) => table.complain(
+        [] => table.complain(
             format!("route \"{name}\" has no action"),
             "nobody would answer its requests",
             "add to = \"CLUSTER\" or respond = { status = 200 }",
         ),
     }
     check_fallback(table, route);
+    if let (Some(upgrade), true) = (&route.settings.upgrade, table.has("fanout")) {
+        table.tell(upgrade.problem(
+            format!("route \"{name}\" asks several clusters, and has `upgrade`"),
+            "a client cannot go on in another protocol with all of them",
+            "remove it",
+        ));
+    }
     let answers_itself = table.has("respond") && !table.has("to");
     if let (Some(rewrite), true) = (&route.settings.rewrite, answers_itself) {
         table.tell(rewrite.problem(
@@ -223,6 +256,27 @@ fn check_fallback(table: &Table<'_, '_>, route: &NamedRoute) {
                 "remove it, or name another cluster",
             ));
         }
+    }
+}
+
+/// Each cluster is asked once, and there are enough for a quorum.
+fn check_fanout(table: &Table<'_, '_>, fanout: &FanoutConfig) {
+    let legs = fanout.to.len();
+    for (position, cluster) in fanout.to.iter().enumerate() {
+        if fanout.to[..position].iter().any(|other| other.value == cluster.value) {
+            table.tell(cluster.problem(
+                format!("`fanout` asks cluster \"{}\" twice", cluster.value),
+                "answers are told apart by the names of their clusters",
+                "remove one of them",
+            ));
+        }
+    }
+    if legs > FANOUT_LEGS_MAX {
+        table.complain(
+            format!("`fanout` asks {legs} clusters"),
+            format!("a request goes to {FANOUT_LEGS_MAX} at once at most"),
+            "remove some",
+        );
     }
 }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::state::Control;
+use crate::base::choice::Gathering;
 use crate::codec::head::RequestHead;
 use crate::codec::method::Method;
 use crate::codec::reply::LocalReply;
@@ -105,10 +106,15 @@ impl Control {
     /// Why requests, or those of one route, should not be sent here; none if they may.
     fn unready(&self, route: Option<&str>) -> Result<Option<&'static str>, NoSuchRoute> {
         let (plan, now) = (self.plan(), Instant::now());
+        let admitted = |id: &_| plan.endpoints[*id].verdict().is_admitted(now);
         let serves = |action: &Action| match action {
             Action::Respond(_) => true,
+            Action::Fanout(fanout) => {
+                let serving =
+                    fanout.to.iter().filter(|id| plan.clusters[**id].endpoints.iter().any(admitted)).count();
+                serving >= if fanout.gather == Gathering::Quorum { fanout.need } else { 1 }
+            }
             Action::Forward(targets) => {
-                let admitted = |id: &_| plan.endpoints[*id].verdict().is_admitted(now);
                 let taken = targets.shares.iter().filter(|(_, share)| *share > 0).map(|(id, _)| id);
                 let mut all = taken.chain(&targets.fallback);
                 all.any(|id| plan.clusters[*id].endpoints.iter().any(admitted))

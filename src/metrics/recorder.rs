@@ -189,12 +189,17 @@ impl Recorder {
             counts.ttft.record(ttft);
         }
         if let Some(endpoint) = summary.endpoint {
-            let counts = &mut self.endpoints[endpoint];
-            counts.requests += 1;
-            counts.total.record(summary.total_us);
-            if let Some(ttft) = summary.ttft_us {
-                counts.ttft.record(ttft);
-            }
+            self.record_at(endpoint, summary.total_us, summary.ttft_us);
+        }
+    }
+
+    /// Counts what an endpoint did for an exchange: all of one, or a leg of it.
+    pub fn record_at(&mut self, endpoint: EndpointId, total_us: u64, ttft_us: Option<u64>) {
+        let counts = &mut self.endpoints[endpoint];
+        counts.requests += 1;
+        counts.total.record(total_us);
+        if let Some(ttft) = ttft_us {
+            counts.ttft.record(ttft);
         }
     }
 

@@ -11,7 +11,7 @@ use super::fixed;
 use super::routes::{self, Rows};
 use super::trusts::{self, Trusts};
 pub use super::types::Surroundings;
-use super::types::{Action, ClusterPlan, EndpointPlan, Plan, RoutePlan, Targets};
+use super::types::{Action, ClusterPlan, EndpointPlan, Fanout, Plan, RoutePlan, Targets};
 use crate::base::address::Address;
 use crate::base::ids::{ClusterId, EndpointId, FilterId, Id, IdVec, RouteId};
 use crate::base::problem::{Placed, Problem};
@@ -22,7 +22,9 @@ use crate::board::loads::EndpointLoad;
 use crate::board::verdicts::Verdict;
 use crate::codec::reply::LocalReply;
 use crate::config::url::EndpointAddress;
-use crate::config::{ClusterConfig, Config, EndpointConfig, NamedRoute, RespondConfig, TargetConfig};
+use crate::config::{
+    ClusterConfig, Config, EndpointConfig, FanoutConfig, NamedRoute, RespondConfig, RouteConfig, TargetConfig,
+};
 use crate::discovery::dns::Resolved;
 use crate::filter::Filters;
 use crate::health::{Health, Ward};
@@ -249,8 +251,9 @@ fn compile_action(
     clusters: &BTreeMap<&str, ClusterId>,
     problems: &mut Vec<Problem>,
 ) -> Option<Action> {
-    match (&route.settings.to, &route.settings.respond) {
-        (Some(to), None) => {
+    let RouteConfig { to, respond, fanout, .. } = &route.settings;
+    match (to, respond, fanout) {
+        (Some(to), None, None) => {
             let mut found = Vec::new();
             for TargetConfig { cluster, weight } in &to.value.0 {
                 match clusters.get(cluster.value.as_str()) {
@@ -267,7 +270,7 @@ fn compile_action(
             }
             Some(Action::Forward(Targets { shares: found, fallback }))
         }
-        (None, Some(respond)) => {
+        (None, Some(respond), None) => {
             let RespondConfig { status, body, content_type } = &respond.value;
             Some(Action::Respond(LocalReply {
                 status: *status,
@@ -276,8 +279,27 @@ fn compile_action(
                 body: Bytes::from(body.clone()),
             }))
         }
+        (None, None, Some(fanout)) => {
+            let FanoutConfig { to, gather, need, timeout } = &fanout.value;
+            let mut found = Vec::new();
+            for cluster in to {
+                match clusters.get(cluster.value.as_str()) {
+                    Some(id) => found.push(*id),
+                    None => problems.push(unknown_cluster(route, cluster, clusters)),
+                }
+            }
+            let need = need.map_or(to.len() / 2 + 1, |need| usize::try_from(need).unwrap_or(usize::MAX));
+            if need > to.len() && !to.is_empty() {
+                problems.push(fanout.problem(
+                    format!("route \"{}\" needs {need} good answers of {}", route.name.value, to.len()),
+                    "no request could be answered",
+                    format!("write need = {}, or less", to.len()),
+                ));
+            }
+            Some(Action::Fanout(Fanout { to: found, gather: *gather, need, timeout: *timeout }))
+        }
         // Told where it was read.
-        (None, None) | (Some(_), Some(_)) => None,
+        _ => None,
     }
 }
 

@@ -104,6 +104,7 @@ fn route(plan: &Plan, route: &RoutePlan) -> Value {
                 |(id, weight): &(_, u32)| json!({ "cluster": plan.clusters[*id].name, "weight": weight });
             shown["to"] = targets.shares.iter().map(target).collect();
         }
+        Action::Fanout(fanout) => shown["fanout"]["need"] = json!(fanout.need),
         Action::Respond(reply) => {
             let LocalReply { status, content_type, fields: _, body } = reply;
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

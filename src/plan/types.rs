@@ -1,9 +1,10 @@
 //! What a plan is made of. A table of the configuration that holds as it was read stands here as it is.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::base::address::Address;
+use crate::base::choice::Gathering;
 use crate::base::ids::{ClusterId, EndpointId, FilterId, IdVec, ListenerId, RouteId};
 use crate::base::problem::{Place, Problem};
 use crate::base::secret::Secret;
@@ -196,6 +197,21 @@ pub enum Action {
     Forward(Targets),
     /// Answers by itself.
     Respond(LocalReply),
+    /// Sends the request to several clusters at once.
+    Fanout(Fanout),
+}
+
+/// Clusters that a request is sent to at once.
+#[derive(Debug)]
+pub struct Fanout {
+    /// Who is asked; none twice.
+    pub to: Vec<ClusterId>,
+    /// Which answers make the one that is told.
+    pub gather: Gathering,
+    /// Good answers that make a quorum, as many as there are clusters at most.
+    pub need: usize,
+    /// How long each may take.
+    pub timeout: Option<Duration>,
 }
 
 /// Where a route's requests go.

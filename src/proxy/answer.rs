@@ -10,6 +10,7 @@ use super::ask::{self, Stop};
 use super::audit;
 use super::call::GivenUp;
 use super::decide;
+use super::fanout;
 use super::forward;
 use super::hold;
 use super::inquiry::{Asked, Inquiry};
@@ -71,6 +72,11 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &LaneSt
     }
     match &plan.plan.routes[id].action {
         Action::Respond(_) => Answer::OfRoute,
+        // In a box: it is large, and most routes ask one cluster.
+        Action::Fanout(several) => match Box::pin(fanout::run(request, call, lane, several)).await {
+            Ok(answer) => answer,
+            Err(refusal) => refuse(refusal, request, call),
+        },
         Action::Forward(targets) => match forward::run(request, call, lane, targets).await {
             Ok(answer) => Answer::Relayed(answer),
             Err(GivenUp { fault, body, wait }) => {

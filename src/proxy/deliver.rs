@@ -62,7 +62,9 @@ pub(super) async fn run(
         Answer::Own(reply) => own(reply, request, call, mouth, lane).await,
         Answer::OfRoute => match &request.route().1.action {
             Action::Respond(reply) => own(reply, request, call, mouth, lane).await,
-            Action::Forward(_) => unreachable!("a route that forwards says nothing itself"),
+            Action::Forward(_) | Action::Fanout(_) => {
+                unreachable!("a route that forwards says nothing itself")
+            }
         },
         Answer::Relayed(relayed) if relayed.head.status() == 101 => {
             // In a box: it is rare, and lives long.
@@ -338,19 +340,8 @@ impl<'d, 'c> Delivery<'d, 'c> {
     /// Waits for more of the endpoint's answer, beside the clocks; false at its end.
     async fn wait(&mut self, since: Instant) -> Result<bool, Cut> {
         let Self { answer, call, .. } = self;
-        let came = poll_fn(|cx| {
-            loop {
-                if let Poll::Ready(more) = answer.poll_more(&mut call.body, cx) {
-                    return Poll::Ready(more);
-                }
-                let due = earlier(answer.due(since), call.deadline);
-                ready!(call.clock.poll_due(due, cx));
-                if answer.is_late(since, call.deadline, Instant::now()) {
-                    return Poll::Ready(Err(Cut::Upstream(FaultKind::Timeout)));
-                }
-            }
-        })
-        .await;
+        let clocks = (call.clock, call.deadline);
+        let came = poll_fn(|cx| answer.poll_wait(&mut call.body, clocks, since, cx)).await;
         self.turn = Instant::now();
         self.call.notes.waited += self.turn - since;
         came
@@ -431,7 +422,7 @@ fn write_end(cut: Option<&mut Box<UsageCut>>, framing: Framing, out: &mut Vec<u8
 }
 
 /// Books what became of a relayed answer, and keeps a connection that is whole.
-fn finish(
+pub(super) fn finish(
     relayed: Relayed,
     delivered: Result<(), Cut>,
     request: &Request,

@@ -151,9 +151,15 @@ fn follow(plan: &Plan, message: &[u8], sender: &Sender, seen: &mut Seen) -> Resu
     }
     match &plan.routes[route].action {
         Action::Respond(reply) => Ok(Outcome::Answered(reply.status)),
+        Action::Fanout(fanout) => {
+            // Each gets all of them.
+            let all = fanout.to.iter().map(|id| (*id, 1, 1)).collect();
+            let shown = (&head, sender, true);
+            Ok(Outcome::Forwarded(forwarded(plan, (listener, route, all), shown, (&seen.found, changed))))
+        }
         Action::Forward(targets) => Ok(Outcome::Forwarded(forwarded(
             plan,
-            (listener, route, targets),
+            (listener, route, shares(targets)),
             (&head, sender, is_held),
             (&seen.found, changed),
         ))),
@@ -191,7 +197,7 @@ fn route_of(
 /// Where the request would go, with the head that each endpoint would get.
 fn forwarded(
     plan: &Plan,
-    (listener, route, targets): (ListenerId, RouteId, &Targets),
+    (listener, route, targets): (ListenerId, RouteId, Vec<(ClusterId, u32, u64)>),
     (head, sender, is_held): (&RequestHead, &Sender, bool),
     (found, changed): (&Findings, Option<Framing>),
 ) -> Vec<Target> {
@@ -218,16 +224,22 @@ fn forwarded(
         decide::write_upstream(&mut out, plan, (route, *endpoint), head, &identity);
         (*endpoint, Bytes::from(out))
     };
-    let target = |(cluster, share): &(ClusterId, u32)| Target {
-        cluster: *cluster,
-        share: *share,
-        shares: targets.shares.iter().map(|(_, share)| u64::from(*share)).sum(),
-        endpoints: plan.clusters[*cluster].endpoints.iter().map(head_for).collect(),
+    let target = |(cluster, share, shares): (ClusterId, u32, u64)| Target {
+        cluster,
+        share,
+        shares,
+        endpoints: plan.clusters[cluster].endpoints.iter().map(head_for).collect(),
     };
+    targets.into_iter().map(target).collect()
+}
+
+/// Clusters with their shares of how many.
+fn shares(targets: &Targets) -> Vec<(ClusterId, u32, u64)> {
+    let all = targets.shares.iter().map(|(_, share)| u64::from(*share)).sum();
     let taken = targets.shares.iter().filter(|(_, share)| *share > 0).copied();
     // A fallback has no share of its own.
     let fallback = targets.fallback.iter().map(|id| (*id, 0));
-    taken.chain(fallback).map(|each| target(&each)).collect()
+    taken.chain(fallback).map(|(id, share)| (id, share, all)).collect()
 }
 
 fn head_of(reader: &mut RequestReader, input: &mut BytesMut) -> Result<RequestHead, ErrorReply> {

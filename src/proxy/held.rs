@@ -6,6 +6,10 @@ use crate::base::limits::HELD_PIECE_BYTES;
 use crate::board::buffered::Reservation;
 use crate::codec::splice::{Splice, spliced};
 
+/// How far what is held was handed out.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reached(Option<usize>);
+
 /// What is held of a body, from its first byte on; its room is given back with it.
 #[derive(Debug, Default)]
 pub(super) struct Held {
@@ -25,9 +29,23 @@ impl Held {
 
     /// A whole body that is in memory anyway.
     pub(super) fn of(body: Bytes) -> Self {
-        let length = body.len() as u64;
-        let pieces = if body.is_empty() { Vec::new() } else { vec![body] };
+        Self::of_pieces(if body.is_empty() { Vec::new() } else { vec![body] })
+    }
+
+    /// The same in pieces.
+    pub(super) fn of_pieces(pieces: Vec<Bytes>) -> Self {
+        let length = pieces.iter().map(|piece| piece.len() as u64).sum();
         Self { pieces, length, next: Some(0), ..Self::default() }
+    }
+
+    /// How far it was handed out.
+    pub(super) fn reached(&self) -> Reached {
+        Reached(self.next)
+    }
+
+    /// The same pieces were handed out so far: it goes on from there.
+    pub(super) fn go_on_from(&mut self, reached: Reached) {
+        self.next = reached.0;
     }
 
     /// From the first byte again.

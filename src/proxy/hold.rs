@@ -66,6 +66,22 @@ pub(super) async fn examine(
     read(look, (needs, framing), budget, call, lane).await.map(|_| ())
 }
 
+/// Reads the body to its end, which is then held, for it is sent several times.
+pub(super) async fn whole(
+    framing: Framing,
+    budget: &Arc<Budget>,
+    call: &mut Call<'_>,
+    lane: &LaneState,
+) -> Result<(), ErrorReply> {
+    if framing == Framing::Empty || call.body.rest() == Rest::Read {
+        return Ok(());
+    }
+    let before = call.body.waited;
+    let read = read(|_| ControlFlow::<()>::Continue(()), (None, framing), budget, call, lane).await;
+    call.notes.phases.hold += call.body.waited - before;
+    read.map(|_| ())
+}
+
 /// Reads on and holds what comes, until `look` has seen enough, or to the end: then it says nothing.
 async fn read<T>(
     mut look: impl FnMut(&[u8]) -> ControlFlow<T>,

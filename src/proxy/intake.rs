@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::ear::Ear;
-use super::held::Held;
+use super::held::{Held, Reached};
 use super::overheard::Overheard;
 use super::pace::Pace;
 use crate::base::limits::BUFFERED_STEP_BYTES;
@@ -118,6 +118,23 @@ impl<'c> Intake<'c> {
             received: 0,
             waiting_since: None,
             waited: Duration::ZERO,
+        }
+    }
+
+    /// A whole body in memory, in pieces that somebody else keeps room for.
+    pub(super) fn of_pieces(pieces: Vec<Bytes>) -> Self {
+        Self { held: (!pieces.is_empty()).then(|| Held::of_pieces(pieces)), ..Self::of_bytes(Bytes::new()) }
+    }
+
+    /// How far what is held of it was handed out, where any is.
+    pub(super) fn reached(&self) -> Option<Reached> {
+        self.held.as_ref().map(Held::reached)
+    }
+
+    /// The same body was handed out so far elsewhere: it goes on from there.
+    pub(super) fn go_on_from(&mut self, reached: Option<Reached>) {
+        if let (Some(held), Some(reached)) = (&mut self.held, reached) {
+            held.go_on_from(reached);
         }
     }
 

@@ -34,6 +34,8 @@ pub(super) struct Notes {
     pub(super) tokens: u64,
     /// Reads what the answer says of its tokens, where somebody wants to know.
     pub(super) usage: Option<Box<UsageReader>>,
+    /// Tokens that all legs of it used, where it has some.
+    pub(super) used_by_legs: Option<u64>,
     /// Times between tokens, where a line of the log tells of them.
     pub(super) gaps: Option<Box<Gaps>>,
     /// Time spent waiting for the upstream, and for the client.
@@ -80,6 +82,7 @@ impl Notes {
             bytes_out: 0,
             tokens: 0,
             usage: None,
+            used_by_legs: None,
             gaps: None,
             waited: Duration::ZERO,
             waited_client: arrival.complete - arrival.began,
@@ -106,6 +109,9 @@ impl Notes {
 
     /// Tokens that a request used of whose prompt so many were estimated: what the answer says, else what was delivered.
     pub(super) fn tokens_used(&self, prompt: u64) -> u64 {
+        if let Some(used) = self.used_by_legs {
+            return used;
+        }
         let is_refused = self.endpoint.is_none() || self.status >= 400;
         // It was sent, and nobody waited for what came of it.
         let is_left = self.status == 0 && self.ended == Ended::ClientLeft;

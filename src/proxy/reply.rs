@@ -101,6 +101,23 @@ pub(super) fn buffers_full() -> ErrorReply {
     }
 }
 
+/// The answer in the place of one that is too long to be gathered with others.
+pub(super) fn answer_too_large() -> ErrorReply {
+    ErrorReply {
+        should_retry: Some(false),
+        ..error(
+            502,
+            "answer_too_large",
+            "The AI system's answer is longer than what is gathered here; ask it alone.",
+        )
+    }
+}
+
+/// The answer where too few of several clusters gave a good one.
+pub(super) fn quorum_failed() -> ErrorReply {
+    error(502, "quorum_failed", "Too few AI systems gave a good answer; their answers are below.")
+}
+
 /// The answer to a body longer than the route allows.
 pub(super) fn body_too_large() -> ErrorReply {
     error(413, "body_too_large", "The request body is longer than allowed here; send a shorter one.")

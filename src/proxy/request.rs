@@ -156,8 +156,7 @@ pub(super) struct Call<'c> {
 pub(super) struct Interim<'c>(Option<&'c RefCell<Mouth>>);
 
 impl<'c> Interim<'c> {
-    /// To nobody: a call that no client waits for.
-    #[cfg(test)] // every call there is has a client yet
+    /// To nobody: a call that no client waits for, or several of one client.
     pub(super) fn dropped() -> Self {
         Self(None)
     }

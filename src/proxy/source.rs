@@ -10,6 +10,7 @@ use super::intake::{BodyFault, Intake};
 use super::state::EndpointOnLane;
 use super::upload::Upload;
 use super::upstream::Upstream;
+use super::watchdog::Watchdog;
 use crate::base::fault::FaultKind;
 use crate::base::time::{deadline, earlier};
 use crate::cluster::{Outcome, Ticket};
@@ -92,6 +93,27 @@ impl Relayed {
             Ok(0) if responses.finish().is_ok() => Ok(false),
             Ok(0) | Err(_) => Err(Cut::Upstream(FaultKind::Truncated)),
         })
+    }
+
+    /// Waits for more of it, beside the clocks: that of `total`, and of its silence since then. False at its end.
+    #[inline]
+    pub(super) fn poll_wait(
+        &mut self,
+        body: &mut Intake<'_>,
+        (clock, total): (&Watchdog, Option<Instant>),
+        since: Instant,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<bool, Cut>> {
+        loop {
+            if let Poll::Ready(more) = self.poll_more(body, cx) {
+                return Poll::Ready(more);
+            }
+            let due = earlier(self.due(since), total);
+            ready!(clock.poll_due(due, cx));
+            if self.is_late(since, total, Instant::now()) {
+                return Poll::Ready(Err(Cut::Upstream(FaultKind::Timeout)));
+            }
+        }
     }
 
     /// Sends the request on, if any of it is left.

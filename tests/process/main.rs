@@ -39,6 +39,7 @@ mod replacing;
 mod restarting;
 mod routing;
 mod secured;
+mod several;
 mod spending;
 mod starting;
 mod streaming;

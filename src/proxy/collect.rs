@@ -1,0 +1,143 @@
+//! An answer that is read to its end and held, for one who needs all of it.
+
+use std::future::poll_fn;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::deliver::finish;
+use super::reply;
+use super::request::{Call, Request};
+use super::source::{Cut, Relayed};
+use super::state::LaneState;
+use super::watch::Watch;
+use crate::base::limits::{BUFFERED_STEP_BYTES, GATHERED_BYTES_MAX};
+use crate::board::buffered::Reservation;
+use crate::codec::content::is_encoded;
+use crate::codec::head::ResponseHead;
+use crate::codec::progress::Progress;
+use crate::codec::reply::ErrorReply;
+use crate::codec::usage::UsageReader;
+use crate::codec::usage_cut::UsageCut;
+
+/// An answer, whole, with the room that its body takes.
+pub(super) struct Collected {
+    pub(super) head: ResponseHead,
+    pub(super) body: Vec<u8>,
+    /// Given back with it.
+    pub(super) _room: Reservation,
+}
+
+/// Reads `answer` to its end, beside the clocks of its cluster, and settles it.
+pub(super) async fn collect(
+    mut answer: Relayed,
+    request: &Request,
+    call: &mut Call<'_>,
+    lane: &LaneState,
+) -> Result<Collected, ErrorReply> {
+    let plan = &request.plan.plan;
+    let room = plan.budget.reserve_now(BUFFERED_STEP_BYTES.min(plan.budget.max()));
+    let room = room.ok_or_else(reply::buffers_full)?;
+    let head = answer.head.clone();
+    let reads = request.found.prompt_tokens().is_some() || plan.observe.access_log.is_some();
+    call.notes.usage = reads.then(|| Box::new(UsageReader::new(&head)));
+    call.notes.status = head.status();
+    let mut reading = Reading {
+        watch: Watch::new(&head, answer.framing),
+        cut: (request.found.hides_usage() && head.is_event_stream() && !is_encoded(head.head()))
+            .then(|| UsageCut::new(answer.endpoint.habits.get())),
+        body: Vec::new(),
+        room,
+    };
+    let read = reading.read(&mut answer, call).await;
+    if let (Ok(()), Some(habits)) = (&read, reading.cut.as_ref().and_then(UsageCut::shown)) {
+        answer.endpoint.habits.set(habits);
+    }
+    let Reading { body, room, .. } = reading;
+    match read {
+        Ok(()) => finish(answer, Ok(()), request, call, lane),
+        Err(Broken::Cut(cut)) => {
+            finish(answer, Err(cut), request, call, lane);
+            let fault = call.notes.fault.expect("an answer that was cut has a fault");
+            return Err(reply::of_fault(&fault));
+        }
+        // Its endpoint is not to blame: the ticket is let go with it.
+        Err(Broken::Refused(refusal)) => return Err(refusal),
+    }
+    Ok(Collected { head, body, _room: room })
+}
+
+struct Reading {
+    watch: Watch,
+    /// Takes out of it what only we asked for.
+    cut: Option<UsageCut>,
+    body: Vec<u8>,
+    room: Reservation,
+}
+
+/// Why it was not read to its end.
+enum Broken {
+    Cut(Cut),
+    Refused(ErrorReply),
+}
+
+impl Reading {
+    async fn read(&mut self, answer: &mut Relayed, call: &mut Call<'_>) -> Result<(), Broken> {
+        loop {
+            match answer.next_piece().map_err(Broken::Cut)? {
+                Progress::Ready(Some(piece)) => self.take(piece, call).map_err(Broken::Refused)?,
+                Progress::Ready(None) => break,
+                Progress::NeedMore => {
+                    let since = Instant::now();
+                    self.note(call, since);
+                    let more = poll_fn(|cx| {
+                        answer.poll_wait(&mut call.body, (call.clock, call.deadline), since, cx)
+                    })
+                    .await;
+                    if !more.map_err(Broken::Cut)? {
+                        break;
+                    }
+                }
+            }
+        }
+        self.note(call, Instant::now());
+        let left = self.cut.as_mut().map_or_else(Bytes::new, UsageCut::end);
+        self.keep(&left).map_err(Broken::Refused)
+    }
+
+    fn take(&mut self, piece: Bytes, call: &mut Call<'_>) -> Result<(), ErrorReply> {
+        self.watch.feed(&piece);
+        if let Some(usage) = &mut call.notes.usage {
+            usage.feed(&piece);
+        }
+        let Some(mut cut) = self.cut.take() else { return self.keep(&piece) };
+        let mut kept = Ok(());
+        cut.feed(piece, |piece| {
+            if kept.is_ok() {
+                kept = self.keep(&piece);
+            }
+        });
+        self.cut = Some(cut);
+        kept
+    }
+
+    fn keep(&mut self, piece: &[u8]) -> Result<(), ErrorReply> {
+        let length = (self.body.len() + piece.len()) as u64;
+        if length > GATHERED_BYTES_MAX {
+            return Err(reply::answer_too_large());
+        }
+        if length > self.room.bytes() && !self.room.grow(length.max(2 * self.room.bytes())) {
+            return Err(reply::buffers_full());
+        }
+        self.body.extend_from_slice(piece);
+        Ok(())
+    }
+
+    /// Events came so far.
+    fn note(&mut self, call: &mut Call<'_>, now: Instant) {
+        if let Some(events) = self.watch.take(now) {
+            call.notes.first_token.get_or_insert(now);
+            call.notes.tokens += events.tokens;
+        }
+    }
+}

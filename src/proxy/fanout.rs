@@ -1,0 +1,133 @@
+//! One request to several clusters at once: drives the legs and a `Gather`, and tells what it makes of them.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+
+use super::held::Held;
+use super::hold;
+use super::leg::{self, Ended, Said};
+use super::notes::Notes;
+use super::reply;
+use super::request::{Call, Request};
+use super::source::Answer;
+use super::state::LaneState;
+use crate::codec::enclosed::Enclosed;
+use crate::codec::reply::{ErrorReply, LocalReply};
+use crate::fanout::{Gather, Step};
+use crate::plan::Fanout;
+
+/// Asks all clusters of `fanout`.
+pub(super) async fn run(
+    request: &Request,
+    call: &mut Call<'_>,
+    lane: &LaneState,
+    fanout: &Fanout,
+) -> Result<Answer, ErrorReply> {
+    hold::whole(request.framing, &request.plan.plan.budget, call, lane).await?;
+    let pieces = call.body.held().to_vec();
+    let begun = Instant::now();
+    let mut gather = Gather::new(fanout.gather, fanout.to.len(), fanout.need);
+    let legs = 0..fanout.to.len();
+    let mut came: Vec<Option<Ended>> = legs.clone().map(|_| None).collect();
+    let mut legs: FuturesUnordered<_> =
+        legs.map(|at| leg::run(at, (request, fanout), pieces.clone(), lane)).collect();
+    let step = loop {
+        let ended = legs.next().await.expect("the last leg ends it");
+        call.notes.attempts += ended.notes.attempts;
+        let step = gather.ended(ended.at, ended.how());
+        let at = ended.at;
+        came[at] = Some(ended);
+        match step {
+            Step::Wait => {}
+            step => break step,
+        }
+    };
+    // Whoever is still asked is cancelled.
+    drop(legs);
+    call.notes.waited += begun.elapsed();
+    match step {
+        Step::Tell(at) => {
+            let told = came[at].take().expect("it ended just now, or before");
+            came.into_iter().flatten().for_each(|other| other.abandon(request));
+            tell(told, call)
+        }
+        Step::TellAll(status) => {
+            call.body.let_go();
+            let body = gathered(came, (b"{", b"}"), (request, fanout), call)?;
+            let content_type = Bytes::from_static(b"application/json");
+            Ok(Answer::Own(LocalReply { status, content_type, fields: Vec::new(), body }))
+        }
+        Step::TooFew => {
+            call.body.let_go();
+            let reply = reply::quorum_failed();
+            call.notes.code = Some(reply.code);
+            let LocalReply { fields, body, status, content_type } = reply.into_reply(request.id.as_str());
+            let open = [body.strip_suffix(b"}").unwrap_or(&body), b",\"answers\":{"].concat();
+            let body = gathered(came, (&open, b"}}"), (request, fanout), call)?;
+            Ok(Answer::Own(LocalReply { status, content_type, fields, body }))
+        }
+        Step::Wait => unreachable!("it was waited for"),
+    }
+}
+
+/// One leg's answer is the answer.
+fn tell(told: Ended, call: &mut Call<'_>) -> Result<Answer, ErrorReply> {
+    let Ended { said, notes, reached, deadline, .. } = told;
+    let before = &call.notes;
+    let (attempts, waited) = (before.attempts, before.waited);
+    let mut phases = notes.phases;
+    phases.hold = before.phases.hold;
+    let (arrival, waited_client) = (before.arrival, before.waited_client);
+    call.notes = Notes { arrival, attempts, waited, waited_client, phases, ..notes };
+    match said {
+        Said::Relayed(answer) => {
+            call.body.go_on_from(reached);
+            call.deadline = deadline;
+            Ok(Answer::Relayed(*answer))
+        }
+        Said::Refused(refusal) => Err(refusal),
+        Said::Whole(_) => unreachable!("where one is told it is told as it comes"),
+    }
+}
+
+/// An object of the answers that came, by the names of their clusters, between `open` and `close`. Its room is held with
+/// the call, until it is delivered.
+fn gathered(
+    came: Vec<Option<Ended>>,
+    (open, close): (&[u8], &[u8]),
+    (request, fanout): (&Request, &Fanout),
+    call: &mut Call<'_>,
+) -> Result<Bytes, ErrorReply> {
+    let plan = &request.plan.plan;
+    let mut room = plan.budget.reserve_now(open.len() as u64).ok_or_else(reply::buffers_full)?;
+    let mut out = open.to_vec();
+    let mut used = 0_u64;
+    for (position, ended) in came.into_iter().flatten().enumerate() {
+        if position > 0 {
+            out.push(b',');
+        }
+        used = used.saturating_add(ended.used);
+        let name = &plan.clusters[fanout.to[ended.at]].name;
+        serde_json::to_writer(&mut out, name).expect("texts are written to memory");
+        out.extend_from_slice(b":{");
+        // Its own room is given back as soon as it is written.
+        match ended.said {
+            Said::Whole(answer) => Enclosed::Told(&answer.head, &answer.body).write(&mut out),
+            Said::Refused(refusal) => {
+                Enclosed::Own(&refusal.into_reply(request.id.as_str())).write(&mut out);
+            }
+            Said::Relayed(_) => unreachable!("where all are told they are read to their ends"),
+        }
+        out.push(b'}');
+        if !room.grow(out.len() as u64) {
+            return Err(reply::buffers_full());
+        }
+    }
+    out.extend_from_slice(close);
+    call.notes.used_by_legs = Some(used);
+    call.body.hold(Held::within(room));
+    Ok(Bytes::from(out))
+}

@@ -1,0 +1,207 @@
+//! One of the calls that a request makes at once: to one cluster, within its own time, booked as an attempt of its own.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+
+use super::call::{self, GivenUp};
+use super::collect::{Collected, collect};
+use super::held::Reached;
+use super::hold;
+use super::intake::Intake;
+use super::notes::{Arrival, Notes};
+use super::reply;
+use super::request::{Call, Interim, Request};
+use super::source::{Cut, Relayed, served};
+use super::state::LaneState;
+use super::watch::Watch;
+use crate::base::choice::Gathering;
+use crate::base::fault::{Fault, FaultKind, Sent, Stage};
+use crate::base::ids::ClusterId;
+use crate::base::limits::FIRST_BYTES_MAX;
+use crate::base::time::{deadline, micros};
+use crate::codec::body::BodyEvent;
+use crate::codec::progress::Progress;
+use crate::codec::reply::ErrorReply;
+use crate::fanout;
+use crate::plan::Fanout;
+
+/// How a leg ended.
+pub(super) struct Ended {
+    /// Which one it is.
+    pub(super) at: usize,
+    pub(super) said: Said,
+    /// What was noted of it, how far its request went, and when its cluster's `total` runs out: who goes on needs them.
+    pub(super) notes: Notes,
+    pub(super) reached: Option<Reached>,
+    pub(super) deadline: Option<Instant>,
+    /// Tokens that it used.
+    pub(super) used: u64,
+}
+
+/// What it said.
+pub(super) enum Said {
+    /// This, of which the body is still with the endpoint.
+    Relayed(Box<Relayed>),
+    /// This, whole.
+    Whole(Box<Collected>),
+    /// Nothing: this is told in its place.
+    Refused(ErrorReply),
+}
+
+impl Ended {
+    /// What it means for those that are gathered.
+    pub(super) fn how(&self) -> fanout::Leg {
+        let status = match &self.said {
+            Said::Relayed(answer) => answer.head.status(),
+            Said::Whole(answer) => answer.head.status(),
+            Said::Refused(refusal) => refusal.status,
+        };
+        if (200..300).contains(&status) { fanout::Leg::Good } else { fanout::Leg::Failed }
+    }
+
+    /// Somebody else's answer is told.
+    pub(super) fn abandon(self, request: &Request) {
+        if let Said::Relayed(answer) = self.said {
+            book(request, &self.notes, Instant::now());
+            let Relayed { ticket, head, .. } = *answer;
+            request.settle(ticket, served(&head), Instant::now());
+        }
+    }
+}
+
+/// A leg under way. Booked when it ends, or is cancelled.
+struct Leg<'r> {
+    request: &'r Request,
+    call: Call<'r>,
+    is_booked: bool,
+}
+
+impl Drop for Leg<'_> {
+    fn drop(&mut self) {
+        if !self.is_booked {
+            book(self.request, &self.call.notes, Instant::now());
+        }
+    }
+}
+
+/// Counts a leg that ended where it was asked last.
+fn book(request: &Request, notes: &Notes, now: Instant) {
+    let Some(endpoint) = notes.endpoint else { return };
+    let since = |at: Instant| micros(notes.arrival.complete, at);
+    let mut recorder = request.plan.recorder.borrow_mut();
+    recorder.record_at(endpoint, since(now), notes.first_token.map(since));
+}
+
+/// Sends the request with the body in `pieces` to the cluster `at` that place, and waits as long as `fanout` says: for
+/// all of its answer, or where the first counts for the beginning of it.
+pub(super) async fn run(
+    at: usize,
+    (request, fanout): (&Request, &Fanout),
+    pieces: Vec<Bytes>,
+    lane: &LaneState,
+) -> Ended {
+    let (clock, patience) = (lane.watchdogs.watch(), lane.watchdogs.watch());
+    let now = Instant::now();
+    let arrival = Arrival { began: now, complete: now };
+    let call = Call {
+        body: Intake::of_pieces(pieces),
+        clock: &clock,
+        deadline: None,
+        may_move_on: false,
+        interim: Interim::dropped(),
+        notes: Notes::new(arrival),
+    };
+    let mut leg = Leg { request, call, is_booked: false };
+    let due = deadline(now, fanout.timeout);
+    let said = {
+        let mut work = pin!(leg.ask(fanout.to[at], fanout.gather, lane));
+        patience.within(due, |cx| work.as_mut().poll(cx)).await
+    };
+    let said = said.unwrap_or_else(|| {
+        Said::Refused(reply::of_fault(&Fault::upstream(Stage::Wait, FaultKind::Timeout, Sent::Wholly)))
+    });
+    // An answer that goes on is booked by whoever tells it.
+    leg.is_booked = matches!(said, Said::Relayed(_));
+    let used = request.found.prompt_tokens().map_or(0, |prompt| leg.call.notes.tokens_used(prompt));
+    let deadline = leg.call.deadline;
+    let notes = std::mem::replace(&mut leg.call.notes, Notes::new(arrival));
+    if !leg.is_booked {
+        book(request, &notes, Instant::now());
+        leg.is_booked = true;
+    }
+    Ended { at, said, notes, reached: leg.call.body.reached(), deadline, used }
+}
+
+impl Leg<'_> {
+    async fn ask(&mut self, cluster: ClusterId, gather: Gathering, lane: &LaneState) -> Said {
+        let Self { request, call, .. } = self;
+        let mut answer = match call::run(request, call, cluster, u32::MAX).await {
+            Ok(answer) => answer,
+            Err(given_up) => return Said::Refused(told(given_up, call)),
+        };
+        call.notes.status = answer.head.status();
+        let is_good = (200..300).contains(&answer.head.status());
+        match gather {
+            Gathering::All | Gathering::Quorum => match collect(answer, request, call, lane).await {
+                Ok(whole) => Said::Whole(Box::new(whole)),
+                Err(refusal) => Said::Refused(refusal),
+            },
+            Gathering::First if is_good => match shows(&mut answer, call).await {
+                Ok(()) => Said::Relayed(Box::new(answer)),
+                Err(cut) => {
+                    super::deliver::finish(answer, Err(cut), request, call, lane);
+                    let fault = call.notes.fault.expect("an answer that was cut has a fault");
+                    Said::Refused(reply::of_fault(&fault))
+                }
+            },
+            Gathering::First => Said::Relayed(Box::new(answer)),
+        }
+    }
+}
+
+/// What is told of a call that was given up.
+fn told(GivenUp { fault, body, wait }: GivenUp, call: &mut Call<'_>) -> ErrorReply {
+    call.notes.fault = Some(fault);
+    match body {
+        Some(broken) => hold::of_body(broken, fault.sent),
+        None => reply::within(reply::of_fault(&fault), wait),
+    }
+}
+
+/// Waits until the body of an answer shows something: a token where it streams them, else its first byte, or its end. A
+/// scout reads a copy of what comes: the answer itself is relayed later, from its first byte on.
+async fn shows(answer: &mut Relayed, call: &mut Call<'_>) -> Result<(), Cut> {
+    let Some(mut scout) = answer.upstream.responses.scout() else { return Ok(()) };
+    let streams = answer.head.is_event_stream();
+    let mut watch = Watch::new(&answer.head, answer.framing);
+    let (mut ahead, mut seen) = (BytesMut::new(), 0);
+    loop {
+        let unread = answer.upstream.reader.unread();
+        ahead.extend_from_slice(&unread[seen..]);
+        seen = unread.len();
+        loop {
+            match scout.next(&mut ahead) {
+                Ok(Progress::Ready(BodyEvent::Data(piece))) => {
+                    watch.feed(&piece);
+                    if !streams || watch.has_fresh() {
+                        return Ok(());
+                    }
+                }
+                Ok(Progress::Ready(BodyEvent::End)) => return Ok(()),
+                Ok(Progress::NeedMore) => break,
+                Err(_) => return Err(Cut::Upstream(FaultKind::Invalid)),
+            }
+        }
+        if seen >= FIRST_BYTES_MAX {
+            return Ok(());
+        }
+        let since = Instant::now();
+        let clocks = (call.clock, call.deadline);
+        if !poll_fn(|cx| answer.poll_wait(&mut call.body, clocks, since, cx)).await? {
+            return Ok(());
+        }
+    }
+}
