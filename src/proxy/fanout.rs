@@ -127,7 +127,7 @@ fn gathered(
         }
     }
     out.extend_from_slice(close);
-    call.notes.used_by_legs = Some(used);
+    call.notes.used_by_legs = used;
     call.body.hold(Held::within(room));
     Ok(Bytes::from(out))
 }

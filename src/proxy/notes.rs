@@ -34,8 +34,8 @@ pub(super) struct Notes {
     pub(super) tokens: u64,
     /// Reads what the answer says of its tokens, where somebody wants to know.
     pub(super) usage: Option<Box<UsageReader>>,
-    /// Tokens that all legs of it used, where it has some.
-    pub(super) used_by_legs: Option<u64>,
+    /// Tokens that its legs used together.
+    pub(super) used_by_legs: u64,
     /// Times between tokens, where a line of the log tells of them.
     pub(super) gaps: Option<Box<Gaps>>,
     /// Time spent waiting for the upstream, and for the client.
@@ -82,7 +82,7 @@ impl Notes {
             bytes_out: 0,
             tokens: 0,
             usage: None,
-            used_by_legs: None,
+            used_by_legs: 0,
             gaps: None,
             waited: Duration::ZERO,
             waited_client: arrival.complete - arrival.began,
@@ -109,8 +109,8 @@ impl Notes {
 
     /// Tokens that a request used of whose prompt so many were estimated: what the answer says, else what was delivered.
     pub(super) fn tokens_used(&self, prompt: u64) -> u64 {
-        if let Some(used) = self.used_by_legs {
-            return used;
+        if self.used_by_legs > 0 {
+            return self.used_by_legs.min(TOKENS_USED_MAX);
         }
         let is_refused = self.endpoint.is_none() || self.status >= 400;
         // It was sent, and nobody waited for what came of it.

@@ -96,7 +96,6 @@ impl Relayed {
     }
 
     /// Waits for more of it, beside the clocks: that of `total`, and of its silence since then. False at its end.
-    #[inline]
     pub(super) fn poll_wait(
         &mut self,
         body: &mut Intake<'_>,
