@@ -66,6 +66,7 @@ pub(super) fn served(head: &ResponseHead) -> Outcome {
 
 impl Relayed {
     /// The next piece of the body in what was read, none at its end.
+    #[inline(always)] // each piece of each answer passes here; who gathers answers asks too
     pub(super) fn next_piece(&mut self) -> Result<Progress<Option<Bytes>>, Cut> {
         let Upstream { reader, responses, .. } = &mut *self.upstream;
         match responses.next(reader.unread()) {
@@ -80,6 +81,7 @@ impl Relayed {
 
     /// Reads on, once there is no further piece in what was read; false where the endpoint's close ends the body. The
     /// request goes on beside.
+    #[inline(always)] // as above
     pub(super) fn poll_more(
         &mut self,
         body: &mut Intake<'_>,
