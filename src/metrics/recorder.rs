@@ -194,6 +194,7 @@ impl Recorder {
     }
 
     /// Counts what an endpoint did for an exchange: all of one, or a leg of it.
+    #[inline(always)] // each exchange ends here
     pub fn record_at(&mut self, endpoint: EndpointId, total_us: u64, ttft_us: Option<u64>) {
         let counts = &mut self.endpoints[endpoint];
         counts.requests += 1;

@@ -434,6 +434,7 @@ fn write_end(cut: Option<&mut Box<UsageCut>>, framing: Framing, out: &mut Vec<u8
 }
 
 /// Books what became of a relayed answer, and keeps a connection that is whole.
+#[inline(always)] // each exchange ends here, and what is relayed is large to hand on
 pub(super) fn finish(
     relayed: Relayed,
     delivered: Result<(), Cut>,
