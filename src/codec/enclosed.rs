@@ -5,12 +5,35 @@ use std::collections::hash_map::Entry;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::content::is_encoded;
+use super::encode::{DownstreamHead, Said, Signature, write_answer};
+use super::error::CodecError;
 use super::field::FieldName;
+use super::fields::FieldTable;
+use super::framing::Framing;
 use super::head::ResponseHead;
 use super::reply::LocalReply;
+use super::split::split_response;
+use super::write::ConnectionField;
+
+/// The head of an answer as its client would have seen it: what filters change in it holds where it is enclosed too.
+///
+/// # Errors
+///
+/// It has so many fields that what is added to them is more than a head may have.
+pub fn as_told(said: Said<'_>, signature: Signature<'_>) -> Result<ResponseHead, CodecError> {
+    let mut out = Vec::new();
+    let (framing, connection) = (Framing::UntilClose, ConnectionField::Implied);
+    write_answer(
+        &mut out,
+        said,
+        &DownstreamHead { framing, connection, date: None, signature: Some(signature) },
+    );
+    split_response(Bytes::from(out), FieldTable::default())
+}
 
 /// An answer that is enclosed.
 #[derive(Debug, Clone, Copy)]

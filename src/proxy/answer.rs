@@ -72,8 +72,7 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &LaneSt
     }
     match &plan.plan.routes[id].action {
         Action::Respond(_) => Answer::OfRoute,
-        // In a box: it is large, and most routes ask one cluster.
-        Action::Fanout(several) => match Box::pin(fanout::run(request, call, lane, several)).await {
+        Action::Fanout(several) => match fanout::run(request, call, lane, several).await {
             Ok(answer) => answer,
             Err(refusal) => refuse(refusal, request, call),
         },

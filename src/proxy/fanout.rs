@@ -1,5 +1,6 @@
 //! One request to several clusters at once: drives the legs and a `Gather`, and tells what it makes of them.
 
+use std::pin::Pin;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -14,14 +15,26 @@ use super::reply;
 use super::request::{Call, Request};
 use super::source::Answer;
 use super::state::LaneState;
-use crate::codec::enclosed::Enclosed;
+use crate::codec::enclosed::{Enclosed, as_told};
+use crate::codec::encode::{self, Dress, Signature};
 use crate::codec::reply::{ErrorReply, LocalReply};
 use crate::fanout::{Gather, Step};
 use crate::plan::Fanout;
 
-/// Asks all clusters of `fanout`.
-pub(super) async fn run(
-    request: &Request,
+/// Asks all clusters of `fanout`. In a box made here: it is large, and most exchanges must not pay for its place.
+#[cold]
+#[inline(never)]
+pub(super) fn run<'a>(
+    request: &'a mut Request,
+    call: &'a mut Call<'_>,
+    lane: &'a LaneState,
+    fanout: &'a Fanout,
+) -> Pin<Box<dyn Future<Output = Result<Answer, ErrorReply>> + 'a>> {
+    Box::pin(several(request, call, lane, fanout))
+}
+
+async fn several(
+    request: &mut Request,
     call: &mut Call<'_>,
     lane: &LaneState,
     fanout: &Fanout,
@@ -33,7 +46,7 @@ pub(super) async fn run(
     let legs = 0..fanout.to.len();
     let mut came: Vec<Option<Ended>> = legs.clone().map(|_| None).collect();
     let mut legs: FuturesUnordered<_> =
-        legs.map(|at| leg::run(at, (request, fanout), pieces.clone(), lane)).collect();
+        legs.map(|at| leg::run(at, (&*request, fanout), pieces.clone(), lane)).collect();
     let step = loop {
         let ended = legs.next().await.expect("the last leg ends it");
         call.notes.attempts += ended.notes.attempts;
@@ -47,6 +60,7 @@ pub(super) async fn run(
     };
     // Whoever is still asked is cancelled.
     drop(legs);
+    request.be_dressed();
     call.notes.waited += begun.elapsed();
     match step {
         Step::Tell(at) => {
@@ -105,6 +119,13 @@ fn gathered(
     let mut room = plan.budget.reserve_now(open.len() as u64).ok_or_else(reply::buffers_full)?;
     let mut out = open.to_vec();
     let mut used = 0_u64;
+    // What is said of the exchange as a whole stands in its own head.
+    let dress = request.dress.clone().map(|dress| Dress { fields: Vec::new(), ..dress });
+    let id = &request.id;
+    let signature = Signature { request_id: id.as_bytes(), timing: None, dress: dress.as_ref() };
+    let own = |refusal: ErrorReply, out: &mut Vec<u8>| {
+        Enclosed::Own(&refusal.into_reply(id.as_str())).write(out);
+    };
     for (position, ended) in came.into_iter().flatten().enumerate() {
         if position > 0 {
             out.push(b',');
@@ -115,10 +136,11 @@ fn gathered(
         out.extend_from_slice(b":{");
         // Its own room is given back as soon as it is written.
         match ended.said {
-            Said::Whole(answer) => Enclosed::Told(&answer.head, &answer.body).write(&mut out),
-            Said::Refused(refusal) => {
-                Enclosed::Own(&refusal.into_reply(request.id.as_str())).write(&mut out);
-            }
+            Said::Whole(answer) => match as_told(encode::Said::Relayed(&answer.head), signature) {
+                Ok(head) => Enclosed::Told(&head, &answer.body).write(&mut out),
+                Err(_) => own(reply::answer_too_large(), &mut out),
+            },
+            Said::Refused(refusal) => own(refusal, &mut out),
             Said::Relayed(_) => unreachable!("where all are told they are read to their ends"),
         }
         out.push(b'}');
