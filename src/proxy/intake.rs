@@ -104,6 +104,7 @@ impl<'c> Intake<'c> {
     }
 
     /// A body in memory, or none.
+    #[inline(always)] // each exchange begins with one, and it is large to hand on
     pub(super) fn of_bytes(body: Bytes) -> Self {
         Self {
             held: (!body.is_empty()).then(|| Held::of(body)),
