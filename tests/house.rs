@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Floor of each room. A room may import from the floors below it, never from a neighbour, never from above.
-const FLOORS: [(&str, u8); 24] = [
+const FLOORS: [(&str, u8); 25] = [
     ("base", 0),
     ("codec", 1),
     ("net", 1),
@@ -19,6 +19,7 @@ const FLOORS: [(&str, u8); 24] = [
     ("retry", 2),
     ("pool", 2),
     ("metrics", 2),
+    ("multi", 2),
     ("cluster", 3),
     ("config", 4),
     ("plan", 5),
@@ -33,7 +34,7 @@ const FLOORS: [(&str, u8); 24] = [
 ];
 
 /// Rooms that may not import some room although it lies below them, and why.
-const CLOSED: [(&str, &[&str], &str); 12] = [
+const CLOSED: [(&str, &[&str], &str); 13] = [
     ("route", &["net", "discovery"], "deciders know no socket"),
     ("filter", &["net", "discovery"], "deciders know no socket"),
     ("balance", &["net", "discovery", "codec"], "deciders know no socket"),
@@ -42,6 +43,7 @@ const CLOSED: [(&str, &[&str], &str); 12] = [
     ("retry", &["net", "discovery", "codec"], "deciders know no socket"),
     ("pool", &["net", "discovery", "codec"], "the pool is generic over the connection"),
     ("metrics", &["net", "discovery"], "deciders know no socket"),
+    ("multi", &["net", "discovery"], "deciders know no socket"),
     ("cluster", &["net", "codec", "discovery"], "a cluster knows no socket and no body"),
     ("plan", &["net"], "a plan opens nothing"),
     ("config", &["net"], "a configuration opens nothing"),
@@ -52,7 +54,7 @@ const CLOSED: [(&str, &[&str], &str); 12] = [
 const DOORS: [(&str, &[&str]); 26] = [
     ("monoio", &["net", "proxy", "lane", "control", "sim", "load", "cli"]),
     ("io_uring", &["net/driver.rs"]),
-    ("futures_util", &["proxy/fanout.rs"]),
+    ("futures_util", &["proxy/fanout.rs", "proxy/lines.rs"]),
     ("httparse", &["codec/split.rs"]),
     ("crossbeam_channel", &["lane/inbox.rs", "board/lines.rs"]),
     ("socket2", &["net"]),
@@ -61,7 +63,7 @@ const DOORS: [(&str, &[&str]); 26] = [
     ("command_fds", &["control/replace.rs"]),
     ("core_affinity", &["lane/spawn.rs"]),
     ("hdrhistogram", &["metrics"]),
-    ("memchr", &["codec", "route", "load", "proxy/decide.rs"]),
+    ("memchr", &["codec", "route", "load", "proxy/decide.rs", "proxy/file.rs"]),
     ("toml", &["config/reader.rs", "config/text.rs"]),
     ("regex", &["route/pattern.rs", "filter/guard"]),
     ("wide", &["codec/json/text.rs"]),

@@ -158,6 +158,12 @@ pub const BODY_FIELDS_MAX: usize = 64;
 pub const BODY_PATH_SEGMENTS_MAX: usize = 8;
 /// Clusters that one request is sent to at once; each is a connection, and its answer is held.
 pub const FANOUT_LEGS_MAX: usize = 16;
+/// Elements of one array that may be asked for: each is a hundred bytes of places and more.
+pub const MULTI_ELEMENTS_MAX: u64 = 100_000;
+/// Lines of one file that may be asked for; OpenAI takes 50,000.
+pub const MULTI_LINES_MAX: u64 = 10_000_000;
+/// Elements at work at once that may be asked for; each is a connection.
+pub const MULTI_IN_FLIGHT_MAX: u64 = 10_000;
 /// What is held of an answer until it is known whether it is the first that shows something; a token has tens of bytes.
 pub const FIRST_BYTES_MAX: usize = 64 * KIB;
 /// Longest answer that is gathered with others; lists of vectors have megabytes.

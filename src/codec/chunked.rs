@@ -5,6 +5,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use super::chunk_line::{ChunksOf, chunk_line};
 use super::error::{CodecError, Rule};
 use super::field::is_token_byte;
+use super::framing::Framing;
 use super::progress::Progress;
 use crate::base::limits::{CHUNK_LINE_BYTES_MAX, CHUNK_OVERHEAD_BYTES_MAX, TRAILER_BYTES_MAX};
 
@@ -145,6 +146,14 @@ fn write_hex(out: &mut Vec<u8>, number: usize) {
     let digits = (usize::BITS - number.leading_zeros()).div_ceil(4).max(1);
     for place in (0..digits).rev() {
         out.push(b"0123456789abcdef"[(number >> (4 * place)) & 15]);
+    }
+}
+
+/// Writes a piece of a body, framed for the client.
+pub fn write_piece(piece: &[u8], framing: Framing, out: &mut Vec<u8>) {
+    match framing {
+        Framing::Chunked => write_chunk(out, piece),
+        Framing::Length(_) | Framing::UntilClose | Framing::Empty => out.extend_from_slice(piece),
     }
 }
 

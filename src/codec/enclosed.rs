@@ -60,11 +60,7 @@ impl Enclosed<'_> {
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(format!("\"status\":{},\"headers\":{{", self.status()).as_bytes());
         match self {
-            Self::Told(head, body) => {
-                write_fields(out, head);
-                let is_json = head.head().value(FieldName::ContentType).is_some_and(is_json);
-                write_body(out, body, (is_json, is_encoded(head.head())));
-            }
+            Self::Told(head, _) => write_fields(out, head),
             Self::Own(reply) => {
                 let typed = (!reply.body.is_empty()).then(|| ("content-type", text(&reply.content_type)));
                 let fields = reply.fields.iter().map(|(name, value)| (*name, value.clone()));
@@ -72,8 +68,20 @@ impl Enclosed<'_> {
                     write_name(out, position, name);
                     write_text(out, &value);
                 }
-                write_body(out, &reply.body, (is_json(&reply.content_type), false));
             }
+        }
+        out.extend_from_slice(b"},");
+        self.write_body(out);
+    }
+
+    /// Writes `body` alone, with its `encoding` where it has one.
+    pub fn write_body(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Told(head, body) => {
+                let is_json = head.head().value(FieldName::ContentType).is_some_and(is_json);
+                write_body(out, body, (is_json, is_encoded(head.head())));
+            }
+            Self::Own(reply) => write_body(out, &reply.body, (is_json(&reply.content_type), false)),
         }
     }
 }
@@ -121,9 +129,8 @@ fn is_json(media_type: &[u8]) -> bool {
     essence == b"application/json" || essence.ends_with(b"+json")
 }
 
-/// Ends the fields, and writes the body behind them.
 fn write_body(out: &mut Vec<u8>, body: &[u8], (is_json, is_encoded): (bool, bool)) {
-    out.extend_from_slice(b"},\"body\":");
+    out.extend_from_slice(b"\"body\":");
     let readable = std::str::from_utf8(body).ok().filter(|_| !is_encoded);
     match readable {
         Some("") => out.extend_from_slice(b"null"),

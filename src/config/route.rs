@@ -7,7 +7,9 @@ use super::matching::MatchConfig;
 use super::reader::{Setting, Table, Value};
 use super::table::table;
 use crate::base::choice::{Gathering, Words};
-use crate::base::limits::{FANOUT_LEGS_MAX, TUNNEL_IDLE};
+use crate::base::limits::{
+    FANOUT_LEGS_MAX, MULTI_ELEMENTS_MAX, MULTI_IN_FLIGHT_MAX, MULTI_LINES_MAX, TUNNEL_IDLE,
+};
 use crate::base::problem::Placed;
 use crate::codec::field::is_token;
 
@@ -39,6 +41,11 @@ table! {
         /// are `need`, more than half without it. A cluster that has not answered within `timeout`, or shown the
         /// beginning of an answer with "first", counts as 504.
         fanout: Option<Placed<FanoutConfig>> = key("fanout", Table(FanoutConfig::KEYS), Absent),
+        /// Many requests in one: a JSON array of `{"id", "method", "path", "headers", "body"}`, of `max` at most, or a file
+        /// of OpenAI's batch lines, of `lines` at most, by its type. Each takes its own way through routes and filters,
+        /// `in_flight` of them at once; `answers` is what may be held of them, by those of an array together, by each line
+        /// its share: past it one gets its own 502 `answer_too_large`.
+        multi: Option<Placed<MultiConfig>> = key("multi", Table(MultiConfig::KEYS), Absent),
         /// The path that goes upstream, behind the endpoint's own base.
         rewrite: Option<Placed<RewriteConfig>> = key("rewrite", Table(RewriteConfig::KEYS), Absent),
         /// Whether a client may go on as a WebSocket: true, or a table as below. Where the endpoint agrees (101), bytes
@@ -102,6 +109,21 @@ table! {
         need: Option<u64> = key("need", Number(1, FANOUT_LEGS_MAX as u64), Absent),
         /// How long each cluster may take.
         timeout: Option<Duration> = key("timeout", Or("none", &Time(INSTANT)), Is("'none'")),
+    }
+}
+
+table! {
+    /// `multi`.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct MultiConfig {
+        /// Most elements of an array.
+        max: u64 = key("max", Number(1, MULTI_ELEMENTS_MAX), Is("64")),
+        /// Most lines of a file.
+        lines: u64 = key("lines", Number(1, MULTI_LINES_MAX), Is("50000")),
+        /// Most at work at once.
+        in_flight: u64 = key("in_flight", Number(1, MULTI_IN_FLIGHT_MAX), Is("16")),
+        /// What may be held of their answers.
+        answers: u64 = key("answers", Size(1024, SIZE_MAX), Is("'64MiB'")),
     }
 }
 
@@ -192,7 +214,8 @@ impl Setting for Vec<NamedRoute> {
 /// What a route does must be said, once.
 fn check(table: &Table<'_, '_>, route: &NamedRoute) {
     let name = &route.name.value;
-    let said: Vec<_> = ["to", "respond", "fanout"].into_iter().filter(|key| table.has(key)).collect();
+    let said: Vec<_> =
+        ["to", "respond", "fanout", "multi"].into_iter().filter(|key| table.has(key)).collect();
     match said[..] {
         [_] => {}
         [one, other, ..] => table.complain(
@@ -214,7 +237,7 @@ fn check(table: &Table<'_, '_>, route: &NamedRoute) {
             "remove it",
         ));
     }
-    let answers_itself = table.has("respond") && !table.has("to");
+    let answers_itself = (table.has("respond") || table.has("multi")) && !table.has("to");
     if let (Some(rewrite), true) = (&route.settings.rewrite, answers_itself) {
         table.tell(rewrite.problem(
             format!("route \"{name}\" answers by itself, and has `rewrite`"),

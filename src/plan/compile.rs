@@ -11,7 +11,7 @@ use super::fixed;
 use super::routes::{self, Rows};
 use super::trusts::{self, Trusts};
 pub use super::types::Surroundings;
-use super::types::{Action, ClusterPlan, EndpointPlan, Fanout, Plan, RoutePlan, Targets};
+use super::types::{Action, ClusterPlan, EndpointPlan, Fanout, Multi, Plan, RoutePlan, Targets};
 use crate::base::address::Address;
 use crate::base::ids::{ClusterId, EndpointId, FilterId, Id, IdVec, RouteId};
 use crate::base::problem::{Placed, Problem};
@@ -23,7 +23,8 @@ use crate::board::verdicts::Verdict;
 use crate::codec::reply::LocalReply;
 use crate::config::url::EndpointAddress;
 use crate::config::{
-    ClusterConfig, Config, EndpointConfig, FanoutConfig, NamedRoute, RespondConfig, RouteConfig, TargetConfig,
+    ClusterConfig, Config, EndpointConfig, FanoutConfig, MultiConfig, NamedRoute, RespondConfig, RouteConfig,
+    TargetConfig,
 };
 use crate::discovery::dns::Resolved;
 use crate::filter::Filters;
@@ -251,9 +252,9 @@ fn compile_action(
     clusters: &BTreeMap<&str, ClusterId>,
     problems: &mut Vec<Problem>,
 ) -> Option<Action> {
-    let RouteConfig { to, respond, fanout, .. } = &route.settings;
-    match (to, respond, fanout) {
-        (Some(to), None, None) => {
+    let RouteConfig { to, respond, fanout, multi, .. } = &route.settings;
+    match (to, respond, fanout, multi) {
+        (Some(to), None, None, None) => {
             let mut found = Vec::new();
             for TargetConfig { cluster, weight } in &to.value.0 {
                 match clusters.get(cluster.value.as_str()) {
@@ -270,7 +271,7 @@ fn compile_action(
             }
             Some(Action::Forward(Targets { shares: found, fallback }))
         }
-        (None, Some(respond), None) => {
+        (None, Some(respond), None, None) => {
             let RespondConfig { status, body, content_type } = &respond.value;
             Some(Action::Respond(LocalReply {
                 status: *status,
@@ -279,7 +280,16 @@ fn compile_action(
                 body: Bytes::from(body.clone()),
             }))
         }
-        (None, None, Some(fanout)) => {
+        (None, None, None, Some(multi)) => {
+            let MultiConfig { max, lines, in_flight, answers } = multi.value;
+            Some(Action::Multi(Multi {
+                max: max as usize,
+                lines: lines as usize,
+                in_flight: in_flight as usize,
+                answers,
+            }))
+        }
+        (None, None, Some(fanout), None) => {
             let FanoutConfig { to, gather, need, timeout } = &fanout.value;
             let mut found = Vec::new();
             for cluster in to {

@@ -14,6 +14,6 @@ mod types;
 
 pub use crate::base::choice::{HalfClose, HostRule};
 pub use types::{
-    AccessLogPlan, Action, ClusterPlan, EndpointPlan, Fanout, ListenerPlan, Plan, ProbePlan, RoutePlan,
-    Targets, Timeouts,
+    AccessLogPlan, Action, ClusterPlan, EndpointPlan, Fanout, ListenerPlan, Multi, Plan, ProbePlan,
+    RoutePlan, Targets, Timeouts,
 };

@@ -115,8 +115,8 @@ pub(super) fn check_room(
     problems: &mut Vec<Problem>,
 ) {
     let is_routed = !route.settings.matching.body.0.is_empty();
-    let is_sent_to_several = route.settings.fanout.is_some();
-    if (!is_routed && !is_sent_to_several && reader.is_none()) || body_max <= Budget::longest(buffered) {
+    let is_held = route.settings.fanout.is_some() || route.settings.multi.is_some();
+    if (!is_routed && !is_held && reader.is_none()) || body_max <= Budget::longest(buffered) {
         return;
     }
     let name = &route.name.value;
@@ -124,12 +124,12 @@ pub(super) fn check_room(
         Some(reader) if !is_routed => {
             format!("the filter \"{reader}\" looks into bodies of route \"{name}\"")
         }
-        _ if !is_routed => format!("route \"{name}\" sends bodies to several clusters"),
+        _ if !is_routed => format!("route \"{name}\" holds bodies"),
         _ => format!("route \"{name}\" looks into bodies"),
     };
     problems.push(route.name.problem(
         format!("{who} that are larger than what `limits.buffered` has room for"),
-        "a body that is looked into or sent several times is held, and its largest ones would have no room; a sixteenth is kept for small ones",
+        "a body that is looked into, or stands for several requests, is held, and its largest ones would have no room; a sixteenth is kept for small ones",
         format!("write body = \"{}B\" in the route, or raise limits.buffered", Budget::longest(buffered)),
     ));
 }

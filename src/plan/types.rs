@@ -199,6 +199,21 @@ pub enum Action {
     Respond(LocalReply),
     /// Sends the request to several clusters at once.
     Fanout(Fanout),
+    /// Answers the requests in its body.
+    Multi(Multi),
+}
+
+/// Many requests in one.
+#[derive(Debug, Clone, Copy)]
+pub struct Multi {
+    /// Most elements of an array.
+    pub max: usize,
+    /// Most lines of a file.
+    pub lines: usize,
+    /// Most that are at work at once, at least one.
+    pub in_flight: usize,
+    /// What may be held of their answers, in bytes.
+    pub answers: u64,
 }
 
 /// Clusters that a request is sent to at once.

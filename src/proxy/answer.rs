@@ -6,17 +6,17 @@
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
+use super::answered::Answer;
 use super::ask::{self, Stop};
 use super::audit;
-use super::call::GivenUp;
 use super::decide;
 use super::fanout;
 use super::forward;
 use super::hold;
 use super::inquiry::{Asked, Inquiry};
+use super::multi;
 use super::reply;
 use super::request::{Call, Request};
-use super::source::Answer;
 use super::state::LaneState;
 use crate::base::ids::{FilterId, RouteId};
 use crate::codec::operation::Operation;
@@ -25,7 +25,7 @@ use crate::filter::{self, Examination, Findings, Refused, Step, View};
 use crate::plan::{Action, Plan};
 
 /// Answers `request`.
-pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &LaneState) -> Answer {
+pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &Rc<LaneState>) -> Answer {
     let plan = Rc::clone(&request.plan);
     if let Some(preflight) = decide::preflight(&plan.plan, request.listener, &request.head) {
         if let Some(route) = preflight.route {
@@ -48,6 +48,9 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &LaneSt
             call.body.max = request.route().1.body_max;
         }
         Err(refusal) => return refuse(refusal, request, call),
+    }
+    if call.body.is_too_large() {
+        return refuse(reply::body_too_large(), request, call);
     }
     let (id, _) = request.route();
     let chain = &plan.plan.routes[id].chain;
@@ -72,20 +75,17 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &LaneSt
     }
     match &plan.plan.routes[id].action {
         Action::Respond(_) => Answer::OfRoute,
-        Action::Fanout(several) => match fanout::run(request, call, lane, several).await {
-            Ok(answer) => answer,
-            Err(refusal) => refuse(refusal, request, call),
-        },
+        Action::Fanout(several) => {
+            let answer = fanout::run(request, call, lane, several).await;
+            answer.unwrap_or_else(|refusal| refuse(refusal, request, call))
+        }
+        Action::Multi(several) => {
+            let answer = multi::run(request, call, lane, several).await;
+            answer.unwrap_or_else(|refusal| refuse(refusal, request, call))
+        }
         Action::Forward(targets) => match forward::run(request, call, lane, targets).await {
             Ok(answer) => Answer::Relayed(answer),
-            Err(GivenUp { fault, body, wait }) => {
-                call.notes.fault = Some(fault);
-                let refusal = match body {
-                    Some(broken) => hold::of_body(broken, fault.sent),
-                    None => reply::within(reply::of_fault(&fault), wait),
-                };
-                refuse(refusal, request, call)
-            }
+            Err(given_up) => refuse(given_up.told(&mut call.notes), request, call),
         },
     }
 }

@@ -3,13 +3,17 @@
 use std::time::{Duration, Instant};
 
 use super::attempt::{self, Failed};
+use super::hold;
 use super::intake::BodyFault;
+use super::notes::Notes;
+use super::reply;
 use super::request::{Call, Request};
 use super::source::{Relayed, served};
 use crate::base::fault::{Fault, FaultKind, Sent, Stage};
 use crate::base::ids::{ClusterId, EndpointId};
 use crate::base::time::deadline;
 use crate::cluster::dispatch::{Dispatch, Step};
+use crate::codec::reply::ErrorReply;
 
 /// Why a call was given up.
 pub(super) struct GivenUp {
@@ -18,6 +22,17 @@ pub(super) struct GivenUp {
     pub(super) body: Option<BodyFault>,
     /// How long it takes until a place is free, where none is.
     pub(super) wait: Option<Duration>,
+}
+
+impl GivenUp {
+    /// What is told of it.
+    pub(super) fn told(self, notes: &mut Notes) -> ErrorReply {
+        notes.fault = Some(self.fault);
+        match self.body {
+            Some(broken) => hold::of_body(broken, self.fault.sent),
+            None => reply::within(reply::of_fault(&self.fault), self.wait),
+        }
+    }
 }
 
 /// Sends the request to the endpoints of one cluster, `most` times at most, until one answers or nothing may be tried any

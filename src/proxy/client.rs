@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
-use super::deliver::End;
 use super::ear::{Ear, Expired, attend};
+use super::ends::End;
 use super::idle::{Caller, Idle};
 use super::log;
 use super::mouth::{self, Lost, Mouth};

@@ -5,13 +5,14 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::deliver::finish;
+use super::allowance::{Allowance, Taken};
+use super::finish::finish;
 use super::reply;
 use super::request::{Call, Request};
 use super::source::{Cut, Relayed};
 use super::state::LaneState;
 use super::watch::Watch;
-use crate::base::limits::{BUFFERED_STEP_BYTES, GATHERED_BYTES_MAX};
+use crate::base::limits::BUFFERED_STEP_BYTES;
 use crate::board::buffered::Reservation;
 use crate::codec::content::is_encoded;
 use crate::codec::head::ResponseHead;
@@ -25,7 +26,8 @@ pub(super) struct Collected {
     pub(super) head: ResponseHead,
     pub(super) body: Vec<u8>,
     /// Given back with it.
-    pub(super) _room: Reservation,
+    pub(super) room: Reservation,
+    pub(super) taken: Taken,
 }
 
 /// Reads `answer` to its end, beside the clocks of its cluster, and settles it.
@@ -33,7 +35,7 @@ pub(super) async fn collect(
     mut answer: Relayed,
     request: &Request,
     call: &mut Call<'_>,
-    lane: &LaneState,
+    (lane, most): (&LaneState, Allowance),
 ) -> Result<Collected, ErrorReply> {
     let plan = &request.plan.plan;
     let room = plan.budget.reserve_now(BUFFERED_STEP_BYTES.min(plan.budget.max()));
@@ -48,12 +50,13 @@ pub(super) async fn collect(
             .then(|| UsageCut::new(answer.endpoint.habits.get())),
         body: Vec::new(),
         room,
+        taken: most.take(),
     };
     let read = reading.read(&mut answer, call).await;
     if let (Ok(()), Some(habits)) = (&read, reading.cut.as_ref().and_then(UsageCut::shown)) {
         answer.endpoint.habits.set(habits);
     }
-    let Reading { body, room, .. } = reading;
+    let Reading { body, room, taken, .. } = reading;
     match read {
         Ok(()) => finish(answer, Ok(()), request, call, lane),
         Err(Broken::Cut(cut)) => {
@@ -64,7 +67,7 @@ pub(super) async fn collect(
         // Its endpoint is not to blame: the ticket is let go with it.
         Err(Broken::Refused(refusal)) => return Err(refusal),
     }
-    Ok(Collected { head, body, _room: room })
+    Ok(Collected { head, body, room, taken })
 }
 
 struct Reading {
@@ -73,6 +76,7 @@ struct Reading {
     cut: Option<UsageCut>,
     body: Vec<u8>,
     room: Reservation,
+    taken: Taken,
 }
 
 /// Why it was not read to its end.
@@ -123,7 +127,7 @@ impl Reading {
 
     fn keep(&mut self, piece: &[u8]) -> Result<(), ErrorReply> {
         let length = (self.body.len() + piece.len()) as u64;
-        if length > GATHERED_BYTES_MAX {
+        if !self.taken.more(piece.len() as u64) {
             return Err(reply::answer_too_large());
         }
         if length > self.room.bytes() && !self.room.grow(length.max(2 * self.room.bytes())) {

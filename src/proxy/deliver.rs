@@ -8,19 +8,22 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::answered::Answer;
+use super::ends::{End, connection, end};
+use super::finish::finish;
 use super::intake::Rest;
 use super::mouth::Mouth;
 use super::request::{Call, Request};
-use super::source::{Answer, Cut, Relayed, served};
+use super::source::{Cut, Relayed};
 use super::state::LaneState;
+use super::streamed;
 use super::tunnel;
 use super::watch::Watch;
-use crate::base::fault::{Fault, FaultKind, Sent, Side, Stage};
+use crate::base::fault::{FaultKind, Stage};
 use crate::base::limits::{RELAY_BYTES, WRITE_STALL};
 use crate::base::summary::Ended;
 use crate::base::time::earlier;
-use crate::cluster::Outcome;
-use crate::codec::chunked::{write_chunk, write_last_chunk};
+use crate::codec::chunked::{write_chunk, write_last_chunk, write_piece};
 use crate::codec::content::is_encoded;
 use crate::codec::encode::{DownstreamHead, OwnHead, Said, write_answer, write_reply};
 use crate::codec::field::FieldName;
@@ -30,25 +33,10 @@ use crate::codec::progress::Progress;
 use crate::codec::reply::LocalReply;
 use crate::codec::usage::UsageReader;
 use crate::codec::usage_cut::UsageCut;
-use crate::codec::version::Reuse;
 use crate::codec::version::Version;
 use crate::codec::write::ConnectionField;
 use crate::net::writer::Wake;
 use crate::plan::Action;
-
-/// What becomes of a client's connection after an exchange.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
-    /// The next exchange.
-    KeepAlive,
-    /// Close.
-    Close,
-    /// Close once the client has seen the answer: bytes of it may still be on their way, and closing on them would
-    /// reset the connection and destroy the answer (RFC 9112 §9.6).
-    Linger,
-    /// Close so that it looks broken.
-    Reset,
-}
 
 /// Delivers `answer` to its end. It stays where it is until then: moving it costs more than most steps of an exchange.
 pub(super) async fn run(
@@ -62,10 +50,12 @@ pub(super) async fn run(
         Answer::Own(reply) => own(reply, request, call, mouth, lane).await,
         Answer::OfRoute => match &request.route().1.action {
             Action::Respond(reply) => own(reply, request, call, mouth, lane).await,
-            Action::Forward(_) | Action::Fanout(_) => {
+            Action::Forward(_) | Action::Fanout(_) | Action::Multi(_) => {
                 unreachable!("a route that forwards says nothing itself")
             }
         },
+        // In a box: it is rare, and large.
+        Answer::Lines(lines) => Box::pin(streamed::run(lines, request, call, mouth, lane)).await,
         Answer::Relayed(relayed) if relayed.head.status() == 101 => {
             // In a box: it is rare, and lives long.
             let closed = Box::pin(tunnel::run(relayed, request, call, mouth)).await;
@@ -98,7 +88,9 @@ pub(super) async fn run(
 fn taken(answer: &mut Answer) -> Relayed {
     match std::mem::replace(answer, Answer::OfRoute) {
         Answer::Relayed(relayed) => relayed,
-        Answer::Own(_) | Answer::OfRoute => unreachable!("what was relayed so far is so still"),
+        Answer::Own(_) | Answer::OfRoute | Answer::Lines(_) => {
+            unreachable!("what was relayed so far is so still")
+        }
     }
 }
 
@@ -121,27 +113,6 @@ async fn own(
     call.notes.stage = Stage::Relay;
     poll_fn(|cx| mouth.borrow_mut().poll_send(cx)).await;
     end(connection, rest, request)
-}
-
-/// Whether the client's connection lives on behind the answer, and whether that must be said.
-fn connection(request: &Request, call: &Call<'_>, ends: bool, lane: &LaneState) -> ConnectionField {
-    let head = request.head.head();
-    let ends = ends || call.body.is_last() || lane.draining.get();
-    match (ends, head.reuse(), head.version()) {
-        (true, _, _) | (false, Reuse::Close, _) => ConnectionField::Close,
-        (false, Reuse::KeepAlive, Version::Http10) => ConnectionField::KeepAlive,
-        (false, Reuse::KeepAlive, Version::Http11) => ConnectionField::Implied,
-    }
-}
-
-/// What becomes of a connection whose answer was delivered whole.
-fn end(connection: ConnectionField, rest: Rest, request: &Request) -> End {
-    match (rest, connection.reuse(), request.head.head().reuse()) {
-        (Rest::Read, Reuse::KeepAlive, _) => End::KeepAlive,
-        // A client that meant to close sends nothing more.
-        (Rest::Read, Reuse::Close, Reuse::Close) => End::Close,
-        (Rest::Outstanding, _, _) | (Rest::Read, Reuse::Close, Reuse::KeepAlive) => End::Linger,
-    }
 }
 
 struct Delivery<'d, 'c> {
@@ -414,14 +385,6 @@ impl<'d, 'c> Delivery<'d, 'c> {
     }
 }
 
-/// Writes a piece of a body, framed for the client.
-fn write_piece(piece: &[u8], framing: Framing, out: &mut Vec<u8>) {
-    match framing {
-        Framing::Chunked => write_chunk(out, piece),
-        Framing::Length(_) | Framing::UntilClose | Framing::Empty => out.extend_from_slice(piece),
-    }
-}
-
 /// Writes the end of a body, with what was held back of it.
 fn write_end(cut: Option<&mut Box<UsageCut>>, framing: Framing, out: &mut Vec<u8>) {
     let left = cut.map_or_else(Bytes::new, |cut| cut.end());
@@ -430,45 +393,5 @@ fn write_end(cut: Option<&mut Box<UsageCut>>, framing: Framing, out: &mut Vec<u8
     }
     if framing == Framing::Chunked {
         write_last_chunk(out);
-    }
-}
-
-/// Books what became of a relayed answer, and keeps a connection that is whole.
-#[inline(always)] // each exchange ends here, and what is relayed is large to hand on
-pub(super) fn finish(
-    relayed: Relayed,
-    delivered: Result<(), Cut>,
-    request: &Request,
-    call: &mut Call<'_>,
-    lane: &LaneState,
-) {
-    let Relayed { mut upstream, head, ticket, endpoint, upload, .. } = relayed;
-    let status = head.status();
-    let notes = &mut call.notes;
-    let now = Instant::now();
-    notes.over = Some(now);
-    let (outcome, ended) = match delivered {
-        Ok(()) => (served(&head), if status < 500 { Ended::Well } else { Ended::Badly }),
-        Err(Cut::Upstream(kind)) => {
-            let fault = Fault::upstream(Stage::Relay, kind, Sent::Wholly);
-            notes.fault = Some(fault);
-            (Outcome::Failed(fault), Ended::Badly)
-        }
-        Err(Cut::Body(_)) => {
-            let kind = FaultKind::BadMessage;
-            let fault = Fault { side: Side::Downstream, stage: Stage::Relay, kind, sent: Sent::Partly };
-            notes.fault = Some(fault);
-            (Outcome::Cancelled, Ended::ClientLeft)
-        }
-    };
-    notes.ended = ended;
-    request.settle(ticket, outcome, now);
-    if delivered.is_ok()
-        && upload.rest() == Rest::Read
-        && upstream.responses.reuse() == Reuse::KeepAlive
-        && upstream.reader.unread().is_empty()
-    {
-        upstream.responses.recycle(head);
-        lane.give_back(&endpoint, upstream, now);
     }
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use bytes::BytesMut;
 
 use super::client::{Client, Next};
-use super::deliver::End;
+use super::ends::End;
 use super::idle::Idle;
 use super::state::LaneState;
 use super::steps;

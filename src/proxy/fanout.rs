@@ -7,13 +7,13 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
+use super::answered::Answer;
 use super::held::Held;
 use super::hold;
 use super::leg::{self, Ended, Said};
 use super::notes::Notes;
 use super::reply;
 use super::request::{Call, Request};
-use super::source::Answer;
 use super::state::LaneState;
 use crate::codec::enclosed::{Enclosed, as_told};
 use crate::codec::encode::{self, Dress, Signature};

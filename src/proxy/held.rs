@@ -38,6 +38,18 @@ impl Held {
         Self { pieces, length, next: Some(0), ..Self::default() }
     }
 
+    /// All of it in one piece.
+    pub(super) fn join(&mut self) -> Bytes {
+        self.close_piece();
+        let joined = match &self.pieces[..] {
+            [] => Bytes::new(),
+            [only] => only.clone(),
+            several => Bytes::from(several.concat()),
+        };
+        self.pieces = vec![joined.clone()];
+        joined
+    }
+
     /// How far it was handed out.
     pub(super) fn reached(&self) -> Reached {
         Reached(self.next)

@@ -96,12 +96,7 @@ async fn read<T>(
             Framing::Chunked | Framing::Empty | Framing::UntilClose => BUFFERED_STEP_BYTES.min(budget.max()),
         };
         let room = reserve(budget, need, call, lane).await?;
-        if call.body.is_unasked() {
-            // Nobody else can: no endpoint is chosen yet (RFC 9110 §10.1.1).
-            call.interim.go_on();
-            poll_fn(|cx| call.interim.poll_sent(cx)).await;
-            call.body.go_on();
-        }
+        ask_for_body(call).await;
         call.body.hold(Held::within(room));
     }
     let since = Instant::now();
@@ -118,6 +113,15 @@ async fn read<T>(
     };
     call.body.close_held();
     Ok(seen)
+}
+
+/// Tells a client that waits for it to send its body; nobody else can, for no endpoint is chosen yet (RFC 9110 §10.1.1).
+pub(super) async fn ask_for_body(call: &mut Call<'_>) {
+    if call.body.is_unasked() {
+        call.interim.go_on();
+        poll_fn(|cx| call.interim.poll_sent(cx)).await;
+        call.body.go_on();
+    }
 }
 
 /// The next piece. While others wait for room, who does not use what it reserved at `since` loses it.

@@ -127,6 +127,16 @@ impl<'c> Intake<'c> {
         Self { held: (!pieces.is_empty()).then(|| Held::of_pieces(pieces)), ..Self::of_bytes(Bytes::new()) }
     }
 
+    /// What is held of it, which is all, in one piece.
+    pub(super) fn join(&mut self) -> Bytes {
+        self.held.as_mut().map_or_else(Bytes::new, Held::join)
+    }
+
+    /// Whether a body in memory is longer than allowed; one from a client is judged as it comes.
+    pub(super) fn is_too_large(&self) -> bool {
+        self.client.is_none() && self.held.as_ref().is_some_and(|held| held.length() > self.max)
+    }
+
     /// How far what is held of it was handed out, where any is.
     pub(super) fn reached(&self) -> Option<Reached> {
         self.held.as_ref().map(Held::reached)

@@ -6,10 +6,11 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
-use super::call::{self, GivenUp};
+use super::allowance::Allowance;
+use super::call;
 use super::collect::{Collected, collect};
+use super::finish::finish;
 use super::held::Reached;
-use super::hold;
 use super::intake::Intake;
 use super::notes::{Arrival, Notes};
 use super::reply;
@@ -20,7 +21,7 @@ use super::watch::Watch;
 use crate::base::choice::Gathering;
 use crate::base::fault::{Fault, FaultKind, Sent, Stage};
 use crate::base::ids::ClusterId;
-use crate::base::limits::FIRST_BYTES_MAX;
+use crate::base::limits::{FIRST_BYTES_MAX, GATHERED_BYTES_MAX};
 use crate::base::time::{deadline, micros};
 use crate::codec::body::BodyEvent;
 use crate::codec::progress::Progress;
@@ -105,12 +106,13 @@ pub(super) async fn run(
 ) -> Ended {
     let (clock, patience) = (lane.watchdogs.watch(), lane.watchdogs.watch());
     let now = Instant::now();
-    let arrival = Arrival { began: now, complete: now };
+    let arrival = Arrival::at(now);
     let call = Call {
         body: Intake::of_pieces(pieces),
         clock: &clock,
         deadline: None,
         may_move_on: false,
+        elements: None,
         interim: Interim::dropped(),
         notes: Notes::new(arrival),
     };
@@ -140,34 +142,27 @@ impl Leg<'_> {
         let Self { request, call, .. } = self;
         let mut answer = match call::run(request, call, cluster, u32::MAX).await {
             Ok(answer) => answer,
-            Err(given_up) => return Said::Refused(told(given_up, call)),
+            Err(given_up) => return Said::Refused(given_up.told(&mut call.notes)),
         };
         call.notes.status = answer.head.status();
         let is_good = (200..300).contains(&answer.head.status());
         match gather {
-            Gathering::All | Gathering::Quorum => match collect(answer, request, call, lane).await {
-                Ok(whole) => Said::Whole(Box::new(whole)),
-                Err(refusal) => Said::Refused(refusal),
-            },
+            Gathering::All | Gathering::Quorum => {
+                match collect(answer, request, call, (lane, Allowance::of(GATHERED_BYTES_MAX))).await {
+                    Ok(whole) => Said::Whole(Box::new(whole)),
+                    Err(refusal) => Said::Refused(refusal),
+                }
+            }
             Gathering::First if is_good => match shows(&mut answer, call).await {
                 Ok(()) => Said::Relayed(Box::new(answer)),
                 Err(cut) => {
-                    super::deliver::finish(answer, Err(cut), request, call, lane);
+                    finish(answer, Err(cut), request, call, lane);
                     let fault = call.notes.fault.expect("an answer that was cut has a fault");
                     Said::Refused(reply::of_fault(&fault))
                 }
             },
             Gathering::First => Said::Relayed(Box::new(answer)),
         }
-    }
-}
-
-/// What is told of a call that was given up.
-fn told(GivenUp { fault, body, wait }: GivenUp, call: &mut Call<'_>) -> ErrorReply {
-    call.notes.fault = Some(fault);
-    match body {
-        Some(broken) => hold::of_body(broken, fault.sent),
-        None => reply::within(reply::of_fault(&fault), wait),
     }
 }
 

@@ -22,10 +22,14 @@
 //! (`watchdog`), and guards whose drop leaves. Clocks know whose they are: the client's (head, body, what it takes)
 //! are in its ear and its mouth, the cluster's in the call. Everything a peer can send is a fault.
 
+mod allowance;
 mod answer;
+mod answered;
+mod around;
 mod ask;
 mod attempt;
 pub mod audit;
+mod book;
 mod call;
 mod client;
 mod collect;
@@ -33,8 +37,12 @@ mod decide;
 mod deliver;
 pub mod downstream;
 mod ear;
+mod element;
+mod ends;
 pub mod explain;
 mod fanout;
+mod file;
+mod finish;
 mod forward;
 mod held;
 mod hold;
@@ -42,8 +50,10 @@ mod idle;
 mod inquiry;
 mod intake;
 mod leg;
+mod lines;
 mod log;
 mod mouth;
+mod multi;
 mod notes;
 mod overheard;
 mod pace;
@@ -57,6 +67,7 @@ mod source;
 mod stall;
 pub mod state;
 mod steps;
+mod streamed;
 mod tunnel;
 pub mod turns;
 mod unread;

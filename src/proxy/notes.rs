@@ -20,6 +20,13 @@ pub(super) struct Arrival {
     pub(super) complete: Instant,
 }
 
+impl Arrival {
+    /// All of it at once, for it was in memory.
+    pub(super) fn at(now: Instant) -> Self {
+        Self { began: now, complete: now }
+    }
+}
+
 /// Notes of one exchange.
 #[derive(Debug)]
 pub(super) struct Notes {

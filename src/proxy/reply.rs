@@ -113,6 +113,29 @@ pub(super) fn answer_too_large() -> ErrorReply {
     }
 }
 
+/// The answer in the place of one whose head has no place for what is added to it.
+pub(super) fn head_too_long() -> ErrorReply {
+    error(502, "upstream_invalid", "The AI system's answer has more fields than can be passed on here.")
+}
+
+/// The answer to a body that is no envelope of several requests.
+pub(super) fn no_envelope(why: &str) -> ErrorReply {
+    let message = format!(
+        "The body must be a JSON array of requests, or lines of an OpenAI batch file by its type (application/jsonl): {why}."
+    );
+    error(400, "invalid_body", message)
+}
+
+/// The answer to more requests in one than allowed.
+pub(super) fn too_many_in_one(most: usize) -> ErrorReply {
+    error(400, "too_many_requests_in_one", format!("At most {most} requests may be sent in one; send fewer."))
+}
+
+/// The answer to several requests in one that are themselves one of several.
+pub(super) fn multi_in_multi() -> ErrorReply {
+    error(400, "invalid_body", "Several requests in one cannot stand among several; send them by themselves.")
+}
+
 /// The answer where too few of several clusters gave a good one.
 pub(super) fn quorum_failed() -> ErrorReply {
     error(502, "quorum_failed", "Too few AI systems gave a good answer; their answers are below.")

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use super::around::Begin;
 use super::decide;
 use super::intake::Intake;
 use super::mouth::Mouth;
@@ -146,6 +147,8 @@ pub(super) struct Call<'c> {
     pub(super) deadline: Option<Instant>,
     /// Somebody else may be asked in the place of an endpoint that refuses.
     pub(super) may_move_on: bool,
+    /// Who answers the elements of several requests in one, where it may be that.
+    pub(super) elements: Option<Begin>,
     /// Where interim answers go.
     pub(super) interim: Interim<'c>,
     pub(super) notes: Notes,

@@ -17,23 +17,8 @@ use crate::cluster::{Outcome, Ticket};
 use crate::codec::framing::Framing;
 use crate::codec::head::ResponseHead;
 use crate::codec::progress::Progress;
-use crate::codec::reply::LocalReply;
 use crate::codec::response::ResponseEvent;
 use crate::codec::retry_after::retry_after;
-
-/// What a request is answered with.
-#[allow(
-    clippy::large_enum_variant,
-    reason = "the large one is the usual one: a box would be an allocation an exchange"
-)]
-pub(super) enum Answer {
-    /// What an endpoint says, as it says it.
-    Relayed(Relayed),
-    /// What we say ourselves: a refusal, for the most part.
-    Own(LocalReply),
-    /// What the route says.
-    OfRoute,
-}
 
 /// An answer whose head was read, and whose body is still with the endpoint; the request may still be on its way.
 pub(super) struct Relayed {
@@ -54,6 +39,8 @@ pub(super) enum Cut {
     Upstream(FaultKind),
     /// The request broke off, and with it what it is answered with.
     Body(BodyFault),
+    /// There is no room for what must be held of the request.
+    Unheld,
 }
 
 /// What an endpoint said, for its cluster to judge: its status, and for how long it wants to be left alone if it is busy.

@@ -2,16 +2,18 @@
 
 use std::pin::pin;
 use std::rc::Rc;
-use std::time::Instant;
 
 use super::answer;
+use super::book::book;
 use super::client::Client;
-use super::deliver::{self, End};
+use super::deliver;
 use super::ear::attend;
+use super::element;
+use super::ends::End;
 use super::intake::{Intake, Manners};
 use super::log;
 use super::mouth::Lost;
-use super::notes::{Arrival, BodyNotes, Notes};
+use super::notes::{Arrival, Notes};
 use super::overheard::Overheard;
 use super::request::{Call, Found, Interim, Request};
 use super::state::LaneState;
@@ -21,7 +23,6 @@ use crate::codec::framing::Framing;
 use crate::codec::head::RequestHead;
 use crate::codec::progress::Progress;
 use crate::codec::request::RequestEvent;
-use crate::filter;
 
 /// Runs one exchange to its end and tells what becomes of the client's connection.
 pub(super) async fn run(
@@ -47,6 +48,7 @@ pub(super) async fn run(
         clock,
         deadline: None,
         may_move_on: false,
+        elements: Some(element::begin),
         interim: Interim::to(mouth, head.head().version()),
         notes: Notes::new(arrival),
     };
@@ -78,13 +80,7 @@ pub(super) async fn run(
         Ok(end) => end,
         Err(lost) => lose(lost, &mut call.notes),
     };
-    let body = BodyNotes { received: call.body.received, waited: call.body.waited };
-    if let Some(prompt) = request.found.prompt_tokens() {
-        let used = call.notes.tokens_used(prompt);
-        filter::settle(&request.plan.plan.filters, &mut request.found, used, Instant::now());
-    }
-    let overheard = call.body.overheard.take();
-    client.since = record(&request, (&call.notes, overheard), body, lane);
+    client.since = book(&mut request, &mut call, lane);
     client.ear.get_mut().requests.recycle(request.head);
     end
 }
@@ -100,18 +96,4 @@ fn lose(lost: Lost, notes: &mut Notes) -> End {
     notes.ended = ended;
     // Without a length or a last chunk only a reset tells a cut answer from a whole one.
     if notes.looks_whole { End::Reset } else { End::Close }
-}
-
-/// Counts and logs a finished exchange, and tells when it was over.
-fn record(
-    request: &Request,
-    (notes, overheard): (&Notes, Option<Box<Overheard>>),
-    body: BodyNotes,
-    lane: &LaneState,
-) -> Instant {
-    let now = notes.over.unwrap_or_else(Instant::now);
-    let summary = notes.summary(request.route, body, notes.switched.unwrap_or(now));
-    request.plan.recorder.borrow_mut().record(&summary);
-    log::exchange(request, (notes, overheard), lane, &summary, now);
-    now
 }

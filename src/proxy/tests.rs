@@ -10,10 +10,10 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::answer;
+use super::answered::Answer;
 use super::intake::Intake;
 use super::notes::{Arrival, Notes};
 use super::request::{Call, Found, Interim, Request};
-use super::source::Answer;
 use super::state::{LaneState, Tellers};
 use super::turns::Turns;
 use crate::base::choice::IoDriver;
@@ -102,6 +102,7 @@ fn a_call_is_made_from_bytes_in_memory_with_no_client_anywhere() {
                 clock: &clock,
                 deadline: None,
                 may_move_on: false,
+                elements: None,
                 interim: Interim::dropped(),
                 notes: Notes::new(Arrival { began: now, complete: now }),
             };
@@ -144,6 +145,7 @@ fn a_call_that_is_dropped_leaves_nothing_behind() {
                 clock: &clock,
                 deadline: None,
                 may_move_on: false,
+                elements: None,
                 interim: Interim::dropped(),
                 notes: Notes::new(Arrival { began: now, complete: now }),
             };

@@ -27,6 +27,7 @@ mod lanes;
 mod leaving;
 mod limits;
 mod logging;
+mod many;
 mod models;
 mod paths;
 mod pooling;

@@ -1,0 +1,21 @@
+//! What a request is answered with: who says it, and where its body comes from.
+
+use super::lines::Lines;
+use super::source::Relayed;
+use crate::codec::reply::LocalReply;
+
+/// What a request is answered with.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "the large one is the usual one: a box would be an allocation an exchange"
+)]
+pub(super) enum Answer {
+    /// What an endpoint says, as it says it.
+    Relayed(Relayed),
+    /// What we say ourselves: a refusal, for the most part.
+    Own(LocalReply),
+    /// What the route says.
+    OfRoute,
+    /// What several requests in one are told, as they are answered.
+    Lines(Box<Lines>),
+}

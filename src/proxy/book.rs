@@ -1,0 +1,26 @@
+//! An exchange is over: its limits are settled, it is counted, and its line is written.
+
+use std::time::Instant;
+
+use super::log;
+use super::notes::BodyNotes;
+use super::request::{Call, Request};
+use super::state::LaneState;
+use crate::filter;
+
+/// Books a finished exchange, and tells when it was over.
+#[inline(always)] // each exchange ends here
+pub(super) fn book(request: &mut Request, call: &mut Call<'_>, lane: &LaneState) -> Instant {
+    if let Some(prompt) = request.found.prompt_tokens() {
+        let used = call.notes.tokens_used(prompt);
+        filter::settle(&request.plan.plan.filters, &mut request.found, used, Instant::now());
+    }
+    let body = BodyNotes { received: call.body.received, waited: call.body.waited };
+    let overheard = call.body.overheard.take();
+    let notes = &call.notes;
+    let now = notes.over.unwrap_or_else(Instant::now);
+    let summary = notes.summary(request.route, body, notes.switched.unwrap_or(now));
+    request.plan.recorder.borrow_mut().record(&summary);
+    log::exchange(request, (notes, overheard), lane, &summary, now);
+    now
+}
