@@ -31,6 +31,11 @@ impl Digest {
         String::from_utf8_lossy(&text).into_owned()
     }
 
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// Its first 64 bits: enough to find it among others, too little to know it.
     pub fn prefix(&self) -> u64 {
         let (prefix, _) = self.0.split_first_chunk().expect("a digest has 32 bytes");

@@ -8,6 +8,7 @@
 //! one too: engines take the last, others the first (RFC 8259 §4). So is one in another case: some readers take it for the
 //! wanted one, others do not.
 
+pub mod canonical;
 mod decoded;
 mod fault;
 mod number;
