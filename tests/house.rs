@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Floor of each room. A room may import from the floors below it, never from a neighbour, never from above.
-const FLOORS: [(&str, u8); 25] = [
+const FLOORS: [(&str, u8); 26] = [
     ("base", 0),
     ("codec", 1),
     ("net", 1),
@@ -17,6 +17,7 @@ const FLOORS: [(&str, u8); 25] = [
     ("fanout", 2),
     ("health", 2),
     ("retry", 2),
+    ("single_flight", 2),
     ("pool", 2),
     ("metrics", 2),
     ("multi", 2),
@@ -34,12 +35,13 @@ const FLOORS: [(&str, u8); 25] = [
 ];
 
 /// Rooms that may not import some room although it lies below them, and why.
-const CLOSED: [(&str, &[&str], &str); 13] = [
+const CLOSED: [(&str, &[&str], &str); 14] = [
     ("route", &["net", "discovery"], "deciders know no socket"),
     ("filter", &["net", "discovery"], "deciders know no socket"),
     ("balance", &["net", "discovery", "codec"], "deciders know no socket"),
     ("fanout", &["net", "discovery", "codec"], "deciders know no socket"),
     ("health", &["net", "discovery", "codec"], "deciders know no socket"),
+    ("single_flight", &["net", "discovery"], "deciders know no socket"),
     ("retry", &["net", "discovery", "codec"], "deciders know no socket"),
     ("pool", &["net", "discovery", "codec"], "the pool is generic over the connection"),
     ("metrics", &["net", "discovery"], "deciders know no socket"),
@@ -51,7 +53,7 @@ const CLOSED: [(&str, &[&str], &str); 13] = [
 ];
 
 /// Where each outside package may be named.
-const DOORS: [(&str, &[&str]); 26] = [
+const DOORS: [(&str, &[&str]); 27] = [
     ("monoio", &["net", "proxy", "lane", "control", "sim", "load", "cli"]),
     ("io_uring", &["net/driver.rs"]),
     ("futures_util", &["proxy/fanout.rs", "proxy/lines.rs"]),
@@ -63,6 +65,7 @@ const DOORS: [(&str, &[&str]); 26] = [
     ("command_fds", &["control/replace.rs"]),
     ("core_affinity", &["lane/spawn.rs"]),
     ("hdrhistogram", &["metrics"]),
+    ("lru", &["board/cache.rs"]),
     ("memchr", &["codec", "route", "load", "proxy/decide.rs", "proxy/file.rs"]),
     ("toml", &["config/reader.rs", "config/text.rs"]),
     ("regex", &["route/pattern.rs", "filter/guard"]),

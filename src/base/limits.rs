@@ -164,6 +164,12 @@ pub const MULTI_ELEMENTS_MAX: u64 = 100_000;
 pub const MULTI_LINES_MAX: u64 = 10_000_000;
 /// Elements at work at once that may be asked for; each is a connection.
 pub const MULTI_IN_FLIGHT_MAX: u64 = 10_000;
+/// How long the others of a shared answer wait for one that is behind.
+pub const FLIGHT_PATIENCE: Duration = Duration::from_millis(500);
+/// What one kept answer takes beside its bytes: its place, its counts, its allocations.
+pub const CACHE_ENTRY_OVERHEAD: u64 = 256;
+/// How far behind the fastest another client of a shared answer may be, and how much of one is kept for who comes later.
+pub const FLIGHT_BYTES_MAX: usize = MIB;
 /// What is held of an answer until it is known whether it is the first that shows something; a token has tens of bytes.
 pub const FIRST_BYTES_MAX: usize = 64 * KIB;
 /// Longest answer that is gathered with others; lists of vectors have megabytes.

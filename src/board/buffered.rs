@@ -4,44 +4,11 @@
 //! gives room back while somebody waits takes it too, grants from the front, and tells the lane of each that it granted.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::granted::Granted;
 use crate::base::limits::{BUFFERED_SMALL_BYTES, BUFFERED_SMALL_PART};
-
-/// Numbers of places, over all budgets.
-static PLACES: AtomicU64 = AtomicU64::new(0);
-
-/// Where one lane is told which of its waiters have their turn.
-pub struct Granted {
-    numbers: Mutex<Vec<u64>>,
-    /// Wakes the lane.
-    ring: Box<dyn Fn() + Send + Sync>,
-}
-
-impl Granted {
-    /// Nobody yet; `ring` wakes the lane.
-    pub fn new(ring: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
-        Arc::new(Self { numbers: Mutex::default(), ring: Box::new(ring) })
-    }
-
-    /// The numbers of the places that were granted since the last time.
-    pub fn take(&self) -> Vec<u64> {
-        std::mem::take(&mut self.numbers.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn tell(&self, number: u64) {
-        self.numbers.lock().unwrap_or_else(PoisonError::into_inner).push(number);
-        (self.ring)();
-    }
-}
-
-impl fmt::Debug for Granted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Granted").field("numbers", &self.numbers).finish_non_exhaustive()
-    }
-}
 
 /// The budget, in bytes.
 ///
@@ -117,7 +84,7 @@ impl Budget {
         }
         let size = Size::of(need);
         let line = &self.lines[size as usize];
-        let number = PLACES.fetch_add(1, Ordering::Relaxed);
+        let number = Granted::place();
         let turn = Arc::new(Turn { number, need, granted: AtomicBool::new(false), lane: Arc::clone(lane) });
         let mut queue = line.lock();
         queue.push_back(Arc::clone(&turn));

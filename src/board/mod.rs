@@ -3,6 +3,9 @@
 pub mod audit;
 pub mod buckets;
 pub mod buffered;
+pub mod cache;
+pub mod flight;
+pub mod granted;
 pub mod in_flight;
 pub mod lanes;
 pub mod lines;

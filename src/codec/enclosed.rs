@@ -12,11 +12,10 @@ use super::content::is_encoded;
 use super::encode::{DownstreamHead, Said, Signature, write_answer};
 use super::error::CodecError;
 use super::field::FieldName;
-use super::fields::FieldTable;
 use super::framing::Framing;
 use super::head::ResponseHead;
 use super::reply::LocalReply;
-use super::split::split_response;
+use super::split::response_apart;
 use super::write::ConnectionField;
 
 /// The head of an answer as its client would have seen it: what filters change in it holds where it is enclosed too.
@@ -32,7 +31,7 @@ pub fn as_told(said: Said<'_>, signature: Signature<'_>) -> Result<ResponseHead,
         said,
         &DownstreamHead { framing, connection, date: None, signature: Some(signature) },
     );
-    split_response(Bytes::from(out), FieldTable::default())
+    response_apart(Bytes::from(out))
 }
 
 /// An answer that is enclosed.

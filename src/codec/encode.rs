@@ -152,7 +152,7 @@ fn goes_upstream(field: &Field<'_>, request: &RequestHead, upstream: &UpstreamHe
 }
 
 /// Whether a field called `name` says something of the bytes of a body (RFC 9530, RFC 9421, RFC 2616 §14.15).
-fn signs_body(name: &[u8]) -> bool {
+pub(super) fn signs_body(name: &[u8]) -> bool {
     let names: [&[u8]; 7] = [
         b"content-digest",
         b"content-md5",

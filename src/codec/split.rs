@@ -19,6 +19,7 @@ type RawFields<'b> = [std::mem::MaybeUninit<httparse::Header<'b>>; FIELDS_MAX];
 /// Splits a complete request head, ending with its empty line. `table` is cleared and reused.
 ///
 /// Refuses what httparse tolerates: lone LF, bytes outside visible ASCII in the target, anything between fields.
+#[inline(always)] // each exchange passes here; others ask `request_apart`
 pub fn split_request(bytes: Bytes, table: FieldTable) -> Result<RequestHead, CodecError> {
     let lines = request_lines(&bytes, table).map_err(|error| first_fault(&bytes, error))?;
     let RequestLines { method_end, target_end, version, fields, options } = lines;
@@ -61,10 +62,25 @@ fn request_lines(bytes: &[u8], table: FieldTable) -> Result<RequestLines, CodecE
 }
 
 /// Splits a complete response head, ending with its empty line. `table` is cleared and reused.
+#[inline(always)] // each exchange passes here; others ask `response_apart`
 pub fn split_response(bytes: Bytes, table: FieldTable) -> Result<ResponseHead, CodecError> {
     let lines = response_lines(&bytes, table).map_err(|error| first_fault(&bytes, error))?;
     let ResponseLines { version, status, reason, fields, options } = lines;
     Ok(ResponseHead { head: Head { fields, version, options, bytes }, status, reason })
+}
+
+/// The same as [`split_request`], for a head that did not come from a connection.
+#[cold]
+#[inline(never)]
+pub fn request_apart(bytes: Bytes) -> Result<RequestHead, CodecError> {
+    split_request(bytes, FieldTable::default())
+}
+
+/// The same as [`split_response`], for a head that did not come from a connection.
+#[cold]
+#[inline(never)]
+pub fn response_apart(bytes: Bytes) -> Result<ResponseHead, CodecError> {
+    split_response(bytes, FieldTable::default())
 }
 
 struct ResponseLines {

@@ -62,6 +62,12 @@ table! {
         /// sent again only where its method or an idempotency-key allows it. Up to replay of a body is kept for a further
         /// try, within limits.buffered; further tries are budget of all requests, beside a few in a second.
         retry: RetryConfig = key("retry", Table(RetryConfig::KEYS), Is("{}")),
+        /// The same deterministic question (embeddings, rankings, completions of temperature zero, one choice, no tools) asked
+        /// by the same client while it is under way is answered by one call.
+        single_flight: bool = key("single_flight", Truth, Is("false")),
+        /// Answers to deterministic questions are kept: whole ones of status 200, `max` bytes together, for `ttl` or less
+        /// where the endpoint says so, for whoever asked; `shared` ones for all. `x-cache` says hit, miss or bypass.
+        cache: Option<CacheConfig> = key("cache", Table(CacheConfig::KEYS), Absent),
         /// What the endpoints ask for: put on each request and each probe as `authorization: Bearer`, in the place of the
         /// client's own credential, which is removed; better "${NAME}" (an environment variable) or "file:/path" (a file's
         /// content).
@@ -69,6 +75,19 @@ table! {
         /// For endpoints at https://: whose certificates are believed, for which name they must be, and our own with its key,
         /// all of them files in PEM; without it those that this machine believes, for the host as written.
         tls: Option<Placed<TlsConfig>> = key("tls", Table(TlsConfig::KEYS), Absent),
+    }
+}
+
+table! {
+    /// `cache`.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct CacheConfig {
+        /// What all of them take together.
+        max: u64 = key("max", Size(4096, SIZE_MAX), Is("'64MiB'")),
+        /// How long one holds.
+        ttl: Duration = key("ttl", Finite(INSTANT, "an answer would hold for ever"), Is("'5m'")),
+        /// Whether one client is told what another one asked for.
+        shared: bool = key("shared", Truth, Is("false")),
     }
 }
 

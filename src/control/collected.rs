@@ -56,6 +56,7 @@ impl Collected {
                 let endpoint = &plan.endpoints[endpoint];
                 (plan.clusters[endpoint.cluster].name.clone(), endpoint.url.clone())
             },
+            |cluster| plan.clusters[cluster].name.clone(),
         );
         let Some(gauges) = gauges else { return };
         self.gauges.borrow_mut()[lane.position()] = gauges;

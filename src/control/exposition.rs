@@ -9,9 +9,12 @@ use crate::base::ids::EndpointId;
 use crate::base::say;
 use crate::metrics::names;
 use crate::metrics::names::Metric;
-use crate::metrics::recorder::{EndpointCounts, RETRY_REASONS, RouteCounts, Times};
+use crate::metrics::recorder::{
+    CACHE_RESULTS, ClusterCounts, EndpointCounts, RETRY_REASONS, RouteCounts, Times,
+};
+use crate::metrics::snapshot::Snapshot;
 use crate::metrics::text::{Exposition, ExpositionFormat};
-use crate::plan::{EndpointPlan, Plan};
+use crate::plan::{ClusterPlan, EndpointPlan, Plan};
 use crate::retry::RetryOn;
 
 const _: () = assert!(RetryOn::WORDS.len() == RETRY_REASONS, "each reason is counted apart");
@@ -85,6 +88,7 @@ impl Control {
         }
         let by_reason = |((cluster, reason), count)| (vec![("cluster", cluster), ("reason", reason)], count);
         out.counter(names::RETRIES, retries.into_iter().map(by_reason));
+        sharing(&plan, &snapshot, &mut out);
         out.finish()
     }
 
@@ -110,4 +114,26 @@ impl Control {
             plan.endpoints.iter().map(|endpoint| (labels(plan, endpoint), endpoint.verdict().ejections()));
         out.counter(names::EJECTIONS, ejections);
     }
+}
+
+/// What requests share of their answers, of those clusters where they may share some.
+fn sharing(plan: &Plan, snapshot: &Snapshot, out: &mut Exposition) {
+    let nothing = ClusterCounts::default();
+    let counts = |name: &str| snapshot.clusters.get(name).unwrap_or(&nothing);
+    let sharing = |cluster: &&ClusterPlan| cluster.sharing.is_some();
+    let shared = plan
+        .clusters
+        .iter()
+        .filter(sharing)
+        .map(|cluster| (vec![("cluster", cluster.name.as_str())], counts(&cluster.name).shared));
+    out.counter(names::SHARED, shared);
+    let keeping = |cluster: &&ClusterPlan| cluster.settings.cache.is_some();
+    let kept = plan.clusters.iter().filter(keeping).flat_map(|cluster| {
+        let labels = move |result| vec![("cluster", cluster.name.as_str()), ("result", result)];
+        CACHE_RESULTS
+            .iter()
+            .zip(counts(&cluster.name).cache)
+            .map(move |(result, count)| (labels(*result), count))
+    });
+    out.counter(names::CACHE, kept);
 }

@@ -5,7 +5,7 @@ use std::pin::pin;
 
 use super::state::Control;
 use crate::base::limits::CONTROL_PANICS_MAX;
-use crate::lane::caught::caught;
+use crate::proxy::caught::caught;
 
 impl Control {
     /// Does a piece of work; none if it panicked. Too many panics end the process, for a supervisor to start it anew.

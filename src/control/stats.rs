@@ -6,8 +6,9 @@ use serde_json::{Map, Value, json};
 
 use super::state::Control;
 use crate::base::ids::Id;
-use crate::metrics::recorder::{EndpointCounts, Times};
-use crate::metrics::snapshot::RouteTotals;
+use crate::metrics::recorder::{CACHE_RESULTS, ClusterCounts, EndpointCounts, Times};
+use crate::metrics::snapshot::{RouteTotals, Snapshot};
+use crate::plan::Plan;
 
 impl Control {
     /// The document of `/stats`; collect first.
@@ -51,6 +52,7 @@ impl Control {
             "access_log": { "dropped": snapshot.lane.log_dropped, "lost": self.log.borrow().lost() },
             "routes": routes,
             "endpoints": endpoints,
+            "clusters": clusters(&plan, &snapshot),
         })
     }
 
@@ -58,6 +60,22 @@ impl Control {
     pub(super) fn connections(&self) -> Vec<usize> {
         (0..self.lanes.len()).map(|lane| self.loads.of(Id::at(lane))).collect()
     }
+}
+
+/// What requests share of their answers, of those clusters where they may share some.
+fn clusters(plan: &Plan, snapshot: &Snapshot) -> Value {
+    let nothing = ClusterCounts::default();
+    let sharing = plan.clusters.iter().filter(|cluster| cluster.sharing.is_some());
+    let shown = sharing.map(|cluster| {
+        let counts = snapshot.clusters.get(&cluster.name).unwrap_or(&nothing);
+        let mut shown = json!({ "shared": counts.shared });
+        if cluster.settings.cache.is_some() {
+            let results = CACHE_RESULTS.iter().zip(counts.cache);
+            shown["cache"] = results.map(|(result, count)| ((*result).to_owned(), json!(count))).collect();
+        }
+        (cluster.name.clone(), shown)
+    });
+    Value::Object(shown.collect())
 }
 
 fn route(totals: &RouteTotals) -> Value {

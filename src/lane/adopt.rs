@@ -102,5 +102,5 @@ fn build(
 
 /// An empty recorder for `plan`.
 pub fn recorder(plan: &Plan) -> Recorder {
-    Recorder::new(plan.routes.len(), plan.endpoints.len())
+    Recorder::new(plan.routes.len(), plan.endpoints.len(), plan.clusters.len())
 }

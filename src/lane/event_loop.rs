@@ -13,7 +13,7 @@ use super::running::Lane;
 use super::{accept, adopt, probe, tick};
 use crate::base::ids::{LaneId, ListenerId};
 use crate::base::rng::Rng;
-use crate::board::buffered::Granted;
+use crate::board::granted::Granted;
 use crate::board::lanes::LaneLoads;
 use crate::net::doorbell::Bell;
 use crate::net::hangup::Hangups;

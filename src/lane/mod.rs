@@ -6,7 +6,6 @@
 
 mod accept;
 pub mod adopt;
-pub mod caught;
 pub mod event_loop;
 pub mod flag;
 pub mod inbox;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::adopt;
-use super::caught::caught;
 use super::flag::Flag;
 use super::inbox::{Gauges, LaneHandle, Queue, Report, Reporter};
 use crate::base::ids::{EndpointId, Id, LaneId, ListenerId};
@@ -17,6 +16,7 @@ use crate::metrics::recorder::Recorder;
 use crate::net::listen::Peer;
 use crate::net::stream::{Socket, Whole};
 use crate::plan::Plan;
+use crate::proxy::caught::caught;
 use crate::proxy::downstream::serve;
 use crate::proxy::state::{LanePlan, LaneState};
 

@@ -40,6 +40,8 @@ metrics! {
     ENDPOINT_CONNECTS "corelane_endpoint_connects_total" "Connections to an endpoint that were begun, those that it refused included."
     ENDPOINT_REUSED "corelane_endpoint_reused_total" "Attempts that found a pooled connection."
     RETRIES "corelane_retries_total" "Further attempts of requests, by cluster and reason."
+    SHARED "corelane_shared_total" "Requests that were told the answer to somebody else's call, by cluster."
+    CACHE "corelane_cache_total" "Requests to a cluster that keeps answers, by what became of them: hit, miss, bypass."
     EJECTIONS "corelane_ejections_total" "How often an endpoint was taken out for faults in a row."
     ENDPOINT_ADMITTED "corelane_endpoint_admitted" "1 where requests may go to an endpoint, else 0."
     ENDPOINT_IDLE "corelane_endpoint_idle" "Idle connections to an endpoint."

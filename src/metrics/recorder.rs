@@ -2,7 +2,7 @@
 
 use hdrhistogram::Histogram;
 
-use crate::base::ids::{EndpointId, Id, IdVec, RouteId};
+use crate::base::ids::{ClusterId, EndpointId, Id, IdVec, RouteId};
 use crate::base::summary::{Ended, Summary};
 
 /// Longest time that is told apart, microseconds; longer ones count as this.
@@ -128,6 +128,18 @@ pub struct EndpointCounts {
     pub itl: Times,
 }
 
+/// What became of requests in a cluster's cache: `hit`, `miss`, `bypass`.
+pub const CACHE_RESULTS: [&str; 3] = ["hit", "miss", "bypass"];
+
+/// What is counted of one cluster beside what its endpoints did.
+#[derive(Debug, Clone, Default)]
+pub struct ClusterCounts {
+    /// Requests that were told the answer to somebody else's call.
+    pub shared: u64,
+    /// Requests by what became of them in the cache.
+    pub cache: [u64; CACHE_RESULTS.len()],
+}
+
 /// What is counted of a lane as a whole.
 #[derive(Debug, Clone, Default)]
 pub struct LaneCounts {
@@ -152,19 +164,23 @@ pub struct Recorder {
     pub routes: IdVec<RouteId, RouteCounts>,
     /// By endpoint.
     pub endpoints: IdVec<EndpointId, EndpointCounts>,
+    /// By cluster.
+    pub clusters: IdVec<ClusterId, ClusterCounts>,
 }
 
 impl Recorder {
-    /// An empty recorder for a plan with this many routes and endpoints.
-    pub fn new(routes: usize, endpoints: usize) -> Self {
+    /// An empty recorder for a plan with this many routes, endpoints and clusters.
+    pub fn new(routes: usize, endpoints: usize, clusters: usize) -> Self {
         Self {
             lane: LaneCounts::default(),
             routes: (0..routes).map(|_| RouteCounts::default()).collect(),
             endpoints: (0..endpoints).map(|_| EndpointCounts::default()).collect(),
+            clusters: (0..clusters).map(|_| ClusterCounts::default()).collect(),
         }
     }
 
     /// Counts a finished exchange.
+    #[inline(always)] // as below
     pub fn record(&mut self, summary: &Summary) {
         let Some(route) = summary.route else {
             self.lane.unrouted += 1;
@@ -232,6 +248,9 @@ impl Recorder {
             [&mut total, &mut ttft, &mut itl].into_iter().for_each(Times::clear);
             *counts = EndpointCounts { total, ttft, itl, ..EndpointCounts::default() };
         }
+        for position in 0..self.clusters.len() {
+            self.clusters[ClusterId::at(position)] = ClusterCounts::default();
+        }
     }
 }
 
@@ -279,6 +298,16 @@ impl EndpointCounts {
     }
 }
 
+impl ClusterCounts {
+    /// Adds another lane's counts.
+    pub fn add(&mut self, other: &Self) {
+        self.shared += other.shared;
+        for (ours, theirs) in self.cache.iter_mut().zip(other.cache) {
+            *ours += theirs;
+        }
+    }
+}
+
 impl LaneCounts {
     /// Adds another lane's counts.
     pub fn add(&mut self, other: &Self) {
@@ -311,7 +340,7 @@ mod tests {
 
     #[test]
     fn a_client_that_leaves_early_lowers_no_success_rate() {
-        let mut recorder = Recorder::new(1, 1);
+        let mut recorder = Recorder::new(1, 1, 1);
         recorder.record(&summary(200, Ended::Well));
         recorder.record(&summary(499, Ended::ClientLeft));
         let counts = &recorder.routes[RouteId::at(0)];
@@ -325,7 +354,7 @@ mod tests {
 
     #[test]
     fn an_upstreams_own_499_is_no_client_that_left() {
-        let mut recorder = Recorder::new(1, 1);
+        let mut recorder = Recorder::new(1, 1, 1);
         recorder.record(&summary(499, Ended::Well));
         recorder.record(&summary(499, Ended::ClientLeft));
         let counts = &recorder.routes[RouteId::at(0)];
@@ -345,7 +374,7 @@ mod tests {
 
     #[test]
     fn a_cleared_recorder_counts_from_zero() {
-        let mut recorder = Recorder::new(1, 1);
+        let mut recorder = Recorder::new(1, 1, 1);
         recorder.record(&summary(200, Ended::Well));
         recorder.clear();
         assert_eq!(recorder.routes[RouteId::at(0)].requests, 0);

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::rates::Rates;
-use super::recorder::{EndpointCounts, LaneCounts, Recorder, RouteCounts};
-use crate::base::ids::{EndpointId, RouteId};
+use super::recorder::{ClusterCounts, EndpointCounts, LaneCounts, Recorder, RouteCounts};
+use crate::base::ids::{ClusterId, EndpointId, RouteId};
 
 /// Everything counted since the start. Names come from the configuration only, so their number is bounded.
 #[derive(Debug, Default)]
@@ -15,6 +15,8 @@ pub struct Snapshot {
     pub routes: BTreeMap<String, RouteTotals>,
     /// By cluster name and endpoint URL.
     pub endpoints: BTreeMap<(String, String), EndpointCounts>,
+    /// By cluster name.
+    pub clusters: BTreeMap<String, ClusterCounts>,
 }
 
 /// A route's counts and its rates over the last seconds.
@@ -33,6 +35,7 @@ impl Snapshot {
         recorder: &Recorder,
         route_name: impl Fn(RouteId) -> String,
         endpoint_name: impl Fn(EndpointId) -> (String, String),
+        cluster_name: impl Fn(ClusterId) -> String,
     ) {
         self.lane.add(&recorder.lane);
         for (id, counts) in recorder.routes.pairs() {
@@ -40,6 +43,9 @@ impl Snapshot {
         }
         for (id, counts) in recorder.endpoints.pairs() {
             self.endpoints.entry(endpoint_name(id)).or_default().add(counts);
+        }
+        for (id, counts) in recorder.clusters.pairs() {
+            self.clusters.entry(cluster_name(id)).or_default().add(counts);
         }
     }
 

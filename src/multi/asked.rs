@@ -10,10 +10,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::codec::field::{FieldName, is_token};
-use crate::codec::fields::FieldTable;
 use crate::codec::head::RequestHead;
 use crate::codec::reply::ErrorReply;
-use crate::codec::split::split_request;
+use crate::codec::split::request_apart;
 
 /// How elements are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,7 +157,7 @@ impl Asked {
         }
         let (method, path) = (self.method.as_bytes(), self.path.as_bytes());
         let text = [method, b" ", path, b" HTTP/1.1\r\n", &out, b"\r\n"].concat();
-        split_request(Bytes::from(text), FieldTable::default())
+        request_apart(Bytes::from(text))
             .map_err(|broken| malformed(None, format!("as a request it breaks HTTP/1.1: {broken}")))
     }
 }
@@ -236,6 +235,8 @@ fn malformed(param: Option<&str>, why: String) -> ErrorReply {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::fields::FieldTable;
+    use crate::codec::split::split_request;
 
     fn outer() -> RequestHead {
         let head = "POST /multi HTTP/1.1\r\nhost: outer\r\nauthorization: Bearer mine\r\nx-api-key: k\r\nx-forwarded-for: 1.2.3.4\r\n\

@@ -9,6 +9,7 @@ use super::chains;
 use super::filters;
 use super::fixed;
 use super::routes::{self, Rows};
+use super::sharing::Sharing;
 use super::trusts::{self, Trusts};
 pub use super::types::Surroundings;
 use super::types::{Action, ClusterPlan, EndpointPlan, Fanout, Multi, Plan, RoutePlan, Targets};
@@ -163,6 +164,7 @@ fn compile_clusters(
             name: name.value.clone(),
             endpoints: own,
             ward,
+            sharing: sharing(&name.value, settings, around),
             settings: settings.clone(),
         });
     }
@@ -245,6 +247,13 @@ fn cells(cluster: &str, url: &str, around: &Surroundings<'_>) -> (Arc<EndpointLo
 fn ward(cluster: &str, around: &Surroundings<'_>) -> Arc<Ward> {
     let known = around.previous.and_then(|plan| plan.clusters.iter().find(|known| known.name == cluster));
     known.map_or_else(Arc::default, |known| Arc::clone(&known.ward))
+}
+
+/// What a cluster that stays as it is shares already, or a new one.
+fn sharing(cluster: &str, settings: &ClusterConfig, around: &Surroundings<'_>) -> Option<Arc<Sharing>> {
+    let known = around.previous.and_then(|plan| plan.clusters.iter().find(|known| known.name == cluster));
+    let known = known.and_then(|known| known.sharing.as_ref()).filter(|known| known.fits(settings));
+    known.cloned().or_else(|| Sharing::of(settings).map(Arc::new))
 }
 
 fn compile_action(

@@ -8,11 +8,13 @@ pub mod compile;
 mod filters;
 mod fixed;
 mod routes;
+mod sharing;
 mod shown;
 mod trusts;
 mod types;
 
 pub use crate::base::choice::{HalfClose, HostRule};
+pub use sharing::{Kept, Sharing};
 pub use types::{
     AccessLogPlan, Action, ClusterPlan, EndpointPlan, Fanout, ListenerPlan, Multi, Plan, ProbePlan,
     RoutePlan, Targets, Timeouts,

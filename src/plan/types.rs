@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::sharing::Sharing;
 use crate::base::address::Address;
 use crate::base::choice::Gathering;
 use crate::base::ids::{ClusterId, EndpointId, FilterId, IdVec, ListenerId, RouteId};
@@ -103,6 +104,8 @@ pub struct ClusterPlan {
     pub endpoints: Vec<EndpointId>,
     /// Decides over ejections; kept through reloads.
     pub ward: Arc<Ward>,
+    /// What requests of it share of their answers, where they share some; kept through reloads.
+    pub sharing: Option<Arc<Sharing>>,
     /// All that needs no compiling: balancing, clocks, idle connections and so on.
     pub settings: ClusterConfig,
 }

@@ -17,6 +17,7 @@ use super::inquiry::{Asked, Inquiry};
 use super::multi;
 use super::reply;
 use super::request::{Call, Request};
+use super::sharing;
 use super::state::LaneState;
 use crate::base::ids::{FilterId, RouteId};
 use crate::codec::operation::Operation;
@@ -27,13 +28,8 @@ use crate::plan::{Action, Plan};
 /// Answers `request`.
 pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &Rc<LaneState>) -> Answer {
     let plan = Rc::clone(&request.plan);
-    if let Some(preflight) = decide::preflight(&plan.plan, request.listener, &request.head) {
-        if let Some(route) = preflight.route {
-            request.route = Some(route);
-            plan.recorder.borrow_mut().routes[route].started += 1;
-        }
-        request.dress = Some(preflight.dress);
-        return Answer::Own(reply::nothing());
+    if let Some(answer) = preflight(request) {
+        return answer;
     }
     let chain = &plan.plan.chains[request.listener];
     if !chain.is_empty()
@@ -83,11 +79,30 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &Rc<Lan
             let answer = multi::run(request, call, lane, several).await;
             answer.unwrap_or_else(|refusal| refuse(refusal, request, call))
         }
-        Action::Forward(targets) => match forward::run(request, call, lane, targets).await {
-            Ok(answer) => Answer::Relayed(answer),
-            Err(given_up) => refuse(given_up.told(&mut call.notes), request, call),
-        },
+        Action::Forward(targets) => {
+            let first = forward::draw(targets, lane);
+            if plan.plan.clusters[first].sharing.is_some() {
+                let answer = sharing::run(request, call, lane, (first, targets)).await;
+                return answer.unwrap_or_else(|refusal| refuse(refusal, request, call));
+            }
+            match forward::run::<false>(request, call, first, targets).await {
+                Ok(answer) => Answer::Relayed(answer),
+                Err(given_up) => refuse(given_up.told(&mut call.notes), request, call),
+            }
+        }
     }
+}
+
+/// The answer to a preflight that a `cors` answers.
+fn preflight(request: &mut Request) -> Option<Answer> {
+    let plan = Rc::clone(&request.plan);
+    let preflight = decide::preflight(&plan.plan, request.listener, &request.head)?;
+    if let Some(route) = preflight.route {
+        request.route = Some(route);
+        plan.recorder.borrow_mut().routes[route].started += 1;
+    }
+    request.dress = Some(preflight.dress);
+    Some(Answer::Own(reply::nothing()))
 }
 
 /// Walks a chain of filters.

@@ -2,6 +2,7 @@
 
 use super::lines::Lines;
 use super::source::Relayed;
+use super::told::Told;
 use crate::codec::reply::LocalReply;
 
 /// What a request is answered with.
@@ -16,6 +17,8 @@ pub(super) enum Answer {
     Own(LocalReply),
     /// What the route says.
     OfRoute,
+    /// What others are told too, or were before.
+    Told(Box<Told>),
     /// What several requests in one are told, as they are answered.
     Lines(Box<Lines>),
 }

@@ -1,6 +1,7 @@
 //! An answer that is read to its end and held, for one who needs all of it.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -11,15 +12,19 @@ use super::reply;
 use super::request::{Call, Request};
 use super::source::{Cut, Relayed};
 use super::state::LaneState;
+use super::told::Told;
 use super::watch::Watch;
+use crate::base::fault::{Fault, FaultKind, Sent, Stage};
 use crate::base::limits::BUFFERED_STEP_BYTES;
+use crate::base::summary::Ended;
 use crate::board::buffered::Reservation;
 use crate::codec::content::is_encoded;
+use crate::codec::framing::Framing;
 use crate::codec::head::ResponseHead;
 use crate::codec::progress::Progress;
 use crate::codec::reply::ErrorReply;
 use crate::codec::usage::UsageReader;
-use crate::codec::usage_cut::UsageCut;
+use crate::codec::usage_cut::{Habits, UsageCut};
 
 /// An answer, whole, with the room that its body takes.
 pub(super) struct Collected {
@@ -37,21 +42,11 @@ pub(super) async fn collect(
     call: &mut Call<'_>,
     (lane, most): (&LaneState, Allowance),
 ) -> Result<Collected, ErrorReply> {
-    let plan = &request.plan.plan;
-    let room = plan.budget.reserve_now(BUFFERED_STEP_BYTES.min(plan.budget.max()));
-    let room = room.ok_or_else(reply::buffers_full)?;
+    let mut reading = Reading::new((&answer.head, answer.framing), request, call, most)?;
     let head = answer.head.clone();
-    let reads = request.found.prompt_tokens().is_some() || plan.observe.access_log.is_some();
-    call.notes.usage = reads.then(|| Box::new(UsageReader::new(&head)));
-    call.notes.status = head.status();
-    let mut reading = Reading {
-        watch: Watch::new(&head, answer.framing),
-        cut: (request.found.hides_usage() && head.is_event_stream() && !is_encoded(head.head()))
-            .then(|| UsageCut::new(answer.endpoint.habits.get())),
-        body: Vec::new(),
-        room,
-        taken: most.take(),
-    };
+    if let Some(cut) = &mut reading.cut {
+        *cut = UsageCut::new(answer.endpoint.habits.get());
+    }
     let read = reading.read(&mut answer, call).await;
     if let (Ok(()), Some(habits)) = (&read, reading.cut.as_ref().and_then(UsageCut::shown)) {
         answer.endpoint.habits.set(habits);
@@ -70,6 +65,37 @@ pub(super) async fn collect(
     Ok(Collected { head, body, room, taken })
 }
 
+/// Reads an answer that others are told too to its end.
+pub(super) async fn collect_told(
+    told: &mut Told,
+    request: &Request,
+    call: &mut Call<'_>,
+    (lane, most): (&LaneState, Allowance),
+) -> Result<Collected, ErrorReply> {
+    let shared = Arc::clone(&told.head);
+    let mut reading = Reading::new((&shared.head, shared.framing), request, call, most)?;
+    loop {
+        let since = Instant::now();
+        reading.note(call, since);
+        let next = told.next(lane).await;
+        call.notes.waited += since.elapsed();
+        match next {
+            Ok(Some(piece)) => reading.take(piece, call)?,
+            Ok(None) => break,
+            Err(cut) => {
+                let kind = if let Cut::Upstream(kind) = cut { kind } else { FaultKind::Truncated };
+                let fault = Fault::upstream(Stage::Relay, kind, Sent::Wholly);
+                call.notes.fault = Some(fault);
+                return Err(reply::of_fault(&fault));
+            }
+        }
+    }
+    reading.end(call)?;
+    let Reading { body, room, taken, .. } = reading;
+    call.notes.ended = if shared.head.status() < 500 { Ended::Well } else { Ended::Badly };
+    Ok(Collected { head: shared.head.clone(), body, room, taken })
+}
+
 struct Reading {
     watch: Watch,
     /// Takes out of it what only we asked for.
@@ -86,6 +112,28 @@ enum Broken {
 }
 
 impl Reading {
+    fn new(
+        (head, framing): (&ResponseHead, Framing),
+        request: &Request,
+        call: &mut Call<'_>,
+        most: Allowance,
+    ) -> Result<Self, ErrorReply> {
+        let plan = &request.plan.plan;
+        let room = plan.budget.reserve_now(BUFFERED_STEP_BYTES.min(plan.budget.max()));
+        let room = room.ok_or_else(reply::buffers_full)?;
+        let reads = request.found.prompt_tokens().is_some() || plan.observe.access_log.is_some();
+        call.notes.usage = reads.then(|| Box::new(UsageReader::new(head)));
+        call.notes.status = head.status();
+        let is_cut = request.found.hides_usage() && head.is_event_stream() && !is_encoded(head.head());
+        Ok(Self {
+            watch: Watch::new(head, framing),
+            cut: is_cut.then(|| UsageCut::new(Habits::default())),
+            body: Vec::new(),
+            room,
+            taken: most.take(),
+        })
+    }
+
     async fn read(&mut self, answer: &mut Relayed, call: &mut Call<'_>) -> Result<(), Broken> {
         loop {
             match answer.next_piece().map_err(Broken::Cut)? {
@@ -104,9 +152,14 @@ impl Reading {
                 }
             }
         }
+        self.end(call).map_err(Broken::Refused)
+    }
+
+    /// What was held back of it is kept too.
+    fn end(&mut self, call: &mut Call<'_>) -> Result<(), ErrorReply> {
         self.note(call, Instant::now());
         let left = self.cut.as_mut().map_or_else(Bytes::new, UsageCut::end);
-        self.keep(&left).map_err(Broken::Refused)
+        self.keep(&left)
     }
 
     fn take(&mut self, piece: Bytes, call: &mut Call<'_>) -> Result<(), ErrorReply> {

@@ -9,11 +9,12 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::answered::Answer;
-use super::ends::{End, connection, end};
+use super::ends::{End, connection, end, framing};
 use super::finish::finish;
 use super::intake::Rest;
 use super::mouth::Mouth;
 use super::request::{Call, Request};
+use super::retell;
 use super::source::{Cut, Relayed};
 use super::state::LaneState;
 use super::streamed;
@@ -33,7 +34,6 @@ use crate::codec::progress::Progress;
 use crate::codec::reply::LocalReply;
 use crate::codec::usage::UsageReader;
 use crate::codec::usage_cut::UsageCut;
-use crate::codec::version::Version;
 use crate::codec::write::ConnectionField;
 use crate::net::writer::Wake;
 use crate::plan::Action;
@@ -54,8 +54,8 @@ pub(super) async fn run(
                 unreachable!("a route that forwards says nothing itself")
             }
         },
-        // In a box: it is rare, and large.
-        Answer::Lines(lines) => Box::pin(streamed::run(lines, request, call, mouth, lane)).await,
+        Answer::Told(told) => retell::run(told, request, call, mouth, lane).await,
+        Answer::Lines(lines) => streamed::run(lines, request, call, mouth, lane).await,
         Answer::Relayed(relayed) if relayed.head.status() == 101 => {
             // In a box: it is rare, and lives long.
             let closed = Box::pin(tunnel::run(relayed, request, call, mouth)).await;
@@ -88,9 +88,7 @@ pub(super) async fn run(
 fn taken(answer: &mut Answer) -> Relayed {
     match std::mem::replace(answer, Answer::OfRoute) {
         Answer::Relayed(relayed) => relayed,
-        Answer::Own(_) | Answer::OfRoute | Answer::Lines(_) => {
-            unreachable!("what was relayed so far is so still")
-        }
+        _ => unreachable!("what was relayed so far is so still"),
     }
 }
 
@@ -148,19 +146,11 @@ impl<'d, 'c> Delivery<'d, 'c> {
         call: &'d mut Call<'c>,
         mouth: &'d RefCell<Mouth>,
     ) -> Self {
-        let http10 = request.head.head().version() == Version::Http10;
         let head = &answer.head;
         let reads = request.found.prompt_tokens().is_some() || request.plan.plan.observe.access_log.is_some();
         call.notes.usage = reads.then(|| Box::new(UsageReader::new(head)));
         let is_cut = request.found.hides_usage() && head.is_event_stream() && !is_encoded(head.head());
-        let framing = match answer.framing {
-            Framing::Empty => Framing::Empty,
-            Framing::Length(length) if !is_cut => Framing::Length(length),
-            Framing::Length(_) if http10 => Framing::UntilClose,
-            Framing::Length(_) => Framing::Chunked,
-            Framing::Chunked | Framing::UntilClose if http10 => Framing::UntilClose,
-            Framing::Chunked | Framing::UntilClose => Framing::Chunked,
-        };
+        let framing = framing(request, answer.framing, is_cut);
         let watch = Watch::new(&answer.head, answer.framing);
         let turn = call.notes.answered.unwrap_or_else(Instant::now);
         let habits = || answer.endpoint.habits.get();

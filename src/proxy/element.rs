@@ -12,7 +12,7 @@ use super::answer;
 use super::answered::Answer;
 use super::around::{Around, Finished};
 use super::book::book;
-use super::collect::{Collected, collect};
+use super::collect::{Collected, collect, collect_told};
 use super::intake::Intake;
 use super::log;
 use super::notes::{Arrival, Notes};
@@ -147,14 +147,30 @@ impl Exchange<'_> {
                 call.notes.stage = Stage::Relay;
                 let head = as_told(Said::Relayed(&relayed.head), request.signature(call));
                 let Ok(head) = head else { return self.refuse(reply::head_too_long()) };
-                match collect(relayed, request, call, (lane, most)).await {
-                    Ok(Collected { body, room, taken, .. }) => {
-                        call.notes.bytes_out += body.len() as u64;
-                        (head, Bytes::from(body), Some((room, taken)))
-                    }
-                    Err(refusal) => self.refuse(refusal),
-                }
+                let collected = collect(relayed, request, call, (lane, most)).await;
+                self.told(head, collected)
             }
+            Answer::Told(mut told) => {
+                call.notes.stage = Stage::Relay;
+                let head = as_told(Said::Relayed(&told.head.head), request.signature(call));
+                let Ok(head) = head else { return self.refuse(reply::head_too_long()) };
+                let collected = collect_told(&mut told, request, call, (lane, most)).await;
+                self.told(head, collected)
+            }
+        }
+    }
+
+    fn told(
+        &mut self,
+        head: ResponseHead,
+        collected: Result<Collected, ErrorReply>,
+    ) -> (ResponseHead, Bytes, Option<(Reservation, Taken)>) {
+        match collected {
+            Ok(Collected { body, room, taken, .. }) => {
+                self.call.notes.bytes_out += body.len() as u64;
+                (head, Bytes::from(body), Some((room, taken)))
+            }
+            Err(refusal) => self.refuse(refusal),
         }
     }
 

@@ -3,6 +3,7 @@
 use super::intake::Rest;
 use super::request::{Call, Request};
 use super::state::LaneState;
+use crate::codec::framing::Framing;
 use crate::codec::version::{Reuse, Version};
 use crate::codec::write::ConnectionField;
 
@@ -18,6 +19,18 @@ pub(super) enum End {
     Linger,
     /// Close so that it looks broken.
     Reset,
+}
+
+/// How a body that came framed so is delimited towards the client; one that is cut has no known length.
+#[inline]
+pub(super) fn framing(request: &Request, given: Framing, is_cut: bool) -> Framing {
+    let is_old = request.head.head().version() == Version::Http10;
+    match given {
+        Framing::Empty => Framing::Empty,
+        Framing::Length(length) if !is_cut => Framing::Length(length),
+        Framing::Length(_) | Framing::Chunked | Framing::UntilClose if is_old => Framing::UntilClose,
+        Framing::Length(_) | Framing::Chunked | Framing::UntilClose => Framing::Chunked,
+    }
 }
 
 /// Whether the client's connection lives on behind the answer, and whether that must be said.

@@ -9,14 +9,14 @@ use crate::base::ids::ClusterId;
 use crate::cluster::dispatch::AtHand;
 use crate::plan::Targets;
 
-/// Sends the request on.
-pub(super) async fn run(
+/// Sends the request on, to the cluster that was drawn first. Once for the exchanges of clients, and once `APART` for other
+/// calls: what has several callers is a call for each.
+pub(super) async fn run<const APART: bool>(
     request: &Request,
     call: &mut Call<'_>,
-    lane: &LaneState,
+    first: ClusterId,
     targets: &Targets,
 ) -> Result<Relayed, GivenUp> {
-    let first = draw(&targets.shares, lane);
     let relayed = match &targets.fallback[..] {
         [] => call::run(request, call, first, u32::MAX).await,
         // In a box: what it keeps aside is large, and most routes have none.
@@ -75,8 +75,9 @@ fn is_untouched(fault: &Fault) -> bool {
 }
 
 /// One cluster by weight, drawn once and kept through the attempts on it.
-fn draw(shares: &[(ClusterId, u32)], lane: &LaneState) -> ClusterId {
-    if let [(only, _)] = shares {
+pub(super) fn draw(targets: &Targets, lane: &LaneState) -> ClusterId {
+    let shares = &targets.shares;
+    if let [(only, _)] = &shares[..] {
         return *only;
     }
     let sum: u64 = shares.iter().map(|(_, weight)| u64::from(*weight)).sum();

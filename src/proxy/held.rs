@@ -152,7 +152,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::board::buffered::{Budget, Granted};
+    use crate::board::buffered::Budget;
+    use crate::board::granted::Granted;
 
     fn all(held: &mut Held) -> Vec<u8> {
         std::iter::from_fn(|| held.next()).flatten().collect()

@@ -144,6 +144,7 @@ impl Notes {
         total.saturating_sub(self.waited + self.waited_client + for_body)
     }
 
+    #[inline(always)] // each exchange ends here
     pub(super) fn summary(&self, route: Option<RouteId>, body: BodyNotes, now: Instant) -> Summary {
         let total_us = micros(self.arrival.began, now);
         Summary {

@@ -76,6 +76,7 @@ impl Request {
     }
 
     /// What filters have its answer say is settled, now that its route is known or never will be.
+    #[inline(always)] // each exchange passes here
     pub(super) fn be_dressed(&mut self) {
         if self.dress.is_some() {
             return;

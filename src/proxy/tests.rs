@@ -20,7 +20,7 @@ use crate::base::choice::IoDriver;
 use crate::base::ids::{EndpointId, Id, LaneId, ListenerId};
 use crate::base::limits::LOG_BYTES_MAX;
 use crate::base::rng::Rng;
-use crate::board::buffered::Granted;
+use crate::board::granted::Granted;
 use crate::board::lines::lines;
 use crate::codec::fields::FieldTable;
 use crate::codec::forwarded::Sender;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::slot::{Giver, Taker, pair};
-use crate::board::buffered::Granted;
+use crate::board::granted::Granted;
 
 /// The waiters of one lane, by the numbers of their places.
 pub struct Turns {

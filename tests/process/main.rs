@@ -41,6 +41,7 @@ mod restarting;
 mod routing;
 mod secured;
 mod several;
+mod sharing;
 mod spending;
 mod starting;
 mod streaming;

@@ -6,7 +6,6 @@
 //!
 //! Nothing recurses, and each byte is hashed twice at most: an object that ends is replaced by its digest, so that what is
 //! inside it is not sorted again with what is around it.
-#![cfg_attr(not(test), allow(dead_code, reason = "the rooms that share answers are not wired yet"))]
 
 use super::fault::JsonFault;
 use super::utf8::Utf8;

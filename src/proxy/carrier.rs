@@ -1,0 +1,269 @@
+//! A call that several wait for: made on one lane, apart from any of them, and cancelled when the last one has left.
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::caught::caught;
+use super::finish::finish;
+use super::forward;
+use super::intake::Intake;
+use super::notes::{Arrival, Notes};
+use super::reply;
+use super::request::{Call, Interim, Request};
+use super::source::{Cut, Relayed};
+use super::state::LaneState;
+use super::turns::Turn;
+use crate::base::digest::Digest;
+use crate::base::fault::{Fault, FaultKind, Sent, Stage};
+use crate::base::ids::ClusterId;
+use crate::base::limits::FLIGHT_PATIENCE;
+use crate::base::time::{deadline, earlier, micros};
+use crate::board::granted::Granted;
+use crate::codec::cache_control::CacheControl;
+use crate::codec::head::ResponseHead;
+use crate::codec::progress::Progress;
+use crate::codec::reply::ErrorReply;
+use crate::codec::shared::{SharedHead, shared};
+use crate::plan::{Action, Kept, Sharing};
+
+/// An answer under way, as requests share it.
+pub(super) type Flight = crate::board::flight::Flight<SharedHead, ErrorReply>;
+
+/// What is carried.
+pub(super) struct Load {
+    pub(super) request: Request,
+    pub(super) body: Bytes,
+    /// The cluster that is asked first.
+    pub(super) first: ClusterId,
+    pub(super) flight: Arc<Flight>,
+    pub(super) sharing: Arc<Sharing>,
+    /// What it is found by among those under way, and among those that are kept, where it is to be.
+    pub(super) asked: Option<Digest>,
+    pub(super) kept_as: Option<Digest>,
+}
+
+/// Makes the call.
+pub(super) fn start(load: Load, lane: &Rc<LaneState>) {
+    let lane = Rc::clone(lane);
+    monoio::spawn(async move {
+        let (flight, sharing, asked) = (Arc::clone(&load.flight), Arc::clone(&load.sharing), load.asked);
+        let done = caught(pin!(run(load, &lane))).await;
+        if done.is_err() {
+            flight.end(Err(reply::of_fault(&Fault::upstream(Stage::Relay, FaultKind::Reset, Sent::Partly))));
+        }
+        if let Some(asked) = asked {
+            sharing.flights.remove(&asked, &flight);
+        }
+    });
+}
+
+/// Carries until it is done, or nobody waits for it.
+async fn run(load: Load, lane: &LaneState) {
+    let flight = Arc::clone(&load.flight);
+    // Whether it waits for its followers to take some of what it has.
+    let is_blocked = Cell::new(false);
+    let mut bell = Bell::new(lane);
+    let mut work = pin!(carry(load, lane, &is_blocked));
+    poll_fn(|cx| {
+        loop {
+            if flight.is_left() || work.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            let has_room = flight.has_room(bell.place());
+            let may_go_on = (is_blocked.take() && has_room) || flight.is_left();
+            if !may_go_on && bell.poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    })
+    .await;
+}
+
+/// Where a carrier is told that its followers went on, or left.
+struct Bell<'l> {
+    lane: &'l LaneState,
+    waits: Option<(u64, Turn<'l>)>,
+}
+
+impl<'l> Bell<'l> {
+    fn new(lane: &'l LaneState) -> Self {
+        Self { lane, waits: None }
+    }
+
+    fn place(&mut self) -> (Arc<Granted>, u64) {
+        let lane = self.lane;
+        let (number, _) = self.waits.get_or_insert_with(|| {
+            let number = Granted::place();
+            (number, lane.turns.wait_for(number))
+        });
+        (Arc::clone(lane.turns.granted()), *number)
+    }
+
+    fn poll(&mut self, cx: &Context<'_>) -> Poll<()> {
+        let Some((_, turn)) = &mut self.waits else { return Poll::Ready(()) };
+        let rung = turn.poll(cx);
+        if rung.is_ready() {
+            self.waits = None;
+        }
+        rung
+    }
+}
+
+async fn carry(load: Load, lane: &LaneState, is_blocked: &Cell<bool>) {
+    let Load { request, body, first, flight, sharing, kept_as, .. } = load;
+    let clock = lane.watchdogs.watch();
+    let now = Instant::now();
+    let mut call = Call {
+        body: Intake::of_bytes(body),
+        clock: &clock,
+        deadline: None,
+        may_move_on: false,
+        elements: None,
+        interim: Interim::dropped(),
+        notes: Notes::new(Arrival::at(now)),
+    };
+    let Action::Forward(targets) = &request.route().1.action else { return };
+    let relayed = forward::run::<true>(&request, &mut call, first, targets).await;
+    let ended = match relayed {
+        Err(given_up) => Err(given_up.told(&mut call.notes)),
+        Ok(relayed) => {
+            let keeper = kept_as.and_then(|key| Keeper::new(key, &sharing, &relayed));
+            pass_on(relayed, (&flight, is_blocked), (&request, &mut call), lane, keeper).await
+        }
+    };
+    if let Some(endpoint) = call.notes.endpoint {
+        let total = micros(now, Instant::now());
+        request.plan.recorder.borrow_mut().record_at(endpoint, total, None);
+    }
+    flight.end(ended);
+}
+
+/// Passes an answer on to those who wait for it.
+async fn pass_on(
+    mut answer: Relayed,
+    (flight, is_blocked): (&Flight, &Cell<bool>),
+    (request, call): (&Request, &mut Call<'_>),
+    lane: &LaneState,
+    mut keeper: Option<Keeper<'_>>,
+) -> Result<(), ErrorReply> {
+    match shared(&answer.head, false) {
+        Ok(head) => flight.head(Arc::new(SharedHead { head, framing: answer.framing })),
+        Err(_) => return Err(reply::head_too_long()),
+    }
+    let read = loop {
+        match answer.next_piece() {
+            Err(cut) => break Err(cut),
+            Ok(Progress::Ready(None)) => break Ok(()),
+            Ok(Progress::Ready(Some(piece))) => {
+                if let Some(kept) = &mut keeper {
+                    kept.take(&piece);
+                }
+                flight.push(piece);
+            }
+            Ok(Progress::NeedMore) => {
+                room((flight, is_blocked), call).await;
+                let since = Instant::now();
+                let clocks = (call.clock, call.deadline);
+                match poll_fn(|cx| answer.poll_wait(&mut call.body, clocks, since, cx)).await {
+                    Ok(true) => {}
+                    Ok(false) => break Ok(()),
+                    Err(cut) => break Err(cut),
+                }
+            }
+        }
+    };
+    finish(answer, read, request, call, lane);
+    match read {
+        Ok(()) => {
+            if let Some(keeper) = keeper {
+                keeper.keep();
+            }
+            Ok(())
+        }
+        Err(Cut::Upstream(_) | Cut::Body(_) | Cut::Unheld) => {
+            let fault = call.notes.fault.expect("an answer that was cut has a fault");
+            Err(reply::of_fault(&fault))
+        }
+    }
+}
+
+/// Waits until those who wait for the answer have taken some of what there is too much of: for those who are behind only a
+/// while, for the fastest as long as the whole exchange may last.
+async fn room((flight, is_blocked): (&Flight, &Cell<bool>), call: &Call<'_>) {
+    let look = |_: &mut Context<'_>| match flight.is_full() {
+        true => {
+            is_blocked.set(true);
+            Poll::Pending
+        }
+        false => Poll::Ready(()),
+    };
+    while flight.is_full() {
+        let due = earlier(deadline(Instant::now(), Some(FLIGHT_PATIENCE)), call.deadline);
+        if call.clock.within(due, look).await.is_none() {
+            flight.leave_behind();
+            if call.deadline.is_some_and(|due| due <= Instant::now()) {
+                // The answer is late, which whoever reads it sees.
+                return;
+            }
+        }
+    }
+}
+
+/// Keeps an answer while it passes.
+struct Keeper<'s> {
+    key: Digest,
+    sharing: &'s Sharing,
+    head: ResponseHead,
+    body: Option<Vec<u8>>,
+    age: Duration,
+    lasts: Duration,
+}
+
+impl<'s> Keeper<'s> {
+    /// None where the answer is not to be kept: by its status, its kind, or what its endpoint says.
+    fn new(key: Digest, sharing: &'s Sharing, answer: &Relayed) -> Option<Self> {
+        let rules = sharing.cache.as_ref()?;
+        let head = &answer.head;
+        let said = CacheControl::of(head.head());
+        let forbids = said.no_store || said.no_cache || (said.is_private && rules.is_shared);
+        if head.status() != 200 || head.is_event_stream() || forbids {
+            return None;
+        }
+        let age =
+            head.head().values_of(b"age").next().and_then(|age| std::str::from_utf8(age).ok()?.parse().ok());
+        let age = Duration::from_secs(age.unwrap_or(0));
+        let lasts = said.max_age.map_or(rules.ttl, |most| most.saturating_sub(age).min(rules.ttl));
+        let head = shared(head, false).ok()?;
+        (!lasts.is_zero()).then(|| Self { key, sharing, head, body: Some(Vec::new()), age, lasts })
+    }
+
+    fn take(&mut self, piece: &[u8]) {
+        let longest = self.sharing.cache.as_ref().map_or(0, |rules| rules.answers.longest());
+        if let Some(body) = &mut self.body {
+            body.extend_from_slice(piece);
+            if body.len() as u64 > longest {
+                self.body = None;
+            }
+        }
+    }
+
+    fn keep(self) {
+        let (Some(body), Some(rules)) = (self.body, &self.sharing.cache) else { return };
+        let bytes = body.len() as u64
+            + self
+                .head
+                .head()
+                .fields()
+                .map(|field| field.raw.len() as u64 + field.value.len() as u64 + 64)
+                .sum::<u64>();
+        let kept = Kept { head: self.head, body: Bytes::from(body), age: self.age };
+        rules.answers.put(self.key, Arc::new(kept), bytes, Instant::now(), self.lasts);
+    }
+}

@@ -1,0 +1,53 @@
+//! An answer that others are told too: what of it comes next, wherever it comes from.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::intake::BodyFault;
+use super::source::Cut;
+use super::state::LaneState;
+use crate::base::fault::FaultKind;
+use crate::board::flight::{Follower, Next};
+use crate::codec::reply::ErrorReply;
+use crate::codec::shared::SharedHead;
+
+/// An answer that is shared, or kept.
+pub(super) struct Told {
+    pub(super) head: Arc<SharedHead>,
+    pub(super) source: Source,
+}
+
+/// Where its body comes from.
+pub(super) enum Source {
+    /// It is in memory, and not told yet.
+    Whole(Bytes),
+    /// As it arrives.
+    Flight(Follower<SharedHead, ErrorReply>),
+}
+
+impl Told {
+    /// The next piece of the body, none at its end.
+    pub(super) async fn next(&mut self, lane: &LaneState) -> Result<Option<Bytes>, Cut> {
+        let follower = match &mut self.source {
+            Source::Whole(body) => {
+                let body = std::mem::take(body);
+                return Ok((!body.is_empty()).then_some(body));
+            }
+            Source::Flight(follower) => follower,
+        };
+        loop {
+            match follower.next(lane.turns.granted()) {
+                Next::Head(_) => {}
+                Next::Piece(piece) => return Ok(Some(piece)),
+                Next::End(Ok(())) => return Ok(None),
+                Next::End(Err(_)) => return Err(Cut::Upstream(FaultKind::Truncated)),
+                Next::Behind => return Err(Cut::Body(BodyFault::TooSlow)),
+                Next::Wait(place) => {
+                    let mut turn = lane.turns.wait_for(place);
+                    std::future::poll_fn(|cx| turn.poll(cx)).await;
+                }
+            }
+        }
+    }
+}
