@@ -138,6 +138,12 @@ pub const JWK_SET_BYTES_MAX: u64 = MIB as u64;
 /// Most places of a body at which something is taken out: each costs some hundred bytes beside the body.
 pub const SPLICES_MAX: usize = 65_536;
 
+/// Longest that an answer to a batch may be beside its items: each of its members is told all of that. What engines say there is
+/// a model, an id, a date and the usage.
+pub const BATCH_COMMON_BYTES_MAX: usize = 64 * KIB;
+/// Most numbers of a usage that are shared among the members of a batch, each by a look at all of them; engines tell about ten.
+pub const BATCH_USAGE_NUMBERS_MAX: usize = 64;
+
 /// Longest line of a stream that is kept to be read for its usage; one that is longer is read as it comes.
 pub const USAGE_LINE_BYTES_MAX: usize = 64 * KIB;
 

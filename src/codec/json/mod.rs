@@ -9,12 +9,14 @@
 //! wanted one, others do not.
 
 pub mod canonical;
+pub mod cursor;
 mod decoded;
 mod fault;
 mod number;
 mod opening;
 mod scanner;
 mod selection;
+pub mod sound;
 mod text;
 mod texts;
 pub mod tree;
@@ -30,7 +32,7 @@ pub use selection::Selection;
 pub use text::Kept;
 pub use texts::{Hears, Texts};
 pub use utf8::Utf8;
-pub(crate) use wanted::Field;
+pub(crate) use wanted::{Field, folds_to};
 pub use wanted::{Member, Wanted};
 
 #[cfg(test)]

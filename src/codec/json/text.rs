@@ -113,6 +113,24 @@ pub(super) fn special(input: &[u8], from: usize) -> usize {
     found.map_or(input.len(), |found| at + found)
 }
 
+/// The first quote or bracket of either kind in `input[from..]`, or the end.
+pub(super) fn bracket(input: &[u8], from: usize) -> usize {
+    let mut at = from;
+    while let Some(part) = input[at..].first_chunk::<16>() {
+        let part = u8x16::from(*part);
+        // In lower case a square bracket is a curly one.
+        let lower = part | u8x16::splat(0x20);
+        let brackets = lower.simd_eq(u8x16::splat(b'{')) | lower.simd_eq(u8x16::splat(b'}'));
+        let found = brackets | part.simd_eq(u8x16::splat(b'"'));
+        match found.to_bitmask() {
+            0 => at += 16,
+            places => return at + places.trailing_zeros() as usize,
+        }
+    }
+    let found = input[at..].iter().position(|&byte| matches!(byte | 0x20, b'{' | b'}') || byte == b'"');
+    found.map_or(input.len(), |found| at + found)
+}
+
 /// A decoded string, as long as it is worth keeping.
 #[derive(Debug, Default)]
 pub struct Kept {

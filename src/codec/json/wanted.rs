@@ -106,7 +106,7 @@ pub(crate) enum Field {
 
 /// Whether `key` is `segment` to a reader that ignores case. Go's encoding/json does, and takes the last such key; it folds
 /// simply, so that the long s is an s and the sign of Kelvin a k.
-pub(super) fn folds_to(segment: &str, key: &[u8]) -> bool {
+pub(crate) fn folds_to(segment: &str, key: &[u8]) -> bool {
     if segment.is_ascii() && key.is_ascii() {
         return segment.as_bytes().eq_ignore_ascii_case(key);
     }

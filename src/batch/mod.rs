@@ -1,0 +1,158 @@
+//! Several requests as one call, and its answer as several: what the engines' protocols have in common, bytes to bytes. Pure.
+//!
+//! A request is read into a [`Member`]: where its items stand in its body, and a digest of everything else. Those of one
+//! digest may travel together: [`Protocol::merge`] writes their items into the body of the first, [`Protocol::split`] gives
+//! each its own part of the answer. One that has too many items is [cut](Protocol::cut), and the answers to the pieces are
+//! [joined](Protocol::join).
+//!
+//! The law, for any server that answers item by item: the parts of the answer to all are the answers to each, but for `usage`,
+//! whose shares sum to the whole. An item passes as it was written, to the byte, in both directions.
+//!
+//! What a request says that no two readers may differ about must be plain: one that is not goes alone, as it came. An answer
+//! is taken as it is as far as it can be taken apart; one that cannot is [`Unfit`], for all members.
+#![cfg_attr(not(test), allow(dead_code, reason = "nobody gathers members yet"))]
+
+use bytes::Bytes;
+
+mod answer;
+mod join;
+mod list;
+mod member;
+mod rewrite;
+mod split;
+mod tensor;
+mod tensors;
+mod unfit;
+mod usage;
+
+#[cfg(test)]
+mod law_tests;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use member::Member;
+pub use unfit::Unfit;
+
+use list::{Accepted, List, Order};
+
+/// How requests and answers of one kind are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Protocol {
+    /// `/v1/embeddings`: `input` and `data`.
+    OpenaiEmbeddings,
+    /// `/v1/completions`: `prompt` and `choices`, `n` of them for each.
+    OpenaiCompletions,
+    /// `/embed` of Text Embeddings Inference: `inputs`, answered by a bare list.
+    TeiEmbed,
+    /// `/rerank` of Text Embeddings Inference: `texts`, answered by a bare ranking.
+    TeiRerank,
+    /// `/rerank` of Cohere, Jina and vLLM: `documents` and `results`.
+    CohereRerank,
+    /// The Open Inference Protocol, `/v2/models/{model}/infer`: tensors, joined along their first dimension.
+    KserveV2,
+    /// Any other whose items are a list, as its answer is.
+    JsonArray {
+        /// The member of a request that has the items.
+        request: String,
+        /// The member of the answer that has what became of them.
+        answer: String,
+    },
+}
+
+impl Protocol {
+    /// The member that a request with this body is; none where it must travel alone, as it came.
+    pub fn read(&self, body: Bytes) -> Option<Member> {
+        match self.list() {
+            Some(list) => list.read(body),
+            None => tensors::read(body),
+        }
+    }
+
+    /// The body of one call for all of `members`, which have the same parameters: those of the first, as they are written there.
+    pub fn merge(&self, members: &[&Member]) -> Vec<u8> {
+        match self.list() {
+            Some(list) => list.merge(members),
+            None => tensors::merge(members),
+        }
+    }
+
+    /// The answer that each of `members` gets, out of the one to the call for all of them.
+    pub fn split(&self, members: &[&Member], answer: &[u8]) -> Result<Vec<Vec<u8>>, Unfit> {
+        match self.list() {
+            Some(list) => split::split(&list, members, answer),
+            None => tensors::split(members, answer),
+        }
+    }
+
+    /// `member` as pieces of at most `most` items each, in their order.
+    pub fn cut(&self, member: &Member, most: usize) -> Vec<Member> {
+        member.cut(most)
+    }
+
+    /// The answer to `member`, out of those to the pieces that it was cut into, in their order.
+    pub fn join(&self, member: &Member, pieces: &[Member], answers: &[&[u8]]) -> Result<Vec<u8>, Unfit> {
+        if pieces.is_empty() || pieces.len() != answers.len() {
+            return Err(Unfit::Count);
+        }
+        match self.list() {
+            Some(list) => join::join(&list, member, pieces, answers),
+            None => tensors::join(member, pieces, answers),
+        }
+    }
+
+    /// The member of a request that has the items, as an error's `param` names it.
+    pub fn items_name(&self) -> &str {
+        self.list().map_or(tensors::INPUTS, |list| list.items)
+    }
+
+    /// Where the items are one list; none where they are tensors.
+    fn list(&self) -> Option<List<'_>> {
+        let plain = List {
+            items: "inputs",
+            accepted: Accepted::Prompts,
+            count: None,
+            top: None,
+            alone: &[],
+            answer: None,
+            order: Order::Place,
+        };
+        Some(match self {
+            Self::OpenaiEmbeddings => List {
+                items: "input",
+                // vLLM embeds a conversation too.
+                alone: &["messages"],
+                answer: Some("data"),
+                order: Order::Index,
+                ..plain
+            },
+            Self::OpenaiCompletions => List {
+                items: "prompt",
+                count: Some("n"),
+                // vLLM takes prompts that are vectors beside those that are texts, and answers both in one list.
+                // What it hands from one engine to another is of one prompt.
+                alone: &["prompt_embeds", "kv_transfer_params"],
+                answer: Some("choices"),
+                order: Order::Index,
+                ..plain
+            },
+            Self::TeiEmbed => plain,
+            Self::TeiRerank => {
+                List { items: "texts", accepted: Accepted::Texts, order: Order::Ranked("score"), ..plain }
+            }
+            Self::CohereRerank => List {
+                items: "documents",
+                accepted: Accepted::Documents,
+                top: Some("top_n"),
+                answer: Some("results"),
+                order: Order::Ranked("relevance_score"),
+                ..plain
+            },
+            Self::JsonArray { request, answer } => {
+                List { items: request, accepted: Accepted::Anything, answer: Some(answer), ..plain }
+            }
+            Self::KserveV2 => return None,
+        })
+    }
+}
