@@ -161,20 +161,7 @@ impl<L: Listener> Walker<L> {
                 self.state = State::InWord(b"-Infinity", 2);
                 return Ok(at + 1);
             }
-            State::InNumber(number) => match number.step(byte) {
-                Some(number) => {
-                    self.state = State::InNumber(number);
-                    self.tell(&[byte], at);
-                    return Ok(at + 1);
-                }
-                // The number ended before this byte, which is looked at again.
-                None if number.is_whole() => {
-                    self.listener.end(Told::Number, self.before + at as u64)?;
-                    self.after_value();
-                    return Ok(at);
-                }
-                None => return Err(self.malformed(at)),
-            },
+            State::InNumber(number) => return self.number(input, at, number),
             State::InWord(word, read) if word[read] == byte => {
                 self.state = State::InWord(word, read + 1);
                 if read + 1 == word.len() {
@@ -238,6 +225,27 @@ impl<L: Listener> Walker<L> {
     fn begin_text(&mut self, told: Told) {
         self.is_told = self.listener.begin(told);
         self.state = State::InText(told, Text::Plain);
+    }
+
+    /// Inside a number.
+    fn number(&mut self, input: &[u8], at: usize, mut number: Number) -> Result<usize, JsonFault> {
+        let mut end = at;
+        while let Some(next) = input.get(end).and_then(|byte| number.step(*byte)) {
+            number = next;
+            end += 1;
+        }
+        self.tell(&input[at..end], at);
+        if end == input.len() {
+            self.state = State::InNumber(number);
+            return Ok(end);
+        }
+        // The number ended before this byte, which is looked at again.
+        if !number.is_whole() {
+            return Err(self.malformed(end));
+        }
+        self.listener.end(Told::Number, self.before + end as u64)?;
+        self.after_value();
+        Ok(end)
     }
 
     /// Inside a key or a string.
