@@ -1,4 +1,4 @@
-//! Requests whose items are one list, a member of the whole: read and merged.
+//! Requests whose items are one list, a JSON member of the whole: read and merged.
 
 use std::ops::Range;
 
@@ -12,17 +12,17 @@ use crate::codec::json::{canonical, folds_to, sound};
 /// How requests of one protocol, and answers to them, are written.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct List<'p> {
-    /// The member that has the items.
+    /// The JSON member that has the items.
     pub(super) items: &'p str,
     /// What stands there.
     pub(super) accepted: Accepted,
-    /// The member that says how many entries of the answer each item gets.
+    /// The JSON member that says how many entries of the answer each item gets.
     pub(super) count: Option<&'static str>,
-    /// The member that says how many entries of a ranking are wanted.
+    /// The JSON member that says how many entries of a ranking are wanted.
     pub(super) top: Option<&'static str>,
-    /// Members with which a request travels alone.
+    /// JSON members with which a request travels alone.
     pub(super) alone: &'static [&'static str],
-    /// The member of the answer that has the entries; none where it is nothing but them.
+    /// The JSON member of the answer that has the entries; none where it is nothing but them.
     pub(super) answer: Option<&'p str>,
     /// How entries find their items.
     pub(super) order: Order,
@@ -46,13 +46,13 @@ pub(super) enum Accepted {
 pub(super) enum Order {
     /// By their index where they have one, else by their place.
     Index,
-    /// By their index; their order is a ranking by the member of this name, the highest first.
+    /// By their index; their order is a ranking by the JSON member of this name, the highest first.
     Ranked(&'static str),
     /// By their place.
     Place,
 }
 
-/// What a member of a request is.
+/// What a JSON member of a request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     Items,

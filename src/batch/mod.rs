@@ -54,9 +54,9 @@ pub enum Protocol {
     KserveV2,
     /// Any other whose items are a list, as its answer is.
     JsonArray {
-        /// The member of a request that has the items.
+        /// The JSON member of a request that has the items.
         request: String,
-        /// The member of the answer that has what became of them.
+        /// The JSON member of the answer that has what became of them.
         answer: String,
     },
 }
@@ -86,7 +86,8 @@ impl Protocol {
         }
     }
 
-    /// `member` as pieces of at most `most` items each, in their order.
+    /// `member` as pieces of at most `most` items each, in their order. One that has no more is its only piece, and travels and is
+    /// answered as any other.
     pub fn cut(&self, member: &Member, most: usize) -> Vec<Member> {
         member.cut(most)
     }
@@ -102,7 +103,7 @@ impl Protocol {
         }
     }
 
-    /// The member of a request that has the items, as an error's `param` names it.
+    /// The JSON member of a request that has the items, as an error's `param` names it.
     pub fn items_name(&self) -> &str {
         self.list().map_or(tensors::INPUTS, |list| list.items)
     }

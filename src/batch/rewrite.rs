@@ -1,8 +1,8 @@
-//! An object written again with some of its members changed, the others as they are.
+//! An object written again with some of its JSON members changed, the others as they are.
 
 use crate::codec::json::cursor::{Cursor, text_of};
 
-/// What becomes of a member.
+/// What becomes of a JSON member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
     /// It stays.
@@ -13,7 +13,7 @@ pub(super) enum Change {
     Written,
 }
 
-/// Writes the object that comes next. `change` is told each member's name, and may take its value.
+/// Writes the object that comes next. `change` is told the name of each JSON member, and may take its value.
 pub(super) fn rewrite(
     cursor: &mut Cursor<'_>,
     out: &mut Vec<u8>,

@@ -131,7 +131,7 @@ fn nested(cursor: &mut Cursor<'_>) -> Option<Nested> {
     }
 }
 
-/// Beginnings of what parameters say where values are anywhere but in `data`, or a request is one of several that belong
+/// Beginnings of names by which parameters say that values are anywhere but in `data`, or that a request is one of several that belong
 /// together.
 const ELSEWHERE: [&str; 3] = ["binary_data", "shared_memory", "sequence_"];
 
@@ -142,9 +142,12 @@ pub(super) fn says_elsewhere(parameters: &[u8]) -> Option<bool> {
     while let Some(quote) = parameters.get(at..)?.iter().position(|byte| *byte == b'"') {
         let mut cursor = Cursor::within(parameters, &(at + quote..parameters.len()));
         let span = cursor.skip();
-        let text = text_of(cursor.text(&span))?;
-        if ELSEWHERE.iter().any(|beginning| text.starts_with(beginning)) {
-            return Some(true);
+        // Outputs may be called so: BERT has a `sequence_output`.
+        if cursor.peek() == b':' {
+            let name = text_of(cursor.text(&span))?;
+            if ELSEWHERE.iter().any(|beginning| name.starts_with(beginning)) {
+                return Some(true);
+            }
         }
         at = span.end;
     }

@@ -14,7 +14,7 @@ use crate::base::limits::BATCH_COMMON_BYTES_MAX;
 use crate::codec::json::cursor::{Cursor, text_of};
 use crate::codec::json::{canonical, folds_to, sound};
 
-/// The member of a request that has its tensors.
+/// The JSON member of a request that has its tensors.
 pub(super) const INPUTS: &str = "inputs";
 const OUTPUTS: &str = "outputs";
 

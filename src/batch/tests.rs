@@ -122,6 +122,8 @@ fn what_is_not_plain_travels_alone() {
 fn tensors_that_are_not_plain_travel_alone() {
     let whole = r#"{"inputs":[{"name":"a","shape":[2,2],"datatype":"FP32","data":[1,2,3,4]}]}"#;
     assert_eq!(member(&KserveV2, whole).items(), 2);
+    let named = whole.replacen("{", "{\"outputs\":[{\"name\":\"sequence_output\"}],", 1);
+    assert_eq!(member(&KserveV2, &named).items(), 2);
     for (from, to) in [
         ("[2,2]", "[2,3]"),
         ("[2,2]", "[5]"),

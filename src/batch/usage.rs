@@ -37,14 +37,40 @@ struct Total {
 const TERMS: [[&str; 2]; 2] = [["prompt_tokens", "input_tokens"], ["completion_tokens", "output_tokens"]];
 const TOTAL: &str = "total_tokens";
 
+/// Where numbers that stand in the whole itself are among all of them.
+#[derive(Debug, Default)]
+struct Top {
+    total: Option<usize>,
+    /// Each term by its names.
+    terms: [[Option<usize>; 2]; 2],
+}
+
+impl Top {
+    /// One comes, as the number at this position.
+    fn take(&mut self, name: &str, position: usize) {
+        if name == TOTAL {
+            self.total = Some(position);
+        }
+        let known = TERMS.iter().flatten().zip(self.terms.iter_mut().flatten());
+        known.filter(|(known, _)| **known == name).for_each(|(_, term)| *term = Some(position));
+    }
+
+    /// The total, where it is the sum of what there is.
+    fn total(self, numbers: &[Number]) -> Option<Total> {
+        let terms: Vec<usize> = self.terms.iter().filter_map(|[one, other]| one.or(*other)).collect();
+        let value = |position: &usize| numbers.get(*position).map_or(0, |number| u128::from(number.value));
+        let total = self.total.filter(|total| terms.iter().map(value).sum::<u128>() == value(total))?;
+        (!terms.is_empty()).then_some(Total { total, terms })
+    }
+}
+
 impl Usage {
     /// That of `text`, of which `span` is an object.
     pub(super) fn read(text: &[u8], span: Range<usize>) -> Self {
         let mut cursor = Cursor::within(text, &span);
         cursor.enter();
         let mut numbers: Vec<Number> = Vec::new();
-        // Of the members of the whole: where the total is among the numbers, and each term by its names.
-        let (mut total, mut terms) = (None, [[None; 2]; 2]);
+        let mut top = Top::default();
         // The containers that are open: the way to them, and how many values of a list have come.
         let mut open = vec![(0_u64, None)];
         while let Some((way, count)) = open.last_mut() {
@@ -81,24 +107,13 @@ impl Usage {
                         break;
                     }
                     if open.len() == 1 {
-                        let position = Some(numbers.len());
-                        if name == TOTAL {
-                            total = position;
-                        }
-                        for (names, term) in TERMS.iter().zip(&mut terms) {
-                            let known = names.iter().zip(term).find(|(known, _)| **known == name);
-                            known.into_iter().for_each(|(_, place)| *place = position);
-                        }
+                        top.take(&name, numbers.len());
                     }
                     numbers.push(Number { span, value, path });
                 }
             }
         }
-        let terms: Vec<usize> = terms.into_iter().filter_map(|[first, second]| first.or(second)).collect();
-        let value = |position: usize| numbers.get(position).map_or(0, |number| u128::from(number.value));
-        let is_sum = |total: usize| terms.iter().map(|term| value(*term)).sum::<u128>() == value(total);
-        let total = total.filter(|total| is_sum(*total) && !terms.is_empty());
-        Self { span, total: total.map(|total| Total { total, terms }), numbers }
+        Self { span, total: top.total(&numbers), numbers }
     }
 
     /// How many numbers it has.
