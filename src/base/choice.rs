@@ -49,6 +49,35 @@ pub enum HalfClose {
 
 words!(HalfClose { Cancel = "cancel", Finish = "finish" });
 
+/// How requests are written that travel together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BatchProtocol {
+    /// `/v1/embeddings`.
+    OpenaiEmbeddings,
+    /// `/v1/completions`.
+    OpenaiCompletions,
+    /// `/embed` of TEI.
+    TeiEmbed,
+    /// `/rerank` of TEI.
+    TeiRerank,
+    /// `/rerank` of Cohere, Jina and vLLM.
+    CohereRerank,
+    /// `/v2/models/{model}/infer`.
+    KserveV2,
+    /// Any other that is answered list by list.
+    JsonArray,
+}
+
+words!(BatchProtocol {
+    OpenaiEmbeddings = "openai-embeddings",
+    OpenaiCompletions = "openai-completions",
+    TeiEmbed = "tei-embed",
+    TeiRerank = "tei-rerank",
+    CohereRerank = "cohere-rerank",
+    KserveV2 = "kserve-v2",
+    JsonArray = "json-array",
+});
+
 /// Which answers of several clusters make one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gathering {

@@ -172,6 +172,8 @@ pub const MULTI_LINES_MAX: u64 = 10_000_000;
 pub const MULTI_IN_FLIGHT_MAX: u64 = 10_000;
 /// How long the others of a shared answer wait for one that is behind.
 pub const FLIGHT_PATIENCE: Duration = Duration::from_millis(500);
+/// How much of an engine's own words an error repeats.
+pub const PIECE_MESSAGE_CHARS_MAX: usize = 500;
 /// What one kept answer takes beside its bytes: its place, its counts, its allocations.
 pub const CACHE_ENTRY_OVERHEAD: u64 = 256;
 /// How far behind the fastest another client of a shared answer may be, and how much of one is kept for who comes later.

@@ -49,6 +49,11 @@ impl Member {
         &self.parameters
     }
 
+    /// The body that it is, as it came.
+    pub fn body(&self) -> Bytes {
+        self.body.clone()
+    }
+
     /// Its id as it is written.
     pub(super) fn id(&self) -> Option<&[u8]> {
         self.id.as_ref().map(|id| Cursor::new(&self.body).text(id))

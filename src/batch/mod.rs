@@ -10,7 +10,6 @@
 //!
 //! What a request says that no two readers may differ about must be plain: one that is not goes alone, as it came. An answer
 //! is taken as it is as far as it can be taken apart; one that cannot is [`Unfit`], for all members.
-#![cfg_attr(not(test), allow(dead_code, reason = "nobody gathers members yet"))]
 
 use bytes::Bytes;
 

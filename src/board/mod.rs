@@ -1,6 +1,7 @@
 //! What lanes share besides the plan: padded atomics, no lock while there is room; knows neither HTTP nor who reads it.
 
 pub mod audit;
+pub mod batches;
 pub mod buckets;
 pub mod buffered;
 pub mod cache;

@@ -16,6 +16,8 @@ pub struct SharedHead {
     pub head: ResponseHead,
     /// How the body is delimited.
     pub framing: Framing,
+    /// The id of the call that carried several requests, and how many.
+    pub batch: Option<(Bytes, usize)>,
 }
 
 /// Fields that several requests must have alike to be answered by one call.
@@ -37,8 +39,9 @@ pub fn credentials(head: &RequestHead) -> Vec<u8> {
 }
 
 /// The compared fields but those that tell who asks.
-pub fn uncredited(upstream: &RequestHead) -> Vec<u8> {
-    lines(upstream, |name| is_among(&COMPARED, name) && !is_among(&CREDENTIALS, name))
+pub fn uncredited(upstream: &RequestHead, more: &[String]) -> Vec<u8> {
+    let is_compared = |name: &[u8]| is_among(&COMPARED, name) || more.iter().any(|other| is(other, name));
+    lines(upstream, |name| is_compared(name) && !is_among(&CREDENTIALS, name))
 }
 
 fn lines(head: &RequestHead, is_wanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {

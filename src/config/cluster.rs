@@ -8,13 +8,14 @@ use super::reader::{Setting, Table, Value};
 use super::table::table;
 use super::url::EndpointUrl;
 use crate::balance::BalancerKind;
-use crate::base::choice::{HostRule, Words};
+use crate::base::choice::{BatchProtocol, HostRule, Words};
 use crate::base::limits::{
     ATTEMPTS_MAX, BETWEEN_BYTES_TIMEOUT, CONNECT_TIMEOUT, CONSECUTIVE_FAULTS, EJECTION_WINDOW,
     IDLE_PER_ENDPOINT_MAX, PROBE_INTERVAL, PROBE_TIMEOUT, REPLAY_BYTES_MAX, SLOW_START, TICK,
 };
 use crate::base::problem::Placed;
 use crate::base::secret::Secret;
+use crate::codec::field::is_token;
 use crate::pool::IdleLimit;
 use crate::retry::RetryOn;
 
@@ -62,6 +63,13 @@ table! {
         /// sent again only where its method or an idempotency-key allows it. Up to replay of a body is kept for a further
         /// try, within limits.buffered; further tries are budget of all requests, beside a few in a second.
         retry: RetryConfig = key("retry", Table(RetryConfig::KEYS), Is("{}")),
+        /// Requests of different clients travel as one call, each gets its own part back. While an endpoint has fewer than
+        /// `in_flight` calls one goes at once; only while all are busy do others gather, up to `max_items`, `max_bytes` or
+        /// `max_wait`. They agree in path, query, parameters, what goes upstream of credentials, `accept`,
+        /// `openai-organization`, `openai-project` and `key_headers`. More than `max_items` in one request are cut, `pieces`
+        /// at once. Protocols: "openai-embeddings", "openai-completions", "tei-embed", "tei-rerank", "cohere-rerank",
+        /// "kserve-v2", or "json-array", whose lists are the members `request` and `answer`.
+        batch: Option<Placed<BatchConfig>> = key("batch", Table(BatchConfig::KEYS), Absent),
         /// The same deterministic question (embeddings, rankings, completions of temperature zero, one choice, no tools) asked
         /// by the same client while it is under way is answered by one call.
         single_flight: bool = key("single_flight", Truth, Is("false")),
@@ -75,6 +83,43 @@ table! {
         /// For endpoints at https://: whose certificates are believed, for which name they must be, and our own with its key,
         /// all of them files in PEM; without it those that this machine believes, for the host as written.
         tls: Option<Placed<TlsConfig>> = key("tls", Table(TlsConfig::KEYS), Absent),
+    }
+}
+
+table! {
+    /// `batch`.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct BatchConfig {
+        /// How requests are written.
+        protocol: BatchProtocol = key(
+            "protocol",
+            Choice(BatchProtocol::WORDS),
+            Required("nobody would know what an item is", "\"openai-embeddings\"")
+        ),
+        /// Most items in one call.
+        max_items: u64 = key("max_items", Number(1, 65_536), Is("32")),
+        /// Most bytes of items in one call.
+        max_bytes: u64 = key("max_bytes", Size(1, SIZE_MAX), Is("'1MiB'")),
+        /// How long they gather at most.
+        max_wait: Duration = key("max_wait", Finite(INSTANT, "they would wait for a place for ever"), Is("'2ms'")),
+        /// Calls of an endpoint at once.
+        in_flight: u64 = key("in_flight", Number(1, 1024), Is("1")),
+        /// Pieces of one request at once.
+        pieces: u64 = key("pieces", Number(1, 64), Is("4")),
+        /// Further fields in which they must agree, and that travel with them.
+        key_headers: Vec<String> = key("key_headers", List(&Form(field_name)), Is("[]")),
+        /// The list of a request, for "json-array".
+        request: Option<String> = key("request", Text, Absent),
+        /// The list of an answer, for "json-array".
+        answer: Option<String> = key("answer", Text, Absent),
+    }
+}
+
+/// A field that is sent to endpoints.
+fn field_name(text: &str) -> Result<String, String> {
+    match is_token(text.as_bytes()) {
+        true => Ok(text.to_owned()),
+        false => Err("write the name of a header field, such as \"x-team\"".to_owned()),
     }
 }
 

@@ -127,6 +127,16 @@ fn sharing(plan: &Plan, snapshot: &Snapshot, out: &mut Exposition) {
         .filter(sharing)
         .map(|cluster| (vec![("cluster", cluster.name.as_str())], counts(&cluster.name).shared));
     out.counter(names::SHARED, shared);
+    let batching = || plan.clusters.iter().filter(|cluster| cluster.settings.batch.is_some());
+    let named = |cluster: &'_ ClusterPlan| counts(&cluster.name);
+    out.sizes(
+        names::BATCH_MEMBERS,
+        batching().map(|cluster| (vec![("cluster", cluster.name.as_str())], &named(cluster).batch_members)),
+    );
+    out.histogram(
+        names::BATCH_WAIT,
+        batching().map(|cluster| (vec![("cluster", cluster.name.as_str())], &named(cluster).batch_wait)),
+    );
     let keeping = |cluster: &&ClusterPlan| cluster.settings.cache.is_some();
     let kept = plan.clusters.iter().filter(keeping).flat_map(|cluster| {
         let labels = move |result| vec![("cluster", cluster.name.as_str()), ("result", result)];

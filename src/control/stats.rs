@@ -73,6 +73,13 @@ fn clusters(plan: &Plan, snapshot: &Snapshot) -> Value {
             let results = CACHE_RESULTS.iter().zip(counts.cache);
             shown["cache"] = results.map(|(result, count)| ((*result).to_owned(), json!(count))).collect();
         }
+        if cluster.settings.batch.is_some() {
+            shown["batch"] = json!({
+                "calls": counts.batch_members.count(),
+                "members": sizes(&counts.batch_members),
+                "wait_us": times(&counts.batch_wait),
+            });
+        }
         (cluster.name.clone(), shown)
     });
     Value::Object(shown.collect())
@@ -112,5 +119,15 @@ fn times(times: &Times) -> Value {
         "p999": times.quantile_us(0.999),
         "max": times.max_us(),
         "mean": mean,
+    })
+}
+
+/// How many requests calls carried.
+fn sizes(counts: &Times) -> Value {
+    json!({
+        "sum": counts.sum_us(),
+        "p50": counts.quantile_us(0.5),
+        "p99": counts.quantile_us(0.99),
+        "max": counts.max_us(),
     })
 }

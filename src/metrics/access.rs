@@ -48,6 +48,10 @@ pub struct Line<'a> {
     pub cluster: Option<&'a str>,
     /// The endpoint that answered, or was tried last.
     pub endpoint: Option<&'a str>,
+    /// The id of the call that carried it with others.
+    pub batch_id: Option<&'a str>,
+    /// How many that call carried.
+    pub batch_size: Option<u64>,
     /// Attempts made.
     pub attempts: u64,
     /// Whether the last one found a pooled connection.
@@ -151,6 +155,8 @@ fields! {
     prompt |line| text(line.prompt);
     cluster |line| text(line.cluster);
     endpoint |line| text(line.endpoint);
+    batch_id |line| text(line.batch_id);
+    batch_size |line| Value::Number(line.batch_size);
     attempts |line| number(line.attempts);
     reused |line| Value::Truth(line.reused);
     bytes_in |line| number(line.bytes_in);

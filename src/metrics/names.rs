@@ -41,6 +41,8 @@ metrics! {
     ENDPOINT_REUSED "corelane_endpoint_reused_total" "Attempts that found a pooled connection."
     RETRIES "corelane_retries_total" "Further attempts of requests, by cluster and reason."
     SHARED "corelane_shared_total" "Requests that were told the answer to somebody else's call, by cluster."
+    BATCH_MEMBERS "corelane_batch_members" "Requests that a call carried, by cluster."
+    BATCH_WAIT "corelane_batch_wait_seconds" "How long a request waited for others and for a place, by cluster."
     CACHE "corelane_cache_total" "Requests to a cluster that keeps answers, by what became of them: hit, miss, bypass."
     EJECTIONS "corelane_ejections_total" "How often an endpoint was taken out for faults in a row."
     ENDPOINT_ADMITTED "corelane_endpoint_admitted" "1 where requests may go to an endpoint, else 0."

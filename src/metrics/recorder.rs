@@ -136,6 +136,10 @@ pub const CACHE_RESULTS: [&str; 3] = ["hit", "miss", "bypass"];
 pub struct ClusterCounts {
     /// Requests that were told the answer to somebody else's call.
     pub shared: u64,
+    /// How many requests each call carried.
+    pub batch_members: Times,
+    /// How long requests waited for others, in microseconds.
+    pub batch_wait: Times,
     /// Requests by what became of them in the cache.
     pub cache: [u64; CACHE_RESULTS.len()],
 }
@@ -302,6 +306,8 @@ impl ClusterCounts {
     /// Adds another lane's counts.
     pub fn add(&mut self, other: &Self) {
         self.shared += other.shared;
+        self.batch_members.add(&other.batch_members);
+        self.batch_wait.add(&other.batch_wait);
         for (ours, theirs) in self.cache.iter_mut().zip(other.cache) {
             *ours += theirs;
         }

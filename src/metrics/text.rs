@@ -40,6 +40,9 @@ pub struct Exposition {
 /// Labels of one series, `name` and value.
 pub type Labels<'a> = &'a [(&'a str, &'a str)];
 
+/// Bounds of sizes are the powers of two up to this one.
+const SIZE_POWERS: u32 = 10;
+
 impl Exposition {
     /// An empty text.
     pub fn new(format: ExpositionFormat) -> Self {
@@ -94,6 +97,28 @@ impl Exposition {
             self.sample(metric.name, "_bucket", &infinite, times.count());
             self.sample(metric.name, "_sum", &labels, times.sum_us() as f64 / 1e6);
             self.sample(metric.name, "_count", &labels, times.count());
+        }
+    }
+
+    /// A histogram of how many there were of something.
+    pub fn sizes<'a>(
+        &mut self,
+        metric: Metric,
+        series: impl IntoIterator<Item = (Vec<(&'a str, &'a str)>, &'a Times)>,
+    ) {
+        self.family(metric.name, metric.help, "histogram");
+        for (labels, counts) in series {
+            for power in 0..=SIZE_POWERS {
+                let (bound, mut labels) = (1_u64 << power, labels.clone());
+                let text = bound.to_string();
+                labels.push(("le", &text));
+                self.sample(metric.name, "_bucket", &labels, counts.count_up_to(bound));
+            }
+            let mut infinite = labels.clone();
+            infinite.push(("le", "+Inf"));
+            self.sample(metric.name, "_bucket", &infinite, counts.count());
+            self.sample(metric.name, "_sum", &labels, counts.sum_us());
+            self.sample(metric.name, "_count", &labels, counts.count());
         }
     }
 

@@ -14,6 +14,7 @@ use super::trusts::{self, Trusts};
 pub use super::types::Surroundings;
 use super::types::{Action, ClusterPlan, EndpointPlan, Fanout, Multi, Plan, RoutePlan, Targets};
 use crate::base::address::Address;
+use crate::base::choice::BatchProtocol;
 use crate::base::ids::{ClusterId, EndpointId, FilterId, Id, IdVec, RouteId};
 use crate::base::problem::{Placed, Problem};
 use crate::base::secret::Secret;
@@ -24,8 +25,8 @@ use crate::board::verdicts::Verdict;
 use crate::codec::reply::LocalReply;
 use crate::config::url::EndpointAddress;
 use crate::config::{
-    ClusterConfig, Config, EndpointConfig, FanoutConfig, MultiConfig, NamedRoute, RespondConfig, RouteConfig,
-    TargetConfig,
+    BatchConfig, ClusterConfig, Config, EndpointConfig, FanoutConfig, MultiConfig, NamedRoute, RespondConfig,
+    RouteConfig, TargetConfig,
 };
 use crate::discovery::dns::Resolved;
 use crate::filter::Filters;
@@ -160,6 +161,7 @@ fn compile_clusters(
         let whose = (id, name.value.as_str(), trust.as_ref());
         let own = compile_endpoints(whose, settings, &mut endpoints, around, problems);
         let ward = ward(&name.value, around);
+        check_batch(settings, problems);
         clusters.push(ClusterPlan {
             name: name.value.clone(),
             endpoints: own,
@@ -247,6 +249,27 @@ fn cells(cluster: &str, url: &str, around: &Surroundings<'_>) -> (Arc<EndpointLo
 fn ward(cluster: &str, around: &Surroundings<'_>) -> Arc<Ward> {
     let known = around.previous.and_then(|plan| plan.clusters.iter().find(|known| known.name == cluster));
     known.map_or_else(Arc::default, |known| Arc::clone(&known.ward))
+}
+
+/// Lists are named where they must be, and nowhere else.
+fn check_batch(settings: &ClusterConfig, problems: &mut Vec<Problem>) {
+    let Some(batch) = &settings.batch else { return };
+    let BatchConfig { protocol, request, answer, .. } = &batch.value;
+    for (name, is_there) in [("request", request.is_some()), ("answer", answer.is_some())] {
+        match (*protocol == BatchProtocol::JsonArray, is_there) {
+            (true, false) => problems.push(batch.problem(
+                format!("`batch` of \"json-array\" has no `{name}`"),
+                "nobody would know which list has the items",
+                format!("add {name} = \"NAME\""),
+            )),
+            (false, true) => problems.push(batch.problem(
+                format!("`batch` has `{name}`, which only \"json-array\" knows"),
+                "the protocol says itself where its items are",
+                "remove it",
+            )),
+            _ => {}
+        }
+    }
 }
 
 /// What a cluster that stays as it is shares already, or a new one.

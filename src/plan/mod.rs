@@ -14,7 +14,7 @@ mod trusts;
 mod types;
 
 pub use crate::base::choice::{HalfClose, HostRule};
-pub use sharing::{Kept, Sharing};
+pub use sharing::{Batching, Kept, Sharing, Waiting};
 pub use types::{
     AccessLogPlan, Action, ClusterPlan, EndpointPlan, Fanout, ListenerPlan, Multi, Plan, ProbePlan,
     RoutePlan, Targets, Timeouts,

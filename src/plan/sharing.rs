@@ -1,15 +1,20 @@
 //! What the requests of a cluster share: answers under way, and answers that are kept.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::base::choice::BatchProtocol;
+use crate::base::digest::Digest;
+use crate::batch::{Member, Protocol};
+use crate::board::batches::{Batches, Most};
 use crate::board::cache::Cache;
-use crate::board::flight::Flights;
-use crate::codec::head::ResponseHead;
+use crate::board::flight::{Flight, Flights};
+use crate::codec::head::{RequestHead, ResponseHead};
 use crate::codec::reply::ErrorReply;
 use crate::codec::shared::SharedHead;
-use crate::config::{CacheConfig, ClusterConfig};
+use crate::config::{BatchConfig, CacheConfig, ClusterConfig};
 
 /// The shared part of one cluster.
 #[derive(Debug)]
@@ -20,6 +25,48 @@ pub struct Sharing {
     pub flights: Flights<SharedHead, ErrorReply>,
     /// Answers that are kept.
     pub cache: Option<KeptAnswers>,
+    /// Requests that travel together.
+    pub batching: Option<Batching>,
+}
+
+/// How requests travel together.
+#[derive(Debug)]
+pub struct Batching {
+    /// How they are written.
+    pub protocol: Protocol,
+    /// Those who wait, and calls under way.
+    pub batches: Batches<Waiting>,
+    /// How many items, and bytes of them, one call takes.
+    pub most: Most,
+    /// How long they wait at most.
+    pub max_wait: Duration,
+    /// Calls of an endpoint at once.
+    pub in_flight: usize,
+    /// Pieces of one request at once.
+    pub pieces: usize,
+    /// Fields in which they must agree too, and that travel with them.
+    pub key_headers: Vec<String>,
+    /// As written.
+    pub settings: BatchConfig,
+}
+
+/// A request that waits for others.
+#[derive(Debug)]
+pub struct Waiting {
+    /// What they have in common, as a digest.
+    pub key: Digest,
+    /// What it asks.
+    pub member: Member,
+    /// The name of its route.
+    pub route: String,
+    /// Its head as it came.
+    pub asked: RequestHead,
+    /// As it would go upstream.
+    pub upstream: RequestHead,
+    /// What of that they have in common.
+    pub compared: Vec<u8>,
+    /// Where its part of the answer goes.
+    pub flight: Arc<Flight<SharedHead, ErrorReply>>,
 }
 
 /// Answers that are kept, and for how long.
@@ -49,23 +96,53 @@ pub struct Kept {
 impl Sharing {
     /// What a cluster with these settings shares; none where it shares nothing.
     pub fn of(settings: &ClusterConfig) -> Option<Self> {
-        let ClusterConfig { single_flight, cache, .. } = settings;
+        let ClusterConfig { single_flight, cache, batch, .. } = settings;
+        let batching = batch.as_ref().map(|batch| Batching::of(&batch.value));
         let cache = cache.as_ref().map(|cache| KeptAnswers {
             answers: Cache::new(cache.max),
             ttl: cache.ttl,
             is_shared: cache.shared,
             settings: cache.clone(),
         });
-        (*single_flight || cache.is_some()).then(|| Self {
-            is_single: *single_flight,
-            flights: Flights::default(),
-            cache,
-        })
+        let shares = *single_flight || cache.is_some() || batching.is_some();
+        shares.then(|| Self { is_single: *single_flight, flights: Flights::default(), cache, batching })
     }
 
     /// Whether it is what such settings ask for.
     pub fn fits(&self, settings: &ClusterConfig) -> bool {
         let kept = self.cache.as_ref().map(|cache| &cache.settings);
-        self.is_single == settings.single_flight && kept == settings.cache.as_ref()
+        let batching = self.batching.as_ref().map(|batching| &batching.settings);
+        self.is_single == settings.single_flight
+            && kept == settings.cache.as_ref()
+            && batching == settings.batch.as_ref().map(|batch| &batch.value)
+    }
+}
+
+impl Batching {
+    fn of(settings: &BatchConfig) -> Self {
+        let BatchConfig { protocol, max_items, max_bytes, max_wait, in_flight, pieces, key_headers, .. } =
+            settings;
+        let count = |number: &u64| usize::try_from(*number).unwrap_or(usize::MAX);
+        Self {
+            protocol: match protocol {
+                BatchProtocol::OpenaiEmbeddings => Protocol::OpenaiEmbeddings,
+                BatchProtocol::OpenaiCompletions => Protocol::OpenaiCompletions,
+                BatchProtocol::TeiEmbed => Protocol::TeiEmbed,
+                BatchProtocol::TeiRerank => Protocol::TeiRerank,
+                BatchProtocol::CohereRerank => Protocol::CohereRerank,
+                BatchProtocol::KserveV2 => Protocol::KserveV2,
+                BatchProtocol::JsonArray => Protocol::JsonArray {
+                    request: settings.request.clone().unwrap_or_default(),
+                    answer: settings.answer.clone().unwrap_or_default(),
+                },
+            },
+            batches: Batches::default(),
+            most: Most { items: count(max_items), bytes: count(max_bytes) },
+            max_wait: *max_wait,
+            in_flight: count(in_flight),
+            pieces: count(pieces),
+            key_headers: key_headers.iter().map(|name| name.to_ascii_lowercase()).collect(),
+            settings: settings.clone(),
+        }
     }
 }

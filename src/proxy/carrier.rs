@@ -12,72 +12,69 @@ use bytes::Bytes;
 
 use super::caught::caught;
 use super::finish::finish;
-use super::forward;
 use super::intake::Intake;
 use super::notes::{Arrival, Notes};
 use super::reply;
-use super::request::{Call, Interim, Request};
+use super::request::{Call, Found, Interim, Request};
 use super::source::{Cut, Relayed};
-use super::state::LaneState;
+use super::state::{LanePlan, LaneState};
 use super::turns::Turn;
+use super::watchdog::Watchdog;
 use crate::base::digest::Digest;
 use crate::base::fault::{Fault, FaultKind, Sent, Stage};
-use crate::base::ids::ClusterId;
+use crate::base::ids::{Id, ListenerId, RouteId};
 use crate::base::limits::FLIGHT_PATIENCE;
 use crate::base::time::{deadline, earlier, micros};
 use crate::board::granted::Granted;
 use crate::codec::cache_control::CacheControl;
-use crate::codec::head::ResponseHead;
+use crate::codec::forwarded::Sender;
+use crate::codec::head::{RequestHead, ResponseHead};
 use crate::codec::progress::Progress;
 use crate::codec::reply::ErrorReply;
 use crate::codec::shared::{SharedHead, shared};
-use crate::plan::{Action, Kept, Sharing};
+use crate::plan::{Kept, Sharing};
 
 /// An answer under way, as requests share it.
 pub(super) type Flight = crate::board::flight::Flight<SharedHead, ErrorReply>;
 
-/// What is carried.
-pub(super) struct Load {
-    pub(super) request: Request,
-    pub(super) body: Bytes,
-    /// The cluster that is asked first.
-    pub(super) first: ClusterId,
-    pub(super) flight: Arc<Flight>,
-    pub(super) sharing: Arc<Sharing>,
-    /// What it is found by among those under way, and among those that are kept, where it is to be.
-    pub(super) asked: Option<Digest>,
-    pub(super) kept_as: Option<Digest>,
-}
+/// Whether a carrier waits for its followers to take some of what it has.
+pub(super) type Blocked = Rc<Cell<bool>>;
 
-/// Makes the call.
-pub(super) fn start(load: Load, lane: &Rc<LaneState>) {
+/// Does `work` on this lane, apart from whoever began it, until it is done or all have left those flights.
+pub(super) fn apart(
+    lane: &Rc<LaneState>,
+    flights: Vec<Arc<Flight>>,
+    is_blocked: Blocked,
+    work: impl Future<Output = ()> + 'static,
+) {
     let lane = Rc::clone(lane);
     monoio::spawn(async move {
-        let (flight, sharing, asked) = (Arc::clone(&load.flight), Arc::clone(&load.sharing), load.asked);
-        let done = caught(pin!(run(load, &lane))).await;
-        if done.is_err() {
-            flight.end(Err(reply::of_fault(&Fault::upstream(Stage::Relay, FaultKind::Reset, Sent::Partly))));
-        }
-        if let Some(asked) = asked {
-            sharing.flights.remove(&asked, &flight);
+        if caught(pin!(until_left(&lane, &flights, is_blocked, work))).await.is_err() {
+            let fault = Fault::upstream(Stage::Relay, FaultKind::Reset, Sent::Partly);
+            flights.iter().for_each(|flight| flight.end(Err(reply::of_fault(&fault))));
         }
     });
 }
 
-/// Carries until it is done, or nobody waits for it.
-async fn run(load: Load, lane: &LaneState) {
-    let flight = Arc::clone(&load.flight);
-    // Whether it waits for its followers to take some of what it has.
-    let is_blocked = Cell::new(false);
+async fn until_left(
+    lane: &LaneState,
+    flights: &[Arc<Flight>],
+    is_blocked: Blocked,
+    work: impl Future<Output = ()>,
+) {
     let mut bell = Bell::new(lane);
-    let mut work = pin!(carry(load, lane, &is_blocked));
+    let mut work = pin!(work);
     poll_fn(|cx| {
         loop {
-            if flight.is_left() || work.as_mut().poll(cx).is_ready() {
+            if flights.iter().all(|flight| flight.is_left()) || work.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
-            let has_room = flight.has_room(bell.place());
-            let may_go_on = (is_blocked.take() && has_room) || flight.is_left();
+            let mut has_room = false;
+            for flight in flights {
+                has_room |= flight.has_room(bell.place());
+            }
+            let is_left = flights.iter().all(|flight| flight.is_left());
+            let may_go_on = (is_blocked.take() && has_room) || is_left;
             if !may_go_on && bell.poll(cx).is_pending() {
                 return Poll::Pending;
             }
@@ -116,37 +113,47 @@ impl<'l> Bell<'l> {
     }
 }
 
-async fn carry(load: Load, lane: &LaneState, is_blocked: &Cell<bool>) {
-    let Load { request, body, first, flight, sharing, kept_as, .. } = load;
-    let clock = lane.watchdogs.watch();
-    let now = Instant::now();
-    let mut call = Call {
+/// A request of nobody: it carries what was compared, and nothing else of anybody.
+pub(super) fn request(plan: &Rc<LanePlan>, route: RouteId, head: RequestHead, lane: &LaneState) -> Request {
+    Request {
+        framing: head.framing(),
+        is_changed: false,
+        id: lane.request_id(None, false),
+        trace: lane.trace(head.head(), false),
+        head,
+        sender: Sender::default(),
+        listener: ListenerId::at(0),
+        plan: Rc::clone(plan),
+        route: Some(route),
+        found: Found::default(),
+        dress: None,
+    }
+}
+
+/// The call of such a request, with its body.
+pub(super) fn call<'c>(body: Bytes, clock: &'c Watchdog) -> Call<'c> {
+    Call {
         body: Intake::of_bytes(body),
-        clock: &clock,
+        clock,
         deadline: None,
         may_move_on: false,
         elements: None,
+        guard: None,
         interim: Interim::dropped(),
-        notes: Notes::new(Arrival::at(now)),
-    };
-    let Action::Forward(targets) = &request.route().1.action else { return };
-    let relayed = forward::run::<true>(&request, &mut call, first, targets).await;
-    let ended = match relayed {
-        Err(given_up) => Err(given_up.told(&mut call.notes)),
-        Ok(relayed) => {
-            let keeper = kept_as.and_then(|key| Keeper::new(key, &sharing, &relayed));
-            pass_on(relayed, (&flight, is_blocked), (&request, &mut call), lane, keeper).await
-        }
-    };
+        notes: Notes::new(Arrival::at(Instant::now())),
+    }
+}
+
+/// Counts a call where it was asked last.
+pub(super) fn book(request: &Request, call: &Call<'_>) {
     if let Some(endpoint) = call.notes.endpoint {
-        let total = micros(now, Instant::now());
+        let total = micros(call.notes.arrival.complete, Instant::now());
         request.plan.recorder.borrow_mut().record_at(endpoint, total, None);
     }
-    flight.end(ended);
 }
 
 /// Passes an answer on to those who wait for it.
-async fn pass_on(
+pub(super) async fn pass_on(
     mut answer: Relayed,
     (flight, is_blocked): (&Flight, &Cell<bool>),
     (request, call): (&Request, &mut Call<'_>),
@@ -154,7 +161,7 @@ async fn pass_on(
     mut keeper: Option<Keeper<'_>>,
 ) -> Result<(), ErrorReply> {
     match shared(&answer.head, false) {
-        Ok(head) => flight.head(Arc::new(SharedHead { head, framing: answer.framing })),
+        Ok(head) => flight.head(Arc::new(SharedHead { head, framing: answer.framing, batch: None })),
         Err(_) => return Err(reply::head_too_long()),
     }
     let read = loop {
@@ -217,7 +224,7 @@ async fn room((flight, is_blocked): (&Flight, &Cell<bool>), call: &Call<'_>) {
 }
 
 /// Keeps an answer while it passes.
-struct Keeper<'s> {
+pub(super) struct Keeper<'s> {
     key: Digest,
     sharing: &'s Sharing,
     head: ResponseHead,
@@ -228,9 +235,8 @@ struct Keeper<'s> {
 
 impl<'s> Keeper<'s> {
     /// None where the answer is not to be kept: by its status, its kind, or what its endpoint says.
-    fn new(key: Digest, sharing: &'s Sharing, answer: &Relayed) -> Option<Self> {
+    pub(super) fn new(key: Digest, sharing: &'s Sharing, head: &ResponseHead) -> Option<Self> {
         let rules = sharing.cache.as_ref()?;
-        let head = &answer.head;
         let said = CacheControl::of(head.head());
         let forbids = said.no_store || said.no_cache || (said.is_private && rules.is_shared);
         if head.status() != 200 || head.is_event_stream() || forbids {
@@ -244,7 +250,7 @@ impl<'s> Keeper<'s> {
         (!lasts.is_zero()).then(|| Self { key, sharing, head, body: Some(Vec::new()), age, lasts })
     }
 
-    fn take(&mut self, piece: &[u8]) {
+    pub(super) fn take(&mut self, piece: &[u8]) {
         let longest = self.sharing.cache.as_ref().map_or(0, |rules| rules.answers.longest());
         if let Some(body) = &mut self.body {
             body.extend_from_slice(piece);
@@ -254,7 +260,7 @@ impl<'s> Keeper<'s> {
         }
     }
 
-    fn keep(self) {
+    pub(super) fn keep(self) {
         let (Some(body), Some(rules)) = (self.body, &self.sharing.cache) else { return };
         let bytes = body.len() as u64
             + self

@@ -36,6 +36,7 @@ pub(super) fn exchange(
     let (model, prompt) = overheard.map_or((None, None), |overheard| overheard.told());
     let prompt = prompt.map(|prompt| shown(request, &prompt, log.prompt));
     let fault = notes.fault.filter(|_| summary.ended != Ended::Well);
+    let batch = notes.batch.as_deref();
     let line = Line {
         time: Some(SystemTime::now()),
         request_id: request.id.as_str(),
@@ -55,6 +56,8 @@ pub(super) fn exchange(
         guard: request.found.flagged().map(|id| plan.filters[id].0.as_str()),
         cluster: endpoint.map(|endpoint| plan.clusters[endpoint.cluster].name.as_str()),
         endpoint: endpoint.map(|endpoint| endpoint.url.as_str()),
+        batch_id: batch.and_then(|(id, _)| std::str::from_utf8(id).ok()),
+        batch_size: batch.map(|(_, size)| *size as u64),
         attempts: notes.attempts.into(),
         reused: notes.reused,
         bytes_in: summary.bytes_in,

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use crate::base::fault::{Fault, Stage};
 use crate::base::ids::{EndpointId, RouteId};
 use crate::base::limits::TOKENS_USED_MAX;
@@ -41,6 +43,8 @@ pub(super) struct Notes {
     pub(super) tokens: u64,
     /// Reads what the answer says of its tokens, where somebody wants to know.
     pub(super) usage: Option<Box<UsageReader>>,
+    /// The id of the call that carried it with others, and how many they were.
+    pub(super) batch: Option<Box<(Bytes, usize)>>,
     /// Tokens that its legs used together.
     pub(super) used_by_legs: u64,
     /// Times between tokens, where a line of the log tells of them.
@@ -89,6 +93,7 @@ impl Notes {
             bytes_out: 0,
             tokens: 0,
             usage: None,
+            batch: None,
             used_by_legs: 0,
             gaps: None,
             waited: Duration::ZERO,

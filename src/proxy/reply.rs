@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::base::fault::{Fault, FaultKind, Sent, Stage};
+use crate::base::limits::PIECE_MESSAGE_CHARS_MAX;
 use crate::codec::error::CodecError;
 use crate::codec::reply::{ErrorReply, LocalReply};
 use crate::route::{RouteTable, Unclear};
@@ -116,6 +117,30 @@ pub(super) fn answer_too_large() -> ErrorReply {
 /// The answer in the place of one whose head has no place for what is added to it.
 pub(super) fn head_too_long() -> ErrorReply {
     error(502, "upstream_invalid", "The AI system's answer has more fields than can be passed on here.")
+}
+
+/// The answer to all whose common answer cannot be taken apart, or put together.
+pub(super) fn unfit(why: &str) -> ErrorReply {
+    let message = format!("The AI system's answer to several requests cannot be told to each: {why}.");
+    ErrorReply { should_retry: Some(false), ..error(502, "upstream_invalid", message) }
+}
+
+/// The answer to a request of which a piece was refused with that status: what the engine says of it.
+pub(super) fn of_piece(status: u16, body: &[u8]) -> ErrorReply {
+    let told: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let words = [&told["error"]["message"], &told["message"], &told["error"], &told["detail"]];
+    let said = words.into_iter().find_map(|said| said.as_str()).unwrap_or("it gave no reason");
+    let said: String = said.chars().take(PIECE_MESSAGE_CHARS_MAX).collect();
+    let (status, code) = match status {
+        401 => (401, "unauthorized"),
+        403 => (403, "forbidden"),
+        404 => (404, "model_not_found"),
+        413 => (413, "body_too_large"),
+        429 => (429, "rate_limited"),
+        400..500 => (status, "invalid_body"),
+        _ => (502, "upstream_invalid"),
+    };
+    error(status, code, format!("The AI system refused some of the items: {said}"))
 }
 
 /// The answer to a body that is no envelope of several requests.

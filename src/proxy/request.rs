@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use super::around::Begin;
 use super::decide;
+use super::guard::Guard;
 use super::intake::Intake;
 use super::mouth::Mouth;
 use super::notes::Notes;
@@ -148,6 +149,8 @@ pub(super) struct Call<'c> {
     pub(super) deadline: Option<Instant>,
     /// Somebody else may be asked in the place of an endpoint that refuses.
     pub(super) may_move_on: bool,
+    /// What is given back when it is over.
+    pub(super) guard: Option<Guard>,
     /// Who answers the elements of several requests in one, where it may be that.
     pub(super) elements: Option<Begin>,
     /// Where interim answers go.

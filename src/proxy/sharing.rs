@@ -1,6 +1,6 @@
 //! A request to a cluster that shares answers: told what is kept, or what somebody else was asked already.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,32 +9,29 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::answered::Answer;
-use super::carrier::{self, Flight, Load};
-use super::decide::{self, Identity, write_upstream};
-use super::forward;
+use super::batching;
+use super::carrier::{self, Blocked, Flight, Keeper};
+use super::decide;
 use super::hold;
 use super::reply;
-use super::request::{Call, Found, Request};
+use super::request::{Call, Request};
 use super::state::LaneState;
-use super::told::{Source, Told};
+use super::told::{self, Source, Told};
+use super::upstream_head::upstream_head;
 use crate::base::digest::Digest;
 use crate::base::fault::{Fault, FaultKind, Sent, Stage};
 use crate::base::ids::ClusterId;
-use crate::board::flight::{Follower, Next};
 use crate::codec::cache_control::CacheControl;
 use crate::codec::content::is_encoded;
-use crate::codec::edit::Side;
-use crate::codec::forwarded::Sender;
 use crate::codec::framing::Framing;
 use crate::codec::head::RequestHead;
 use crate::codec::json::canonical;
 use crate::codec::method::Method;
 use crate::codec::reply::ErrorReply;
 use crate::codec::shared::{SharedHead, call_head, compared, credentials, uncredited};
-use crate::codec::split::request_apart;
 use crate::filter;
 use crate::metrics::recorder::CACHE_RESULTS;
-use crate::plan::{Sharing, Targets};
+use crate::plan::{Action, Sharing, Targets};
 use crate::single_flight;
 
 /// Answers `request`, of which the cluster `first` is asked first. In a box made here: it is large, and few clusters share.
@@ -59,10 +56,12 @@ async fn answer(
     let Some(sharing) = plan.plan.clusters[first].sharing.as_ref() else {
         unreachable!("it is asked of clusters that share")
     };
+    if !sharing.is_single && sharing.cache.is_none() {
+        return batching::run(request, call, lane, (first, targets)).await;
+    }
     let Some(question) = Question::of(request, call, lane, first).await? else {
         say(request, (first, sharing), "bypass", None);
-        let relayed = forward::run::<true>(request, call, first, targets).await;
-        return relayed.map(Answer::Relayed).map_err(|given_up| given_up.told(&mut call.notes));
+        return batching::run(request, call, lane, (first, targets)).await;
     };
     let wants = CacheControl::of(request.head.head());
     let kept_as = match &sharing.cache {
@@ -77,7 +76,7 @@ async fn answer(
         say(request, (first, sharing), "hit", Some((age + kept.age).as_secs()));
         let framing = Framing::Length(kept.body.len() as u64);
         let framing = if kept.body.is_empty() { Framing::Empty } else { framing };
-        let head = Arc::new(SharedHead { head: kept.head.clone(), framing });
+        let head = Arc::new(SharedHead { head: kept.head.clone(), framing, batch: None });
         return Ok(Answer::Told(Box::new(Told { head, source: Source::Whole(kept.body.clone()) })));
     }
     say(request, (first, sharing), if kept_as.is_some() { "miss" } else { "bypass" }, None);
@@ -90,38 +89,108 @@ async fn answer(
         }
     };
     if let Some(flight) = flight {
-        let request = question.call(request, lane)?;
-        let (sharing, body) = (Arc::clone(sharing), question.body);
-        carrier::start(Load { request, body, first, flight, sharing, asked, kept_as }, lane);
+        let length = question.body.len();
+        let head = call_head(&request.head, &question.upstream, &question.compared, length);
+        let head = head.map_err(reply::of_codec)?;
+        let request = carrier::request(&request.plan, request.route().0, head, lane);
+        let load = Load { request, body: question.body, first, flight, asked, kept_as };
+        let is_blocked = Blocked::default();
+        let flights = vec![Arc::clone(&load.flight)];
+        carrier::apart(lane, flights, Rc::clone(&is_blocked), carry(load, Rc::clone(lane), is_blocked));
     } else {
         request.plan.recorder.borrow_mut().clusters[first].shared += 1;
     }
     let begun = Instant::now();
-    let head = head(&mut follower, lane).await;
+    let head = told::head(&mut follower, call, lane).await;
     call.notes.waited += begun.elapsed();
     call.body.let_go();
     Ok(Answer::Told(Box::new(Told { head: head?, source: Source::Flight(follower) })))
 }
 
-/// Waits for the head of a shared answer; an error is everybody's.
-async fn head(
-    follower: &mut Follower<SharedHead, ErrorReply>,
+/// What is carried for all who ask the same.
+struct Load {
+    request: Request,
+    body: Bytes,
+    /// The cluster that is asked first.
+    first: ClusterId,
+    flight: Arc<Flight>,
+    /// What it is found by among those under way, and among those that are kept, where it is to be.
+    asked: Option<Digest>,
+    kept_as: Option<Digest>,
+}
+
+async fn carry(load: Load, lane: Rc<LaneState>, is_blocked: Blocked) {
+    let Load { mut request, body, first, flight, asked, kept_as } = load;
+    let clock = lane.watchdogs.watch();
+    let mut call = carrier::call(body, &clock);
+    let plan = Rc::clone(&request.plan);
+    let (Action::Forward(targets), Some(sharing)) =
+        (&plan.plan.routes[request.route().0].action, &plan.plan.clusters[first].sharing)
+    else {
+        unreachable!("what is shared is forwarded, to a cluster that shares")
+    };
+    // Nobody joins it any more, however it ends.
+    let _gone = Gone { sharing, asked, flight: &flight };
+    let ended = match batching::run(&mut request, &mut call, &lane, (first, targets)).await {
+        Err(refusal) => Err(refusal),
+        Ok(Answer::Relayed(relayed)) => {
+            let keeper = kept_as.and_then(|key| Keeper::new(key, sharing, &relayed.head));
+            carrier::pass_on(relayed, (&flight, &is_blocked), (&request, &mut call), &lane, keeper).await
+        }
+        Ok(Answer::Told(told)) => {
+            let keeper = kept_as.and_then(|key| Keeper::new(key, sharing, &told.head.head));
+            tell_on(*told, &flight, &lane, keeper).await
+        }
+        Ok(Answer::Own(_) | Answer::OfRoute | Answer::Lines(_)) => {
+            unreachable!("a cluster answers, or nobody does")
+        }
+    };
+    carrier::book(&request, &call);
+    flight.end(ended);
+}
+
+/// It is over: who asks the same from here on asks anew.
+struct Gone<'s> {
+    sharing: &'s Sharing,
+    asked: Option<Digest>,
+    flight: &'s Arc<Flight>,
+}
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        if let Some(asked) = &self.asked {
+            self.sharing.flights.remove(asked, self.flight);
+        }
+    }
+}
+
+/// Tells those who wait for it an answer that came with others.
+async fn tell_on(
+    mut told: Told,
+    flight: &Flight,
     lane: &LaneState,
-) -> Result<Arc<SharedHead>, ErrorReply> {
+    mut keeper: Option<Keeper<'_>>,
+) -> Result<(), ErrorReply> {
+    flight.head(Arc::clone(&told.head));
     loop {
-        match follower.next(lane.turns.granted()) {
-            Next::Head(head) => return Ok(head),
-            Next::End(Err(refusal)) => return Err(refusal),
-            Next::Wait(place) => {
-                let mut turn = lane.turns.wait_for(place);
-                poll_fn(|cx| turn.poll(cx)).await;
+        match told.next(lane).await {
+            Ok(Some(piece)) => {
+                if let Some(keeper) = &mut keeper {
+                    keeper.take(&piece);
+                }
+                flight.push(piece);
             }
-            Next::Piece(_) | Next::Behind | Next::End(Ok(())) => {
-                let fault = Fault::upstream(Stage::Wait, FaultKind::Reset, Sent::Wholly);
+            Ok(None) => break,
+            Err(_) => {
+                let fault = Fault::upstream(Stage::Relay, FaultKind::Truncated, Sent::Wholly);
                 return Err(reply::of_fault(&fault));
             }
         }
     }
+    if let Some(keeper) = keeper {
+        keeper.keep();
+    }
+    Ok(())
 }
 
 /// Counts what became of a request in the cache, where there is one, and has the answer say it.
@@ -183,7 +252,9 @@ impl Question {
             return Ok(None);
         };
         let what = [&target, &said.bytes()[..]].map(Digest::of);
-        let compared = compared(&upstream, &[]);
+        let batching = plan.clusters[cluster].sharing.as_ref().and_then(|sharing| sharing.batching.as_ref());
+        let more = batching.map_or(&[][..], |batching| &batching.key_headers);
+        let compared = compared(&upstream, more);
         let who = match filter::holder_of(&plan.filters, &request.found) {
             Some((id, holder)) => {
                 [b"holder ", plan.filters[id].0.as_bytes(), b" ", holder.name.as_bytes()].concat()
@@ -193,51 +264,9 @@ impl Question {
         let all = |parts: &[&Digest]| {
             Digest::of(&parts.iter().flat_map(|part| part.bytes()).copied().collect::<Vec<u8>>())
         };
-        let anybody = Digest::of(&uncredited(&upstream));
+        let anybody = Digest::of(&uncredited(&upstream, more));
         let of_one = all(&[&what[0], &what[1], &Digest::of(&compared), &Digest::of(&who)]);
         let of_anybody = all(&[&what[0], &what[1], &anybody]);
         Ok(Some(Self { of_one, of_anybody, body, upstream, compared }))
     }
-
-    /// The request of the call: it carries what was compared, and nothing else of anybody.
-    fn call(&self, request: &Request, lane: &LaneState) -> Result<Request, ErrorReply> {
-        let head = call_head(&request.head, &self.upstream, &self.compared, self.body.len());
-        let head = head.map_err(reply::of_codec)?;
-        Ok(Request {
-            framing: head.framing(),
-            is_changed: false,
-            id: lane.request_id(None, false),
-            trace: lane.trace(head.head(), false),
-            head,
-            sender: Sender::default(),
-            listener: request.listener,
-            plan: Rc::clone(&request.plan),
-            route: request.route,
-            found: Found::default(),
-            dress: None,
-        })
-    }
-}
-
-/// The head as it would go upstream, after all that filters change in it.
-fn upstream_head(request: &Request, cluster: ClusterId) -> Option<RequestHead> {
-    let plan = &request.plan.plan;
-    let endpoint = *plan.clusters[cluster].endpoints.first()?;
-    let edits = request.edits(Side::Request);
-    let identity = Identity {
-        sender: &request.sender,
-        trace: &request.trace,
-        request_id: request.id.as_bytes(),
-        is_held: true,
-        can_switch: false,
-        is_known: request.found.has_holder(),
-        hides_secrets: false,
-        edits: &edits,
-        framing: request.framing,
-        is_changed: request.is_changed,
-        reads_answer: request.found.prompt_tokens().is_some(),
-    };
-    let mut out = Vec::new();
-    write_upstream(&mut out, plan, (request.route().0, endpoint), &request.head, &identity);
-    request_apart(Bytes::from(out)).ok()
 }

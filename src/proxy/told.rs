@@ -5,9 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::intake::BodyFault;
+use super::reply;
+use super::request::Call;
 use super::source::Cut;
 use super::state::LaneState;
-use crate::base::fault::FaultKind;
+use crate::base::fault::{Fault, FaultKind, Sent, Stage};
 use crate::board::flight::{Follower, Next};
 use crate::codec::reply::ErrorReply;
 use crate::codec::shared::SharedHead;
@@ -47,6 +49,35 @@ impl Told {
                     let mut turn = lane.turns.wait_for(place);
                     std::future::poll_fn(|cx| turn.poll(cx)).await;
                 }
+            }
+        }
+    }
+}
+
+/// Waits for the head of a shared answer, as long as its own clock allows; an error is everybody's.
+pub(super) async fn head(
+    follower: &mut Follower<SharedHead, ErrorReply>,
+    call: &mut Call<'_>,
+    lane: &LaneState,
+) -> Result<Arc<SharedHead>, ErrorReply> {
+    loop {
+        match follower.next(lane.turns.granted()) {
+            Next::Head(head) => {
+                call.notes.batch = head.batch.clone().map(Box::new);
+                return Ok(head);
+            }
+            Next::End(Err(refusal)) => return Err(refusal),
+            Next::Wait(place) => {
+                let mut turn = lane.turns.wait_for(place);
+                if call.clock.within(call.deadline, |cx| turn.poll(cx)).await.is_none() {
+                    let fault = Fault::upstream(Stage::Wait, FaultKind::Timeout, Sent::Wholly);
+                    call.notes.fault = Some(fault);
+                    return Err(reply::of_fault(&fault));
+                }
+            }
+            Next::Piece(_) | Next::Behind | Next::End(Ok(())) => {
+                let fault = Fault::upstream(Stage::Wait, FaultKind::Reset, Sent::Wholly);
+                return Err(reply::of_fault(&fault));
             }
         }
     }

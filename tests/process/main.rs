@@ -4,6 +4,7 @@
 mod admin;
 mod admin_access;
 mod asking;
+mod batching;
 mod bodies;
 mod both_ways;
 mod browsers;

@@ -83,11 +83,13 @@ fn a_thousand_same_questions_on_all_lanes_make_one_call() {
     assert_eq!(gateway.stats()["clusters"]["up"]["shared"], 999);
     let metrics = gateway.admin("GET", "/metrics").1;
     assert!(metrics.contains("\ncorelane_shared_total{cluster=\"up\"} 999\n"), "{metrics}");
-    // The next one asks anew, and the connection lives on.
-    clients[0].send(embed("", "{\"model\":\"m\",\"input\":\"aé\",\"n\":10}"));
-    peer.read_message();
-    peer.send(ANSWER);
-    clients[0].read_message();
+    // The next one asks anew, on a connection of its own lane, which may be another one.
+    let again = Upstream::start().serve(ANSWER);
+    let other = sharing(&again, "single_flight = true");
+    for _ in 0..2 {
+        ask(&other, &embed("", "{\"model\":\"m\",\"input\":\"aé\",\"n\":10}"));
+    }
+    assert_eq!(other.endpoint(&again)["requests"], 2);
 }
 
 #[test]

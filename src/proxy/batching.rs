@@ -1,0 +1,235 @@
+//! A request to a cluster that batches: at once where a place is free, else with those that gather meanwhile; in pieces where
+//! it has more items than one call takes.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::{StreamExt, stream};
+
+use super::answered::Answer;
+use super::carried::Load;
+use super::carrier::{self, Blocked, Flight};
+use super::forward;
+use super::guard::Guard;
+use super::hold;
+use super::pieces;
+use super::reply;
+use super::request::{Call, Request};
+use super::state::{LanePlan, LaneState};
+use super::told::{self, Source, Told};
+use super::upstream_head::upstream_head;
+use crate::base::digest::Digest;
+use crate::base::ids::ClusterId;
+use crate::base::time::{deadline, micros};
+use crate::batch::Member;
+use crate::board::batches::{Batch, Entered};
+use crate::codec::content::is_encoded;
+use crate::codec::method::Method;
+use crate::codec::reply::ErrorReply;
+use crate::codec::shared::compared;
+use crate::plan::{Batching, Sharing, Targets, Waiting};
+
+/// Answers `request`, of which the cluster `first` is asked first.
+pub(super) async fn run(
+    request: &mut Request,
+    call: &mut Call<'_>,
+    lane: &Rc<LaneState>,
+    (first, targets): (ClusterId, &Targets),
+) -> Result<Answer, ErrorReply> {
+    let plan = Rc::clone(&request.plan);
+    let Some(sharing) = plan.plan.clusters[first].sharing.as_ref() else {
+        unreachable!("it is asked of clusters that share")
+    };
+    let Some(batching) = &sharing.batching else { return alone(request, call, (first, targets)).await };
+    let Some(member) = member(request, call, batching, lane).await? else {
+        return alone(request, call, (first, targets)).await;
+    };
+    let places = Places { lane: Rc::clone(lane), sharing: Arc::clone(sharing), cluster: first };
+    if member.items() > batching.most.items {
+        let place = || {
+            batching.batches.go();
+            let places = places.clone();
+            Guard::new(move || places.leave())
+        };
+        return Box::pin(pieces::run(request, (first, lane), (batching, &member), &place)).await;
+    }
+    if batching.batches.try_go(places.count(&plan)) {
+        return at_once(request, call, places, targets).await;
+    }
+    let Some(waiting) = waiting(request, member, first) else {
+        return alone(request, call, (first, targets)).await;
+    };
+    let (flight, key) = (Arc::clone(&waiting.flight), waiting.key);
+    let mut follower = flight.join().expect("nobody left it yet");
+    let weight = (waiting.member.items(), waiting.member.bytes());
+    let now = Instant::now();
+    match batching.batches.enter(key, (places.count(&plan), batching.most), weight, (waiting, now)) {
+        Entered::Go => return at_once(request, call, places, targets).await,
+        Entered::Waits { first: begun, full } => {
+            if let Some(number) = begun {
+                places.send_later(key, number, batching);
+            }
+            if let Some(batch) = full {
+                places.send(batch);
+            }
+        }
+    }
+    call.deadline = deadline(now, plan.plan.clusters[first].settings.timeouts.total);
+    let head = told::head(&mut follower, call, lane).await;
+    call.notes.waited += now.elapsed();
+    call.body.let_go();
+    Ok(Answer::Told(Box::new(Told { head: head?, source: Source::Flight(follower) })))
+}
+
+/// As it came, with nobody else.
+async fn alone(
+    request: &Request,
+    call: &mut Call<'_>,
+    (first, targets): (ClusterId, &Targets),
+) -> Result<Answer, ErrorReply> {
+    let relayed = forward::run::<true>(request, call, first, targets).await;
+    relayed.map(Answer::Relayed).map_err(|given_up| given_up.told(&mut call.notes))
+}
+
+/// The same in a place, which is left when the exchange is over.
+async fn at_once(
+    request: &Request,
+    call: &mut Call<'_>,
+    places: Places,
+    targets: &Targets,
+) -> Result<Answer, ErrorReply> {
+    let first = places.cluster;
+    count(&request.plan, first, 1, std::iter::once(Instant::now()));
+    call.guard = Some(Guard::new(move || places.leave()));
+    alone(request, call, (first, targets)).await
+}
+
+/// The member that a request is; none where it travels alone.
+async fn member(
+    request: &Request,
+    call: &mut Call<'_>,
+    batching: &Batching,
+    lane: &LaneState,
+) -> Result<Option<Member>, ErrorReply> {
+    if request.head.method() != Method::Post || is_encoded(request.head.head()) {
+        return Ok(None);
+    }
+    hold::whole(request.framing, &request.plan.plan.budget, call, lane).await?;
+    Ok(batching.protocol.read(call.body.join()))
+}
+
+/// What is kept of a request that waits for others.
+fn waiting(request: &Request, member: Member, cluster: ClusterId) -> Option<Waiting> {
+    let plan = &request.plan.plan;
+    let batching = plan.clusters[cluster].sharing.as_ref()?.batching.as_ref()?;
+    let upstream = upstream_head(request, cluster)?;
+    let compared = compared(&upstream, &batching.key_headers);
+    let target = plan.routes[request.route().0].rewrite.apply(request.head.path_and_query());
+    let parts = [
+        Digest::of(&target),
+        Digest::of(&compared),
+        *member.parameters(),
+        Digest::of(plan.routes[request.route().0].name.as_bytes()),
+    ];
+    let key = Digest::of(&parts.iter().flat_map(|part| part.bytes()).copied().collect::<Vec<u8>>());
+    let route = plan.routes[request.route().0].name.clone();
+    let asked = request.head.clone();
+    Some(Waiting { key, member, route, asked, upstream, compared, flight: Flight::new() })
+}
+
+/// Counts what goes as one call: how many, and how long each waited.
+fn count(plan: &LanePlan, cluster: ClusterId, members: usize, since: impl Iterator<Item = Instant>) {
+    let counts = &mut plan.recorder.borrow_mut().clusters[cluster];
+    counts.batch_members.record(members as u64);
+    let now = Instant::now();
+    for since in since {
+        counts.batch_wait.record(micros(since, now));
+    }
+}
+
+/// The places of a cluster's calls, as one lane sees them.
+#[derive(Clone)]
+pub(super) struct Places {
+    pub(super) lane: Rc<LaneState>,
+    pub(super) sharing: Arc<Sharing>,
+    pub(super) cluster: ClusterId,
+}
+
+impl Places {
+    /// How many there are: `in_flight` for each endpoint that is admitted, one where none is.
+    pub(super) fn count(&self, plan: &LanePlan) -> usize {
+        let Some(batching) = &self.sharing.batching else { return 0 };
+        let now = Instant::now();
+        let admitted = plan.plan.clusters[self.cluster].endpoints.iter();
+        let admitted = admitted.filter(|id| plan.plan.endpoints[**id].verdict().is_admitted(now)).count();
+        admitted.max(1) * batching.in_flight
+    }
+
+    /// A call is over: whoever waits longest has its place.
+    pub(super) fn leave(self) {
+        let plan = self.lane.plan();
+        let Some(cluster) = named(&plan, &self) else { return };
+        let places = Self { cluster, ..self };
+        let Some(batching) = &places.sharing.batching else { return };
+        if let Some(batch) = batching.batches.done(places.count(&plan)) {
+            places.send(batch);
+        }
+    }
+
+    /// Sends a batch off when it has waited long enough.
+    fn send_later(&self, key: Digest, number: u64, batching: &Batching) {
+        let (places, wait) = (self.clone(), batching.max_wait);
+        monoio::spawn(async move {
+            monoio::time::sleep(wait).await;
+            let due =
+                places.sharing.batching.as_ref().and_then(|batching| batching.batches.due(&key, number));
+            if let Some(batch) = due {
+                places.send(batch);
+            }
+        });
+    }
+
+    /// Sends a batch off, in a place that it has.
+    fn send(&self, batch: Batch<Waiting>) {
+        let places = self.clone();
+        let flights = batch.members.iter().map(|(waiting, _)| Arc::clone(&waiting.flight)).collect();
+        let guard = Guard::new(move || places.leave());
+        carrier::apart(&self.lane, flights, Blocked::default(), carry(batch, self.clone(), guard));
+    }
+}
+
+/// The cluster of that sharing in the plan in force, which may be another one by now.
+fn named(plan: &LanePlan, places: &Places) -> Option<ClusterId> {
+    let is_it = |sharing: &Option<Arc<Sharing>>| {
+        sharing.as_ref().is_some_and(|sharing| Arc::ptr_eq(sharing, &places.sharing))
+    };
+    plan.plan.clusters.pairs().find(|(_, cluster)| is_it(&cluster.sharing)).map(|(id, _)| id)
+}
+
+/// Carries a batch: one call for all who are still there.
+async fn carry(batch: Batch<Waiting>, places: Places, _guard: Guard) {
+    let plan = places.lane.plan();
+    let members: Vec<_> =
+        batch.members.into_iter().filter(|(waiting, _)| !waiting.flight.is_left()).collect();
+    let Some((one, _)) = members.first() else { return };
+    let named_so = plan.plan.routes.pairs().find(|(_, route)| route.name == one.route);
+    let (Some(cluster), Some((route, _))) = (named(&plan, &places), named_so) else {
+        // A reload took away what they asked.
+        members.iter().for_each(|(waiting, _)| waiting.flight.end(Err(reply::no_route())));
+        return;
+    };
+    count(&plan, cluster, members.len(), members.iter().map(|(_, since)| *since));
+    let load = Load { plan: &plan, route, cluster, lane: &places.lane };
+    let waiting: Vec<&Waiting> = members.iter().map(|(waiting, _)| waiting).collect();
+    let Some(batching) = &places.sharing.batching else { return };
+    match load.ask(&waiting, batching).await {
+        Ok(told) if matches!(told.head.status(), 400 | 413 | 422) && waiting.len() > 1 => {
+            // One of them may be at fault: each is asked alone, once.
+            let each = stream::iter(&waiting)
+                .map(|one| async { load.tell(&[one], load.ask(&[one], batching).await, batching) });
+            each.buffer_unordered(batching.pieces).collect::<Vec<()>>().await;
+        }
+        told => load.tell(&waiting, told, batching),
+    }
+}

@@ -1,0 +1,114 @@
+//! Calls that carry requests together: asked, read to their ends, and told to each.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::allowance::Allowance;
+use super::carrier;
+use super::collect::{Collected, collect};
+use super::forward;
+use super::reply;
+use super::state::{LanePlan, LaneState};
+use crate::base::ids::{ClusterId, RouteId};
+use crate::base::limits::GATHERED_BYTES_MAX;
+use crate::batch::Member;
+use crate::codec::framing::Framing;
+use crate::codec::head::{RequestHead, ResponseHead};
+use crate::codec::reply::ErrorReply;
+use crate::codec::shared::{SharedHead, call_head, shared};
+use crate::plan::{Action, Batching, Waiting};
+
+/// What a carrier carries for.
+pub(super) struct Load<'l> {
+    pub(super) plan: &'l Rc<LanePlan>,
+    pub(super) route: RouteId,
+    pub(super) cluster: ClusterId,
+    pub(super) lane: &'l Rc<LaneState>,
+}
+
+/// A whole answer, and the id of the call.
+pub(super) struct Answered {
+    pub(super) head: ResponseHead,
+    pub(super) body: Vec<u8>,
+    pub(super) id: Bytes,
+}
+
+impl Load<'_> {
+    pub(super) async fn ask(
+        &self,
+        waiting: &[&Waiting],
+        batching: &Batching,
+    ) -> Result<Answered, ErrorReply> {
+        let one = waiting[0];
+        let members: Vec<&Member> = waiting.iter().map(|waiting| &waiting.member).collect();
+        let body = match waiting {
+            [only] => only.member.body(),
+            _ => Bytes::from(batching.protocol.merge(&members)),
+        };
+        self.send((&one.asked, &one.upstream, &one.compared), body).await
+    }
+
+    /// Makes one call, and reads its answer to the end.
+    pub(super) async fn send(
+        &self,
+        (asked, upstream, compared): (&RequestHead, &RequestHead, &[u8]),
+        body: Bytes,
+    ) -> Result<Answered, ErrorReply> {
+        let Action::Forward(targets) = &self.plan.plan.routes[self.route].action else {
+            return Err(reply::no_route());
+        };
+        let head = call_head(asked, upstream, compared, body.len()).map_err(reply::of_codec)?;
+        let request = carrier::request(self.plan, self.route, head, self.lane);
+        let clock = self.lane.watchdogs.watch();
+        let mut call = carrier::call(body, &clock);
+        let relayed = forward::run::<true>(&request, &mut call, self.cluster, targets).await;
+        let collected = match relayed {
+            Err(given_up) => Err(given_up.told(&mut call.notes)),
+            Ok(relayed) => {
+                let most = Allowance::of(GATHERED_BYTES_MAX);
+                collect(relayed, &request, &mut call, (self.lane, most)).await
+            }
+        };
+        carrier::book(&request, &call);
+        let Collected { head, body, .. } = collected?;
+        let head = shared(&head, true).map_err(|_| reply::head_too_long())?;
+        Ok(Answered { head, body, id: Bytes::copy_from_slice(request.id.as_bytes()) })
+    }
+
+    /// Tells each member its own part.
+    pub(super) fn tell(&self, waiting: &[&Waiting], told: Result<Answered, ErrorReply>, batching: &Batching) {
+        let Answered { head, body, id } = match told {
+            Ok(told) => told,
+            Err(refusal) => {
+                waiting.iter().for_each(|waiting| waiting.flight.end(Err(refusal.clone())));
+                return;
+            }
+        };
+        let members: Vec<&Member> = waiting.iter().map(|waiting| &waiting.member).collect();
+        let is_good = (200..300).contains(&head.status());
+        let parts = match waiting {
+            // What is asked alone is answered as it came.
+            [_] => vec![body],
+            _ if !is_good => vec![body; waiting.len()],
+            _ => match batching.protocol.split(&members, &body) {
+                Ok(parts) => parts,
+                Err(unfit) => {
+                    let refusal = reply::unfit(&unfit.to_string());
+                    waiting.iter().for_each(|waiting| waiting.flight.end(Err(refusal.clone())));
+                    return;
+                }
+            },
+        };
+        for (waiting, part) in waiting.iter().zip(parts) {
+            let framing = if part.is_empty() { Framing::Empty } else { Framing::Length(part.len() as u64) };
+            let batch = Some((id.clone(), members.len()));
+            waiting.flight.head(Arc::new(SharedHead { head: head.clone(), framing, batch }));
+            if !part.is_empty() {
+                waiting.flight.push(Bytes::from(part));
+            }
+            waiting.flight.end(Ok(()));
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! Requests of several clients that travel as one call, and requests that travel as several.
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+
+use crate::support::{After, Gateway, Peer, Upstream};
+
+/// A cluster that batches embeddings, as long as a place is taken.
+fn batching(url: &str, keys: &str) -> Gateway {
+    Gateway::start(&format!(
+        "[cluster.up]\nendpoints = [{url:?}]\nretry = {{ attempts = 1 }}\n\
+         batch = {{ protocol = \"openai-embeddings\", max_wait = \"30s\"{keys} }}\n[[route]]\nname = \"all\"\nto = \"up\"\n"
+    ))
+}
+
+fn embed(fields: &str, body: &Value) -> String {
+    let body = body.to_string();
+    format!("POST /v1/embeddings HTTP/1.1\r\nhost: x\r\n{fields}content-length: {}\r\n\r\n{body}", body.len())
+}
+
+fn body(message: &str) -> Value {
+    serde_json::from_str(message.split_once("\r\n\r\n").unwrap().1).unwrap()
+}
+
+/// An answer to all that `request` asks for: each vector is how long its text is.
+fn vectors(request: &str) -> String {
+    let asked = body(request);
+    let inputs = match &asked["input"] {
+        Value::Array(inputs) => inputs.clone(),
+        one => vec![one.clone()],
+    };
+    let data: Vec<_> = inputs
+        .iter()
+        .enumerate()
+        .map(|(index, text)| json!({ "object": "embedding", "index": index, "embedding": [text.as_str().unwrap().len()] }))
+        .collect();
+    let tokens: usize = inputs.iter().map(|text| text.as_str().unwrap().len()).sum();
+    let usage = json!({ "prompt_tokens": tokens, "total_tokens": tokens });
+    answer("200 OK", &json!({ "object": "list", "model": asked["model"], "data": data, "usage": usage }))
+}
+
+fn answer(status: &str, body: &Value) -> String {
+    let body = body.to_string();
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nset-cookie: a\r\nx-request-id: theirs\r\ncontent-digest: x\r\n\
+         x-model: m\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+fn text(letters: usize) -> Value {
+    json!({ "model": "m", "input": "a".repeat(letters) })
+}
+
+/// One that is under way, and so many that gather meanwhile, in this order.
+fn gather(gateway: &Gateway, upstream: &Upstream, requests: &[String]) -> (Peer, Peer, Vec<Peer>) {
+    let mut first = gateway.connect();
+    first.send(embed("", &text(1)));
+    let mut call = upstream.accept();
+    call.read_message();
+    let clients = requests
+        .iter()
+        .enumerate()
+        .map(|(position, request)| {
+            let mut client = gateway.connect();
+            client.send(request);
+            gateway.until("it came", |stats| stats["routes"]["all"]["in_flight"] == position + 2);
+            client
+        })
+        .collect();
+    assert!(!upstream.has_waiting(), "they wait for the place");
+    (first, call, clients)
+}
+
+#[test]
+fn those_who_come_while_all_are_busy_travel_as_one_and_each_gets_its_own_part() {
+    let upstream = Upstream::start();
+    let gateway = batching(&upstream.url(), "");
+    let requests = [
+        embed("user-agent: one\r\n", &text(2)),
+        embed("x-team: two\r\n", &json!({ "input": ["aaa", "aaaa"], "model": "m" })),
+        embed("", &text(5)),
+    ];
+    let (mut first, mut call, mut clients) = gather(&gateway, &upstream, &requests);
+    call.send(vectors(&embed("", &text(1))));
+    assert_eq!(body(&first.read_message())["data"][0]["embedding"], json!([1]));
+    let request = call.read_message();
+    assert_eq!(body(&request)["input"], json!(["aa", "aaa", "aaaa", "aaaaa"]));
+    for own in ["user-agent", "x-team", "x-forwarded-for"] {
+        assert!(!request.contains(own), "{request}");
+    }
+    call.send(vectors(&request));
+    let mut used = 0;
+    for (client, lengths) in clients.iter_mut().zip([&[2][..], &[3, 4], &[5]]) {
+        let got = client.read_message();
+        for own in ["set-cookie", "theirs", "content-digest"] {
+            assert!(!got.contains(own), "{got}");
+        }
+        assert!(got.contains("\r\nx-model: m\r\n") && got.contains("\r\nx-request-id: "), "{got}");
+        let told = body(&got);
+        let data: Vec<_> =
+            told["data"].as_array().unwrap().iter().map(|one| one["embedding"][0].clone()).collect();
+        assert_eq!(json!(data), json!(lengths));
+        let indexes: Vec<_> =
+            told["data"].as_array().unwrap().iter().map(|one| one["index"].clone()).collect();
+        assert_eq!(json!(indexes), json!((0..lengths.len()).collect::<Vec<_>>()));
+        used += told["usage"]["total_tokens"].as_u64().unwrap();
+    }
+    assert_eq!(used, 14, "the shares sum to the whole");
+    let stats = gateway.stats();
+    assert_eq!(stats["endpoints"]["up"][upstream.url()]["requests"], 2);
+    assert_eq!(stats["clusters"]["up"]["batch"]["calls"], 2);
+    assert_eq!(stats["clusters"]["up"]["batch"]["members"]["max"], 3);
+    let metrics = gateway.admin("GET", "/metrics").1;
+    assert!(metrics.contains("\ncorelane_batch_members_sum{cluster=\"up\"} 4\n"), "{metrics}");
+    assert!(metrics.contains("\ncorelane_batch_wait_seconds_count{cluster=\"up\"} 4\n"), "{metrics}");
+}
+
+#[test]
+fn nobody_waits_while_a_place_is_free_and_no_longer_than_said() {
+    let seen = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&seen);
+    let url = Upstream::start().play(move |peer, request| {
+        *count.lock().unwrap() += 1;
+        peer.send(vectors(&request));
+        After::GoOn
+    });
+    let gateway = batching(&url, "");
+    let mut client = gateway.connect();
+    for _ in 0..5 {
+        // Thirty seconds are the most that anybody waits here: a test that passes did not.
+        client.send(embed("", &text(3)));
+        assert_eq!(body(&client.read_message())["data"][0]["embedding"], json!([3]));
+    }
+    assert_eq!(*seen.lock().unwrap(), 5);
+
+    let upstream = Upstream::start();
+    let gateway = Gateway::start(&format!(
+        "[cluster.up]\nendpoints = [{:?}]\nbatch = {{ protocol = \"openai-embeddings\", max_wait = \"20ms\" }}\n\
+         [[route]]\nname = \"all\"\nto = \"up\"\n",
+        upstream.url()
+    ));
+    let (mut busy, mut waits) = (gateway.connect(), gateway.connect());
+    busy.send(embed("", &text(1)));
+    let mut call = upstream.accept();
+    call.read_message();
+    waits.send(embed("", &text(2)));
+    let mut other = upstream.accept();
+    let request = other.read_message();
+    assert_eq!(body(&request)["input"], "aa", "one that is alone goes as it came");
+    other.send(vectors(&request));
+    assert_eq!(body(&waits.read_message())["data"][0]["embedding"], json!([2]));
+}
+
+#[test]
+fn what_differs_travels_apart_and_what_cannot_be_batched_alone() {
+    let upstream = Upstream::start();
+    let gateway = batching(&upstream.url(), ", key_headers = [\"X-Team\"]");
+    let requests = [
+        embed("", &text(2)),
+        embed("", &json!({ "model": "other", "input": "aa" })),
+        embed("authorization: Bearer one\r\n", &text(2)),
+        embed("x-team: one\r\n", &text(2)),
+        embed("x-team: two\r\n", &text(2)),
+        embed("accept: text/plain\r\n", &text(2)),
+    ];
+    let (_first, mut call, _clients) = gather(&gateway, &upstream, &requests);
+    // One that cannot be taken apart waits for nobody.
+    let mut alone = gateway.connect();
+    alone.send(embed("", &json!({ "model": "m", "input": { "no": "list" } })));
+    let mut other = upstream.accept();
+    assert!(other.read_message().contains("\"no\""));
+    let mut calls = Vec::new();
+    for _ in 0..requests.len() {
+        call.send(vectors(&embed("", &text(1))));
+        calls.push(call.read_message());
+    }
+    assert!(calls.iter().all(|request| body(request)["input"] == "aa"), "{calls:?}");
+    assert!(
+        calls[2].contains("\r\nauthorization: Bearer one\r\n") && calls[3].contains("\r\nx-team: one\r\n")
+    );
+}
+
+#[test]
+fn after_a_refusal_of_all_each_is_asked_alone_once_and_no_other_failure_is_repeated() {
+    for (status, alone) in [("400 Bad Request", true), ("422 X", true), ("500 X", false), ("429 X", false)] {
+        let upstream = Upstream::start();
+        let gateway = batching(&upstream.url(), ", pieces = 1");
+        let requests = [embed("", &text(2)), embed("", &text(3))];
+        let (_first, mut call, mut clients) = gather(&gateway, &upstream, &requests);
+        call.send(vectors(&embed("", &text(1))));
+        call.read_message();
+        call.send(answer(status, &json!({ "error": "all" })));
+        if alone {
+            for length in [2, 3] {
+                let request = call.read_message();
+                assert_eq!(body(&request)["input"], "a".repeat(length), "{status}");
+                match length {
+                    2 => call.send(answer(status, &json!({ "error": "one" }))),
+                    _ => call.send(vectors(&request)),
+                }
+            }
+        }
+        let (one, two) = (clients[0].read_message(), clients[1].read_message());
+        assert!(one.starts_with(&format!("HTTP/1.1 {status}")), "{one}");
+        match alone {
+            true => {
+                assert!(one.contains("\"one\""), "{one}");
+                assert_eq!(body(&two)["data"][0]["embedding"], json!([3]));
+            }
+            false => {
+                assert!(two.starts_with(&format!("HTTP/1.1 {status}")) && two.contains("\"all\""), "{two}")
+            }
+        }
+        assert!(call.is_silent(), "{status}: nothing is sent again");
+    }
+}
+
+#[test]
+fn an_answer_that_cannot_be_taken_apart_or_breaks_off_is_an_error_for_each() {
+    for broken in [
+        answer("200 OK", &json!({ "data": [{ "index": 0, "embedding": [1] }] })),
+        answer("200 OK", &json!({ "data": [{ "index": 0 }, { "index": 0 }] })),
+        answer("200 OK", &json!({ "data": 3 })),
+        "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf".to_owned(),
+        String::new(),
+    ] {
+        let upstream = Upstream::start();
+        let gateway = batching(&upstream.url(), "");
+        let requests = [embed("", &text(2)), embed("", &text(3))];
+        let (_first, mut call, mut clients) = gather(&gateway, &upstream, &requests);
+        call.send(vectors(&embed("", &text(1))));
+        call.read_message();
+        call.send(&broken);
+        if !broken.contains("data") {
+            drop(call);
+        }
+        for client in &mut clients {
+            let got = client.read_message();
+            assert!(got.starts_with("HTTP/1.1 502 ") && got.contains("upstream_"), "{broken}: {got}");
+        }
+        assert!(!upstream.has_waiting(), "nothing is sent again");
+    }
+}
+
+#[test]
+fn who_leaves_is_taken_out_and_the_last_one_cancels() {
+    let upstream = Upstream::start();
+    let gateway = batching(&upstream.url(), "");
+    let requests = [embed("", &text(2)), embed("", &text(3)), embed("", &text(4))];
+    let (_first, mut call, mut clients) = gather(&gateway, &upstream, &requests);
+    drop(clients.remove(0));
+    gateway.until("it left", |stats| stats["routes"]["all"]["client_closed"] == 1);
+    call.send(vectors(&embed("", &text(1))));
+    let request = call.read_message();
+    assert_eq!(body(&request)["input"], json!(["aaa", "aaaa"]));
+    drop(clients.remove(0));
+    gateway.until("another one left", |stats| stats["routes"]["all"]["client_closed"] == 2);
+    call.send(vectors(&request));
+    assert_eq!(body(&clients[0].read_message())["data"][0]["embedding"], json!([4]));
+
+    let upstream = Upstream::start();
+    let gateway = batching(&upstream.url(), "");
+    let (_first, mut call, _) = gather(&gateway, &upstream, &[]);
+    let mut last = gateway.connect();
+    last.send(embed("", &text(6)));
+    gateway.until("it came", |stats| stats["routes"]["all"]["in_flight"] == 2);
+    call.send(vectors(&embed("", &text(1))));
+    call.read_message();
+    drop(last);
+    call.wait_for_end();
+    gateway
+        .until("nothing is in flight", |stats| stats["endpoints"]["up"][&upstream.url()]["in_flight"] == 0);
+}
+
+#[test]
+fn a_request_with_too_many_items_travels_in_pieces_and_is_told_as_one() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&seen);
+    let url = Upstream::start().play(move |peer, request| {
+        let many = body(&request)["input"].as_array().unwrap().len();
+        log.lock().unwrap().push(many);
+        match body(&request)["input"][0] == "bad" {
+            true => peer.send(answer("400 Bad Request", &json!({ "error": { "message": "too long" } }))),
+            false => peer.send(vectors(&request)),
+        }
+        After::GoOn
+    });
+    let gateway = batching(&url, ", max_items = 4");
+    let inputs: Vec<String> = (0..10).map(|length| "a".repeat(length)).collect();
+    let mut client = gateway.connect();
+    client.send(embed("", &json!({ "model": "m", "input": inputs })));
+    let told = body(&client.read_message());
+    let data: Vec<_> = told["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (one["index"].clone(), one["embedding"][0].clone()))
+        .collect();
+    assert_eq!(json!(data), json!((0..10).map(|length| [length, length]).collect::<Vec<_>>()));
+    assert_eq!(told["usage"], json!({ "prompt_tokens": 45, "total_tokens": 45 }));
+    let mut sizes = std::mem::take(&mut *seen.lock().unwrap());
+    sizes.sort_unstable();
+    assert_eq!(sizes, [2, 4, 4]);
+    let mut inputs = inputs;
+    inputs[4] = "bad".to_owned();
+    client.send(embed("", &json!({ "model": "m", "input": inputs })));
+    let got = client.read_message();
+    assert!(got.starts_with("HTTP/1.1 400 "), "{got}");
+    let error = &body(&got)["error"];
+    assert_eq!((&error["param"], &error["code"]), (&"input[4..8]".into(), &"invalid_body".into()));
+    assert!(error["message"].as_str().unwrap().ends_with("too long"), "{error}");
+}
