@@ -32,8 +32,15 @@ impl Granted {
 
     /// The turn of that place has come.
     pub fn tell(&self, number: u64) {
-        self.numbers.lock().unwrap_or_else(PoisonError::into_inner).push(number);
-        (self.ring)();
+        let is_first = {
+            let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+            numbers.push(number);
+            numbers.len() == 1
+        };
+        // Whoever told it of another one that it has not looked at yet has rung already.
+        if is_first {
+            (self.ring)();
+        }
     }
 }
 

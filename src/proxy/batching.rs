@@ -20,6 +20,7 @@ use super::state::{LanePlan, LaneState};
 use super::told::{self, Source, Told};
 use super::upstream_head::upstream_head;
 use crate::base::digest::Digest;
+use crate::base::fault::{Fault, FaultKind, Sent, Stage};
 use crate::base::ids::ClusterId;
 use crate::base::time::{deadline, micros};
 use crate::batch::Member;
@@ -45,7 +46,12 @@ pub(super) async fn run(
     let Some(member) = member(request, call, batching, lane).await? else {
         return alone(request, call, (first, targets)).await;
     };
-    let places = Places { lane: Rc::clone(lane), sharing: Arc::clone(sharing), cluster: first };
+    let places = Places {
+        lane: Rc::clone(lane),
+        plan: Rc::clone(&plan),
+        sharing: Arc::clone(sharing),
+        cluster: first,
+    };
     if member.items() > batching.most.items {
         let place = || {
             batching.batches.go();
@@ -54,7 +60,7 @@ pub(super) async fn run(
         };
         return Box::pin(pieces::run(request, (first, lane), (batching, &member), &place)).await;
     }
-    if batching.batches.try_go(places.count(&plan)) {
+    if batching.batches.try_go(places.count()) {
         return at_once(request, call, places, targets).await;
     }
     let Some(waiting) = waiting(request, member, first) else {
@@ -64,7 +70,7 @@ pub(super) async fn run(
     let mut follower = flight.join().expect("nobody left it yet");
     let weight = (waiting.member.items(), waiting.member.bytes());
     let now = Instant::now();
-    match batching.batches.enter(key, (places.count(&plan), batching.most), weight, (waiting, now)) {
+    match batching.batches.enter(key, (places.count(), batching.most), weight, (waiting, now)) {
         Entered::Go => return at_once(request, call, places, targets).await,
         Entered::Waits { first: begun, full } => {
             if let Some(number) = begun {
@@ -152,27 +158,40 @@ fn count(plan: &LanePlan, cluster: ClusterId, members: usize, since: impl Iterat
 #[derive(Clone)]
 pub(super) struct Places {
     pub(super) lane: Rc<LaneState>,
+    /// The plan of the exchange that looks at them, which has them.
+    pub(super) plan: Rc<LanePlan>,
     pub(super) sharing: Arc<Sharing>,
     pub(super) cluster: ClusterId,
 }
 
 impl Places {
+    /// The same under the plan in force, if that has them still.
+    fn in_force(self) -> Self {
+        let plan = self.lane.plan();
+        let is_it = |sharing: &Option<Arc<Sharing>>| {
+            sharing.as_ref().is_some_and(|sharing| Arc::ptr_eq(sharing, &self.sharing))
+        };
+        let known = plan.plan.clusters.pairs().find(|(_, cluster)| is_it(&cluster.sharing)).map(|(id, _)| id);
+        match known {
+            Some(cluster) => Self { plan, cluster, ..self },
+            None => self,
+        }
+    }
+
     /// How many there are: `in_flight` for each endpoint that is admitted, one where none is.
-    pub(super) fn count(&self, plan: &LanePlan) -> usize {
+    fn count(&self) -> usize {
         let Some(batching) = &self.sharing.batching else { return 0 };
-        let now = Instant::now();
-        let admitted = plan.plan.clusters[self.cluster].endpoints.iter();
-        let admitted = admitted.filter(|id| plan.plan.endpoints[**id].verdict().is_admitted(now)).count();
+        let (plan, now) = (&self.plan.plan, Instant::now());
+        let admitted = plan.clusters[self.cluster].endpoints.iter();
+        let admitted = admitted.filter(|id| plan.endpoints[**id].verdict().is_admitted(now)).count();
         admitted.max(1) * batching.in_flight
     }
 
     /// A call is over: whoever waits longest has its place.
     pub(super) fn leave(self) {
-        let plan = self.lane.plan();
-        let Some(cluster) = named(&plan, &self) else { return };
-        let places = Self { cluster, ..self };
+        let places = self.in_force();
         let Some(batching) = &places.sharing.batching else { return };
-        if let Some(batch) = batching.batches.done(places.count(&plan)) {
+        if let Some(batch) = batching.batches.done(places.count()) {
             places.send(batch);
         }
     }
@@ -199,28 +218,27 @@ impl Places {
     }
 }
 
-/// The cluster of that sharing in the plan in force, which may be another one by now.
-fn named(plan: &LanePlan, places: &Places) -> Option<ClusterId> {
-    let is_it = |sharing: &Option<Arc<Sharing>>| {
-        sharing.as_ref().is_some_and(|sharing| Arc::ptr_eq(sharing, &places.sharing))
-    };
-    plan.plan.clusters.pairs().find(|(_, cluster)| is_it(&cluster.sharing)).map(|(id, _)| id)
-}
-
 /// Carries a batch: one call for all who are still there.
 async fn carry(batch: Batch<Waiting>, places: Places, _guard: Guard) {
-    let plan = places.lane.plan();
+    let now = places.clone().in_force();
     let members: Vec<_> =
         batch.members.into_iter().filter(|(waiting, _)| !waiting.flight.is_left()).collect();
     let Some((one, _)) = members.first() else { return };
-    let named_so = plan.plan.routes.pairs().find(|(_, route)| route.name == one.route);
-    let (Some(cluster), Some((route, _))) = (named(&plan, &places), named_so) else {
-        // A reload took away what they asked.
-        members.iter().for_each(|(waiting, _)| waiting.flight.end(Err(reply::no_route())));
+    // A reload may have taken away what they asked: then it is done as it was.
+    let route_of = |places: &Places| {
+        let mut routes = places.plan.plan.routes.pairs();
+        routes.find(|(_, route)| route.name == one.route).map(|(id, _)| id)
+    };
+    let Some((Places { plan, cluster, .. }, route)) =
+        [&now, &places].into_iter().find_map(|places| Some((places, route_of(places)?)))
+    else {
+        let fault = Fault::upstream(Stage::Pick, FaultKind::NoEndpoint, Sent::Nothing);
+        members.iter().for_each(|(waiting, _)| waiting.flight.end(Err(reply::of_fault(&fault))));
         return;
     };
-    count(&plan, cluster, members.len(), members.iter().map(|(_, since)| *since));
-    let load = Load { plan: &plan, route, cluster, lane: &places.lane };
+    let cluster = *cluster;
+    count(plan, cluster, members.len(), members.iter().map(|(_, since)| *since));
+    let load = Load { plan, route, cluster, lane: &places.lane };
     let waiting: Vec<&Waiting> = members.iter().map(|(waiting, _)| waiting).collect();
     let Some(batching) = &places.sharing.batching else { return };
     match load.ask(&waiting, batching).await {

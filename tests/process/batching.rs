@@ -7,11 +7,15 @@ use serde_json::{Value, json};
 use crate::support::{After, Gateway, Peer, Upstream};
 
 /// A cluster that batches embeddings, as long as a place is taken.
-fn batching(url: &str, keys: &str) -> Gateway {
-    Gateway::start(&format!(
+fn config(url: &str, keys: &str) -> String {
+    format!(
         "[cluster.up]\nendpoints = [{url:?}]\nretry = {{ attempts = 1 }}\n\
          batch = {{ protocol = \"openai-embeddings\", max_wait = \"30s\"{keys} }}\n[[route]]\nname = \"all\"\nto = \"up\"\n"
-    ))
+    )
+}
+
+fn batching(url: &str, keys: &str) -> Gateway {
+    Gateway::start(&config(url, keys))
 }
 
 fn embed(fields: &str, body: &Value) -> String {
@@ -311,4 +315,25 @@ fn a_request_with_too_many_items_travels_in_pieces_and_is_told_as_one() {
     let error = &body(&got)["error"];
     assert_eq!((&error["param"], &error["code"]), (&"input[4..8]".into(), &"invalid_body".into()));
     assert!(error["message"].as_str().unwrap().ends_with("too long"), "{error}");
+}
+
+#[test]
+fn a_reload_leaves_those_who_gather_together_and_a_drain_waits_for_them() {
+    let upstream = Upstream::start();
+    let mut gateway = batching(&upstream.url(), "");
+    let requests = [embed("", &text(2)), embed("", &text(3))];
+    let (mut first, mut call, mut clients) = gather(&gateway, &upstream, &requests);
+    // The places of before are not those of now: who waits for them is still served.
+    std::fs::write(&gateway.config, config(&upstream.url(), ", max_items = 9")).unwrap();
+    assert_eq!(gateway.admin("POST", "/reload").0, 200);
+    call.send(vectors(&embed("", &text(1))));
+    first.read_message();
+    let request = call.read_message();
+    assert_eq!(body(&request)["input"], json!(["aa", "aaa"]));
+    gateway.signal("TERM");
+    call.send(vectors(&request));
+    for (client, length) in clients.iter_mut().zip([2, 3]) {
+        assert_eq!(body(&client.read_message())["data"][0]["embedding"], json!([length]));
+    }
+    assert!(gateway.process.wait().unwrap().success());
 }
