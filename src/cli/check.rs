@@ -6,11 +6,12 @@ use clap::Args;
 
 use super::print::{complain, print};
 use crate::base::address::Address;
-use crate::base::limits::{KIB, LIMIT_BUCKETS_MAX, LOG_BYTES_MAX, MIB, RELAY_BYTES, RELAY_BYTES_LARGE};
+use crate::base::limits::{FLIGHT_BYTES_MAX, KIB, LIMIT_BUCKETS_MAX, LOG_BYTES_MAX, MIB, RELAY_BYTES, RELAY_BYTES_LARGE};
 use crate::control::load::{Origin, Source, load};
 use crate::filter::FilterPlan;
-use crate::metrics::text::series;
-use crate::plan::Plan;
+use crate::metrics::recorder::CACHE_RESULTS;
+use crate::metrics::text::{batch_series, series};
+use crate::plan::{Action, ClusterPlan, Plan};
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
@@ -101,12 +102,19 @@ fn summary(plan: &Plan) -> String {
     let typical = idle + histograms + connections / 10 * busy;
     // A large body holds one large step each way, for the client and for the endpoint.
     let streams = connections * (4 * RELAY_BYTES_LARGE + plan.limits.head_bytes);
-    let holds = plan.reads_bodies || plan.table.rows().any(|(matcher, _)| !matcher.body.is_empty());
+    let holds = plan.reads_bodies
+        || plan.table.rows().any(|(matcher, _)| !matcher.body.is_empty())
+        || plan.routes.iter().any(|route| !matches!(route.action, Action::Forward(_) | Action::Respond(_)))
+        || plan.clusters.iter().any(|cluster| cluster.sharing.is_some());
+    // A shared answer keeps so much for those who come later; each has one client at least.
+    let shares = plan.clusters.iter().any(|cluster| cluster.sharing.is_some());
+    let flights = usize::from(shares) * connections * FLIGHT_BYTES_MAX;
+    let kept: u64 = plan.clusters.iter().filter_map(|cluster| Some(cluster.settings.cache.as_ref()?.max)).sum();
     // A guard decodes the text at hand, which may be all of a body, and notes where each byte of it stands.
     let decodes = plan.filters.iter().any(|(_, filter)| matches!(filter, FilterPlan::Guard(_)));
     let held = (usize::from(holds) + 2 * usize::from(decodes)) * plan.limits.buffered as usize;
     let logged = if plan.observe.access_log.is_some() { LOG_BYTES_MAX } else { 0 };
-    let ceiling = idle + histograms + streams + held + logged;
+    let ceiling = idle + histograms + streams + held + logged + flights + kept as usize;
     let size = |bytes: usize| format!("{} MiB", bytes.div_ceil(MIB));
     format!(
         "ok\n  routes {}, clusters {}, endpoints {}, lanes {}\n  memory when idle {}, typical ({} busy clients) {}, at its ceiling ({} clients with large bodies) {}\n  metric series {}",
@@ -119,8 +127,18 @@ fn summary(plan: &Plan) -> String {
         size(typical),
         connections,
         size(ceiling),
-        series(plan.routes.len(), (plan.clusters.len(), plan.endpoints.len()), plan.lanes),
+        series(plan.routes.len(), (plan.clusters.len(), plan.endpoints.len()), plan.lanes) + shared_series(plan),
     )
+}
+
+/// Series of clusters that share answers, beside those that every cluster has.
+fn shared_series(plan: &Plan) -> usize {
+    let of = |cluster: &ClusterPlan| {
+        let shared = usize::from(cluster.sharing.is_some());
+        let cached = usize::from(cluster.settings.cache.is_some()) * CACHE_RESULTS.len();
+        shared + cached + usize::from(cluster.settings.batch.is_some()) * batch_series()
+    };
+    plan.clusters.iter().map(of).sum()
 }
 
 #[cfg(test)]

@@ -40,6 +40,11 @@ pub struct Exposition {
 /// Labels of one series, `name` and value.
 pub type Labels<'a> = &'a [(&'a str, &'a str)];
 
+/// Series of a cluster that batches: how many its calls carried, and how long they waited.
+pub fn batch_series() -> usize {
+    (SIZE_POWERS as usize + 4) + (BUCKETS_S.len() + 3)
+}
+
 /// Bounds of sizes are the powers of two up to this one.
 const SIZE_POWERS: u32 = 10;
 
