@@ -77,6 +77,7 @@ fn clusters(plan: &Plan, snapshot: &Snapshot) -> Value {
             shown["batch"] = json!({
                 "calls": counts.batch_members.count(),
                 "members": sizes(&counts.batch_members),
+                "pieces": counts.pieces,
                 "wait_us": times(&counts.batch_wait),
             });
         }

@@ -138,6 +138,8 @@ pub struct ClusterCounts {
     pub shared: u64,
     /// How many requests each call carried.
     pub batch_members: Times,
+    /// Pieces of requests that have more items than one call takes.
+    pub pieces: u64,
     /// How long requests waited for others, in microseconds.
     pub batch_wait: Times,
     /// Requests by what became of them in the cache.
@@ -307,6 +309,7 @@ impl ClusterCounts {
     pub fn add(&mut self, other: &Self) {
         self.shared += other.shared;
         self.batch_members.add(&other.batch_members);
+        self.pieces += other.pieces;
         self.batch_wait.add(&other.batch_wait);
         for (ours, theirs) in self.cache.iter_mut().zip(other.cache) {
             *ours += theirs;

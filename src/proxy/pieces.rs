@@ -32,6 +32,7 @@ pub(super) async fn run(
     let compared = compared(&upstream, &batching.key_headers);
     let load = Load { plan: &request.plan, route: request.route().0, cluster, lane };
     let pieces = batching.protocol.cut(member, batching.most.items);
+    request.plan.recorder.borrow_mut().clusters[cluster].pieces += pieces.len() as u64;
     let ask = |at: usize| {
         let (load, asked) = (&load, (&request.head, &upstream, &compared[..]));
         let body = Bytes::from(batching.protocol.merge(&[&pieces[at]]));

@@ -307,6 +307,7 @@ fn a_request_with_too_many_items_travels_in_pieces_and_is_told_as_one() {
     let mut sizes = std::mem::take(&mut *seen.lock().unwrap());
     sizes.sort_unstable();
     assert_eq!(sizes, [2, 4, 4]);
+    assert_eq!(gateway.stats()["clusters"]["up"]["batch"]["pieces"], 3);
     let mut inputs = inputs;
     inputs[4] = "bad".to_owned();
     client.send(embed("", &json!({ "model": "m", "input": inputs })));
