@@ -338,3 +338,74 @@ fn a_reload_leaves_those_who_gather_together_and_a_drain_waits_for_them() {
     }
     assert!(gateway.process.wait().unwrap().success());
 }
+
+#[test]
+fn whatever_dies_and_whoever_leaves_each_gets_one_answer_and_no_place_is_lost() {
+    let count = Arc::new(Mutex::new(0));
+    let url = Upstream::start().play(move |peer, request| {
+        let turn = {
+            let mut count = count.lock().unwrap();
+            *count += 1;
+            *count % 9
+        };
+        let good = vectors(&request);
+        match turn {
+            0 => return After::Reset,
+            2 => peer.send(answer("400 Bad Request", &json!({ "error": "all" }))),
+            4 => peer.send(answer("500 X", &json!({ "error": "all" }))),
+            6 => {
+                peer.send(&good[..good.len() / 2]);
+                return After::Close;
+            }
+            8 => return After::Close,
+            _ => peer.send(good),
+        }
+        After::GoOn
+    });
+    let gateway = Arc::new(batching(&url, ", max_items = 8, in_flight = 2"));
+    let clients: Vec<_> = (0..16_usize)
+        .map(|number| {
+            let gateway = Arc::clone(&gateway);
+            std::thread::spawn(move || {
+                let mut client = gateway.connect();
+                for round in 0..25_usize {
+                    let length = 1 + (number * 25 + round) % 40;
+                    let items = if round % 8 == 7 { 20 } else { 1 };
+                    let inputs = vec!["a".repeat(length); items];
+                    client.send(embed("", &json!({ "model": "m", "input": inputs })));
+                    if (number + round).is_multiple_of(5) {
+                        client = gateway.connect();
+                        continue;
+                    }
+                    let got = client.read_message();
+                    let status: u16 = got[9..12].parse().unwrap();
+                    match status {
+                        200 => {
+                            let told = body(&got);
+                            let data = told["data"].as_array().unwrap();
+                            assert_eq!(data.len(), items);
+                            assert!(data.iter().all(|one| one["embedding"] == json!([length])), "{got}");
+                        }
+                        400 | 500 | 502 => {}
+                        _ => panic!("{got}"),
+                    }
+                    if got.contains("\r\nconnection: close\r\n") {
+                        client = gateway.connect();
+                    }
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.join().unwrap();
+    }
+    gateway.until("nothing is in flight", |stats| {
+        stats["routes"]["all"]["in_flight"] == 0 && stats["endpoints"]["up"][&url]["in_flight"] == 0
+    });
+    // Nobody waits for a place that nobody has: thirty seconds are longer than any of these is waited for.
+    let mut client = gateway.connect();
+    for _ in 0..9 {
+        client.send(embed("", &text(1)));
+        client.read_message();
+    }
+}
