@@ -6,7 +6,9 @@ use clap::Args;
 
 use super::print::{complain, print};
 use crate::base::address::Address;
-use crate::base::limits::{FLIGHT_BYTES_MAX, KIB, LIMIT_BUCKETS_MAX, LOG_BYTES_MAX, MIB, RELAY_BYTES, RELAY_BYTES_LARGE};
+use crate::base::limits::{
+    FLIGHT_BYTES_MAX, KIB, LIMIT_BUCKETS_MAX, LOG_BYTES_MAX, MIB, RELAY_BYTES, RELAY_BYTES_LARGE,
+};
 use crate::control::load::{Origin, Source, load};
 use crate::filter::FilterPlan;
 use crate::metrics::recorder::CACHE_RESULTS;
@@ -109,7 +111,8 @@ fn summary(plan: &Plan) -> String {
     // A shared answer keeps so much for those who come later; each has one client at least.
     let shares = plan.clusters.iter().any(|cluster| cluster.sharing.is_some());
     let flights = usize::from(shares) * connections * FLIGHT_BYTES_MAX;
-    let kept: u64 = plan.clusters.iter().filter_map(|cluster| Some(cluster.settings.cache.as_ref()?.max)).sum();
+    let kept: u64 =
+        plan.clusters.iter().filter_map(|cluster| Some(cluster.settings.cache.as_ref()?.max)).sum();
     // A guard decodes the text at hand, which may be all of a body, and notes where each byte of it stands.
     let decodes = plan.filters.iter().any(|(_, filter)| matches!(filter, FilterPlan::Guard(_)));
     let held = (usize::from(holds) + 2 * usize::from(decodes)) * plan.limits.buffered as usize;
@@ -127,7 +130,8 @@ fn summary(plan: &Plan) -> String {
         size(typical),
         connections,
         size(ceiling),
-        series(plan.routes.len(), (plan.clusters.len(), plan.endpoints.len()), plan.lanes) + shared_series(plan),
+        series(plan.routes.len(), (plan.clusters.len(), plan.endpoints.len()), plan.lanes)
+            + shared_series(plan),
     )
 }
 

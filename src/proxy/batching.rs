@@ -107,7 +107,7 @@ async fn at_once(
 ) -> Result<Answer, ErrorReply> {
     let first = places.cluster;
     count(&request.plan, first, 1, std::iter::once(Instant::now()));
-    call.guard = Some(Guard::new(move || places.leave()));
+    call.notes.batch.get_or_insert_default()._place = Some(Guard::new(move || places.leave()));
     alone(request, call, (first, targets)).await
 }
 

@@ -138,7 +138,6 @@ pub(super) fn call<'c>(body: Bytes, clock: &'c Watchdog) -> Call<'c> {
         deadline: None,
         may_move_on: false,
         elements: None,
-        guard: None,
         interim: Interim::dropped(),
         notes: Notes::new(Arrival::at(Instant::now())),
     }

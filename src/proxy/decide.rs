@@ -132,9 +132,6 @@ pub(super) fn edits(
     (found, sender, head): (&Findings, &Sender, &RequestHead),
     request_id: &[u8],
 ) -> Vec<Edits> {
-    if !plan.edits_fields {
-        return Vec::new();
-    }
     let chains = || chains(plan, listener, route);
     if !chains().any(|id| plan.filters[*id].1.edits()) {
         return Vec::new();

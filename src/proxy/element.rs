@@ -84,7 +84,6 @@ async fn run(around: Rc<Around>, place: usize, text: Bytes, most: Allowance) -> 
             clock: &clock,
             deadline: None,
             may_move_on: false,
-            guard: None,
             elements: None,
             interim: Interim::dropped(),
             notes: Notes::new(Arrival::at(Instant::now())),

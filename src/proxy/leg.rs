@@ -112,7 +112,6 @@ pub(super) async fn run(
         clock: &clock,
         deadline: None,
         may_move_on: false,
-        guard: None,
         elements: None,
         interim: Interim::dropped(),
         notes: Notes::new(arrival),

@@ -36,7 +36,7 @@ pub(super) fn exchange(
     let (model, prompt) = overheard.map_or((None, None), |overheard| overheard.told());
     let prompt = prompt.map(|prompt| shown(request, &prompt, log.prompt));
     let fault = notes.fault.filter(|_| summary.ended != Ended::Well);
-    let batch = notes.batch.as_deref();
+    let batch = notes.batch.as_deref().and_then(|batch| batch.carried.as_ref());
     let line = Line {
         time: Some(SystemTime::now()),
         request_id: request.id.as_str(),

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::guard::Guard;
 use crate::base::fault::{Fault, Stage};
 use crate::base::ids::{EndpointId, RouteId};
 use crate::base::limits::TOKENS_USED_MAX;
@@ -43,8 +44,8 @@ pub(super) struct Notes {
     pub(super) tokens: u64,
     /// Reads what the answer says of its tokens, where somebody wants to know.
     pub(super) usage: Option<Box<UsageReader>>,
-    /// The id of the call that carried it with others, and how many they were.
-    pub(super) batch: Option<Box<(Bytes, usize)>>,
+    /// What is known of its batch, where its cluster has some.
+    pub(super) batch: Option<Box<Batched>>,
     /// Tokens that its legs used together.
     pub(super) used_by_legs: u64,
     /// Times between tokens, where a line of the log tells of them.
@@ -72,6 +73,15 @@ pub(super) struct Notes {
     /// What went wrong, and the code of an answer of our own.
     pub(super) fault: Option<Fault>,
     pub(super) code: Option<&'static str>,
+}
+
+/// A request of a cluster that batches.
+#[derive(Debug, Default)]
+pub(super) struct Batched {
+    /// The id of the call that carried it with others, and how many they were.
+    pub(super) carried: Option<(Bytes, usize)>,
+    /// Its place, which it leaves when the exchange is over.
+    pub(super) _place: Option<Guard>,
 }
 
 /// How long each phase before the answer took, over all attempts.

@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use super::around::Begin;
 use super::decide;
-use super::guard::Guard;
 use super::intake::Intake;
 use super::mouth::Mouth;
 use super::notes::Notes;
@@ -108,7 +107,11 @@ impl Request {
     }
 
     /// What filters have changed in the fields of its message on that side.
+    #[inline(always)] // each exchange asks twice, and mostly there are none
     pub(super) fn edits(&self, side: Side) -> Vec<Edits> {
+        if !self.plan.plan.edits_fields {
+            return Vec::new();
+        }
         let Self { head, id, sender, listener, route, found, .. } = self;
         decide::edits(&self.plan.plan, (*listener, *route), side, (found, sender, head), id.as_bytes())
     }
@@ -149,8 +152,6 @@ pub(super) struct Call<'c> {
     pub(super) deadline: Option<Instant>,
     /// Somebody else may be asked in the place of an endpoint that refuses.
     pub(super) may_move_on: bool,
-    /// What is given back when it is over.
-    pub(super) guard: Option<Guard>,
     /// Who answers the elements of several requests in one, where it may be that.
     pub(super) elements: Option<Begin>,
     /// Where interim answers go.

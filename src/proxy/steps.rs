@@ -48,7 +48,6 @@ pub(super) async fn run(
         clock,
         deadline: None,
         may_move_on: false,
-        guard: None,
         elements: Some(element::begin),
         interim: Interim::to(mouth, head.head().version()),
         notes: Notes::new(arrival),

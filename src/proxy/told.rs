@@ -63,7 +63,7 @@ pub(super) async fn head(
     loop {
         match follower.next(lane.turns.granted()) {
             Next::Head(head) => {
-                call.notes.batch = head.batch.clone().map(Box::new);
+                call.notes.batch.get_or_insert_default().carried = head.batch.clone();
                 return Ok(head);
             }
             Next::End(Err(refusal)) => return Err(refusal),
