@@ -24,6 +24,7 @@ PARTS = {
     "httpx": "checks.httpx_client",
     "aiohttp": "checks.aiohttp_client",
     "tritonclient": "checks.triton",
+    "batching": "checks.batching",
     "readers": "checks.readers",
     "unwanted": "checks.unwanted",
     "websockets": "checks.sockets",

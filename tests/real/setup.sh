@@ -48,14 +48,16 @@ stamp() { cat "$@" | sha256sum | cut -d' ' -f1; }
 
 setup_python() {
   local want
-  want="$("$python" --version) $(stamp "$here/requirements.txt")"
+  want="$("$python" --version) $(stamp "$here/requirements.txt" "$here/alone.txt")"
   if [[ $(cat "$dir/venv/.stamp" 2>/dev/null) == "$want" ]]; then
     say "$dir/venv is up to date"
     return
   fi
   rm -rf "$dir/venv"
   "$python" -m venv "$dir/venv"
-  "$dir/venv/bin/python" -m pip install --quiet --no-input --disable-pip-version-check -r "$here/requirements.txt"
+  local install=("$dir/venv/bin/python" -m pip install --quiet --no-input --disable-pip-version-check)
+  "${install[@]}" -r "$here/requirements.txt"
+  "${install[@]}" --no-deps -r "$here/alone.txt"
   printf '%s\n' "$want" >"$dir/venv/.stamp"
 }
 

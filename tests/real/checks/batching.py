@@ -1,0 +1,241 @@
+"""Requests that travel together: `openai` to a real model under LitServe, and `tritonclient` to MLServer."""
+
+import asyncio
+import time
+
+import numpy
+import openai
+import tritonclient.http as triton
+
+from harness import embedding
+from harness.embedding import Counted
+from harness.expect import equal, true
+from harness.gateway import Gateway
+from harness.report import Book
+
+check = Book("batching")
+run = check.run
+
+MAX_ITEMS = 32
+RULES = """
+[cluster.embed]
+endpoints = ["{embed}"]
+batch = {{ protocol = "openai-embeddings", max_items = 32, max_wait = "20ms" }}
+[cluster.kserve]
+endpoints = ["{kserve}"]
+batch = {{ protocol = "kserve-v2", max_items = 32, max_wait = "20ms" }}
+[cluster.binary]
+endpoints = ["{echo}"]
+batch = {{ protocol = "kserve-v2", max_items = 32, max_wait = "20ms" }}
+[[route]]
+name = "embed"
+match = {{ path = "/v1/embeddings" }}
+to = "embed"
+[[route]]
+name = "binary"
+match = {{ path = "/v2/models/binary/*" }}
+to = "binary"
+[[route]]
+name = "kserve"
+to = "kserve"
+"""
+WORDS = ["river", "Zürich", "駅", "🚲 and 🚋", "\t tab", '"quoted"', "\\u0041", "naïve café", "Привет", "e\u0301"]
+TEXTS = [f"{number}: {WORDS[number % 10]} " + "and so on " * (number % 7) for number in range(100)]
+WRONG = ["", "x" * 2001]  # what the server refuses with 400
+TOLERANCE = 1e-4  # others in a call change how a text is padded, and by that its last digits
+
+
+def gateway(bench) -> Gateway:
+    """The gateway that batches; one for all checks, with a server of its own behind."""
+    if not hasattr(bench, "batching"):
+        bench.embed = embedding.start(bench.fleet)
+        config = bench.scratch / "batching.toml"
+        upstreams = {"embed": bench.embed, "kserve": bench.kserve.upstream, "echo": bench.echo.upstream}
+        config.write_text(RULES.format(**upstreams))
+        bench.batching = Gateway(bench.fleet, "corelane-batching", bench.binary, bench.io, bench.embed, config)
+    return bench.batching
+
+
+def client(base: str) -> openai.AsyncOpenAI:
+    return openai.AsyncOpenAI(base_url=base + "/v1", api_key="unused", max_retries=0, timeout=20)
+
+
+async def ask(api, text, encoding: str | None = None):
+    more = {"encoding_format": encoding} if encoding else {}  # the client's own is base64
+    return await api.embeddings.create(model="minilm", input=text, **more)
+
+
+async def alone(bench) -> list:
+    """What the server answers to each text when it is asked directly and for it alone."""
+    if not hasattr(bench, "alone"):
+        async with client(bench.embed) as api:
+            bench.alone = [await ask(api, text) for text in TEXTS]
+    return bench.alone
+
+
+def same(item, wanted, place: int = 0) -> None:
+    equal((item.index, item.object), (place, "embedding"), "index and kind")
+    got, wanted = numpy.array(item.embedding), numpy.array(wanted.data[0].embedding)
+    apart, cosine = numpy.abs(got - wanted).max(), got @ wanted
+    true(apart <= TOLERANCE and cosine >= 0.9999, f"a vector is {apart:.2g} off, with a cosine of {cosine:.6f}")
+
+
+def answered(answers: list, wanted: list) -> None:
+    """Each is the answer to its own text."""
+    for answer, one in zip(answers, wanted, strict=True):
+        equal((len(answer.data), answer.model, answer.object), (1, "minilm", "list"), "answer")
+        same(answer.data[0], one)
+
+
+def used(answers: list, tokens: int) -> None:
+    """What the clients were told that they used is what the server counted."""
+    for answer in answers:
+        true(answer.usage.prompt_tokens > 0, "an answer with no usage")
+        equal(answer.usage.total_tokens, answer.usage.prompt_tokens, "total_tokens")
+    equal(sum(answer.usage.prompt_tokens for answer in answers), tokens, "usage of all")
+
+
+def refused(error) -> None:
+    equal(type(error).__name__, "BadRequestError", "error")
+    equal((error.status_code, error.type), (400, "invalid_request_error"), "status and type")
+
+
+@check("openai: the server behind is the model it says it is", limit=60)
+async def model(bench):
+    texts = ["The weather is lovely today.", "It's so sunny outside!", "He drove to the stadium."]
+    async with client(gateway(bench).url) as api:
+        answer = await ask(api, texts)
+    vectors = numpy.array([item.embedding for item in answer.data])
+    # These are the figures that its authors print.
+    wanted = [[1, 0.6660, 0.1046], [0.6660, 1, 0.1411], [0.1046, 0.1411, 1]]
+    true(numpy.abs(vectors @ vectors.T - wanted).max() < 1e-3, f"similarities are {vectors @ vectors.T}")
+
+
+for encoding in (None, "float"):
+
+    @check(f"openai: 64 at once ({encoding or 'base64'}) are answered as if alone, by fewer calls", limit=40)
+    async def together(bench, encoding=encoding):
+        through = gateway(bench)
+        wanted = (await alone(bench))[:64]
+        async with client(through.url) as api:
+            with Counted(bench.embed) as seen:
+                answers = await asyncio.gather(*(ask(api, text, encoding) for text in TEXTS[:64]))
+        answered(answers, wanted)
+        used(answers, seen.tokens)
+        equal(seen.tokens, sum(one.usage.prompt_tokens for one in wanted), "tokens")
+        equal((seen.texts, seen.runs), (64, seen.requests), "texts and runs")
+        true(seen.requests <= 32, f"{seen.requests} calls for 64 requests")
+
+
+@check("openai: a wrong input among many is BadRequestError for its own client alone", limit=40)
+async def wrong(bench):
+    wanted = (await alone(bench))[:30]
+    async with client(gateway(bench).url) as api:
+        texts = TEXTS[:10] + WRONG[:1] + TEXTS[10:20] + WRONG[1:] + TEXTS[20:30]
+        with Counted(bench.embed) as seen:
+            answers = await asyncio.gather(*(ask(api, text) for text in texts), return_exceptions=True)
+    refusals = [answers.pop(21), answers.pop(10)]
+    answered(answers, wanted)
+    used(answers, seen.tokens)
+    for error, length in zip(refusals, (2001, 0)):
+        refused(error)
+        true(f"has {length} characters" in error.message, f"it is told of another text: {error.message}")
+    equal(seen.texts, 30, "texts, each once")
+
+
+@check("openai: 100 inputs are cut, and told in order with one usage", limit=40)
+async def cut(bench):
+    wanted = await alone(bench)
+    async with client(gateway(bench).url) as api:
+        with Counted(bench.embed) as seen:
+            answer = await ask(api, TEXTS)
+    equal(len(answer.data), 100, "items")
+    for place, (item, one) in enumerate(zip(answer.data, wanted)):
+        same(item, one, place)
+    used([answer], seen.tokens)
+    equal((seen.requests, seen.texts), (4, 100), "calls and texts")
+
+
+@check("openai: a wrong one of 100 inputs is named with its piece", limit=40)
+async def cut_wrong(bench):
+    async with client(gateway(bench).url) as api:
+        try:
+            await ask(api, TEXTS[:70] + WRONG[:1] + TEXTS[71:])
+        except openai.APIStatusError as error:
+            refused(error)
+            equal(error.param, "input[64..96]", "param")
+            return
+    raise AssertionError("no error was raised")
+
+
+@check("openai: clients that leave disturb nobody", limit=40)
+async def leaving(bench):
+    wanted, through = (await alone(bench))[:60], gateway(bench)
+    async with client(through.url) as api:
+        tasks = [asyncio.create_task(ask(api, text)) for text in TEXTS[:60]]
+        # A third of them leaves while calls are under way and others gather.
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        left = [task for task in tasks[::3] if task.cancel()]
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+    true(len(left) >= 5, f"only {len(left)} were there to leave")
+    stayed = [(answer, one) for task, answer, one in zip(tasks, answers, wanted) if task not in left]
+    answered(*zip(*stayed))
+    seen = through.await_stats(lambda now: now["total_in_flight"] == 0)
+    equal(seen["total_in_flight"], 0, "in flight")
+
+
+def tensors(number: int) -> dict[str, numpy.ndarray]:
+    """Two inputs of one to three rows, like no other request's."""
+    rows = 1 + number % 3
+    floats = numpy.arange(rows * 6, dtype=numpy.float32).reshape(rows, 6) / 7 + number
+    return {"floats": floats, "whole": numpy.full((rows, 2), number - (1 << 53), dtype=numpy.int64)}
+
+
+def infer_all(through: Gateway, model: str, numbers, binary: bool = False, outputs: list = ()) -> list:
+    """Sends `tensors` of each number, all at once, expects them back, and returns the results."""
+    types = {"floats": "FP32", "whole": "INT64"}
+    results = []
+    with triton.InferenceServerClient(through.authority, concurrency=64, network_timeout=15) as api:
+        for number in numbers:
+            inputs = []
+            for name, tensor in tensors(number).items():
+                inputs.append(triton.InferInput(name, tensor.shape, types[name]))
+                inputs[-1].set_data_from_numpy(tensor, binary_data=binary)
+            wanted = [triton.InferRequestedOutput(name, binary_data=binary) for name in (*types, *outputs)]
+            results.append(api.async_infer(model, inputs, outputs=wanted, request_id=f"r{number}"))
+        results = [result.get_result() for result in results]
+    for number, result in zip(numbers, results, strict=True):
+        for name, tensor in tensors(number).items():
+            got = result.as_numpy(name)
+            true(got is not None and numpy.array_equal(got, tensor), f"{name} of {number} came back as {got}")
+    return results
+
+
+@check("tritonclient: 48 infer calls at once get their own rows, from fewer calls of MLServer")
+def rows(bench):
+    results = infer_all(gateway(bench), "together", range(48), outputs=["call", "rows"])
+    calls: dict[int, list] = {}
+    for number, result in enumerate(results):
+        equal(result.get_response()["id"], f"r{number}", "id")
+        call, size = (result.as_numpy(name) for name in ("call", "rows"))
+        equal(call.shape, (1 + number % 3, 1), "shape of an output")
+        true((call == call[0]).all(), f"rows of one request from the calls {call}")
+        calls.setdefault(int(call[0, 0]), []).append((len(call), int(size[0, 0])))
+    for members in calls.values():
+        equal({size for _, size in members}, {sum(rows for rows, _ in members)}, "rows of a call, as MLServer saw it")
+    true(max(sum(rows for rows, _ in members) for members in calls.values()) <= MAX_ITEMS, "a call has too many rows")
+    true(len(calls) <= 24, f"{len(calls)} calls for 48 requests")
+
+
+@check("tritonclient: binary tensors pass alone, and come back right")
+def binary(bench):
+    through = gateway(bench)
+    before = passed(through, "binary")
+    infer_all(through, "binary", range(24), binary=True)
+    equal(passed(through, "binary") - before, 24, "calls")
+
+
+def passed(through: Gateway, cluster: str) -> int:
+    """Calls of a cluster; lanes tell their counts a moment later."""
+    time.sleep(0.3)
+    return sum(one["requests"] for one in through.stats()["endpoints"][cluster].values())
