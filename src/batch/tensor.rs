@@ -145,7 +145,12 @@ pub(super) fn says_elsewhere(parameters: &[u8]) -> Option<bool> {
         // Outputs may be called so: BERT has a `sequence_output`.
         if cursor.peek() == b':' {
             let name = text_of(cursor.text(&span))?;
-            if ELSEWHERE.iter().any(|beginning| name.starts_with(beginning)) {
+            // Over the colon.
+            cursor.enter();
+            let value = cursor.skip();
+            // Triton's own client says `"binary_data":false` of each output that it wants in JSON.
+            let is_so = cursor.text(&value) != b"false";
+            if is_so && ELSEWHERE.iter().any(|beginning| name.starts_with(beginning)) {
                 return Some(true);
             }
         }

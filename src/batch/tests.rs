@@ -122,8 +122,14 @@ fn what_is_not_plain_travels_alone() {
 fn tensors_that_are_not_plain_travel_alone() {
     let whole = r#"{"inputs":[{"name":"a","shape":[2,2],"datatype":"FP32","data":[1,2,3,4]}]}"#;
     assert_eq!(member(&KserveV2, whole).items(), 2);
-    let named = whole.replacen("{", "{\"outputs\":[{\"name\":\"sequence_output\"}],", 1);
-    assert_eq!(member(&KserveV2, &named).items(), 2);
+    for beside in [
+        r#""outputs":[{"name":"sequence_output"}]"#,
+        r#""outputs":[{"name":"o","parameters":{"binary_data" : false, "classification":2}}]"#,
+        r#""parameters":{"binary_data_output":false}"#,
+    ] {
+        let beside = whole.replacen('{', &format!("{{{beside},"), 1);
+        assert_eq!(member(&KserveV2, &beside).items(), 2, "{beside}");
+    }
     for (from, to) in [
         ("[2,2]", "[2,3]"),
         ("[2,2]", "[5]"),
@@ -149,6 +155,10 @@ fn tensors_that_are_not_plain_travel_alone() {
         ("{\"inputs\"", "{\"parameters\":{\"binary_data_output\":true},\"inputs\""),
         ("{\"inputs\"", "{\"parameters\":{\"sequence_id\":3},\"inputs\""),
         ("{\"inputs\"", "{\"outputs\":[{\"name\":\"o\",\"parameters\":{\"binary_data\":true}}],\"inputs\""),
+        (
+            "{\"inputs\"",
+            "{\"parameters\":{\"binary_data_output\":false,\"nested\":{\"binary_data_output\":true}},\"inputs\"",
+        ),
         ("{\"inputs\"", "{\"id\":1,\"inputs\""),
         ("{\"inputs\"", "{\"id\":\"1\",\"id\":\"2\",\"inputs\""),
         ("{\"inputs\"", "{\"Inputs\":[],\"inputs\""),
