@@ -16,6 +16,16 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// That of several parts, told apart from all others that would be the same one after the other.
+    pub fn of_all(parts: &[&[u8]]) -> Self {
+        let mut all = Sha256::new();
+        for part in parts {
+            all.update((part.len() as u64).to_be_bytes());
+            all.update(part);
+        }
+        Self(all.finalize().into())
+    }
+
     /// Reads 64 digits of lower-case hex.
     pub fn parse(text: &str) -> Option<Self> {
         let mut digest = [0; 32];

@@ -49,8 +49,8 @@ pub enum Entered<M> {
     Waits {
         /// It is the first of a batch of this number, which has to be looked at after a while.
         first: Option<u64>,
-        /// Those who have to go now, for there is no more room among them.
-        full: Option<Batch<M>>,
+        /// Those who have to go now, for there is no more room among them: of before, and with this one.
+        full: Vec<Batch<M>>,
     },
 }
 
@@ -89,10 +89,10 @@ impl<M> Batches<M> {
             return Entered::Go;
         }
         let fits = |batch: &Batch<M>| batch.items + items <= most.items && batch.bytes + bytes <= most.bytes;
-        let mut full = match state.open.get(&key) {
-            Some((_, batch)) if !fits(batch) => state.take(&key),
-            _ => None,
-        };
+        let mut full = Vec::new();
+        if state.open.get(&key).is_some_and(|(_, batch)| !fits(batch)) {
+            full.extend(state.take(&key));
+        }
         let mut first = None;
         if !state.open.contains_key(&key) {
             state.begun += 1;
@@ -106,12 +106,12 @@ impl<M> Batches<M> {
             batch.members.push((member, now));
             batch.items += items;
             batch.bytes += bytes;
-            if full.is_none() && (batch.items >= most.items || batch.bytes >= most.bytes) {
-                full = state.take(&key);
+            if batch.items >= most.items || batch.bytes >= most.bytes {
+                full.extend(state.take(&key));
                 first = None;
             }
         }
-        state.calls += usize::from(full.is_some());
+        state.calls += full.len();
         Entered::Waits { first, full }
     }
 
@@ -162,7 +162,7 @@ mod tests {
         Digest::of(name.as_bytes())
     }
 
-    fn members(batch: Option<Batch<u8>>) -> Vec<u8> {
+    fn members(batch: impl IntoIterator<Item = Batch<u8>>) -> Vec<u8> {
         batch.into_iter().flat_map(|batch| batch.members).map(|(member, _)| member).collect()
     }
 
@@ -197,6 +197,14 @@ mod tests {
         assert_eq!(enter(&batches, "a", 3, 2), (false, None, vec![2, 3]), "they are full");
         // Three calls are under way now: none of them leaves a place until there are fewer.
         assert_eq!(enter(&batches, "a", 4, 1), (false, Some(3), vec![]));
+        assert_eq!(
+            enter(&batches, "a", 5, 4),
+            (false, None, vec![4, 5]),
+            "one that fills a batch alone waits for nobody"
+        );
+        assert_eq!(members(batches.done(1)), [0; 0]);
+        assert_eq!(members(batches.done(1)), [0; 0]);
+        assert_eq!(enter(&batches, "a", 4, 1), (false, Some(5), vec![]));
         assert_eq!(members(batches.done(1)), [0; 0]);
         assert_eq!(members(batches.done(1)), [0; 0]);
         assert_eq!(members(batches.done(1)), [4]);

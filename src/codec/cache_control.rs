@@ -1,6 +1,6 @@
 //! `cache-control`: what a client and an endpoint say of an answer that could be kept (RFC 9111 §5.2).
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::field::list;
 use super::fields::Head;
@@ -44,6 +44,14 @@ impl CacheControl {
         said.max_age = shared.or(own).map(Duration::from_secs);
         said
     }
+}
+
+/// How long an answer says by `expires` that it holds, none where it does not say; what cannot be read has expired (RFC 9111
+/// §5.3).
+pub fn expires(head: &Head, now: SystemTime) -> Option<Duration> {
+    let said = head.values_of(b"expires").next()?;
+    let until = std::str::from_utf8(said).ok().and_then(|said| httpdate::parse_http_date(said).ok());
+    Some(until.and_then(|until| until.duration_since(now).ok()).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@ use bytes::Bytes;
 
 use super::encode::signs_body;
 use super::error::CodecError;
-use super::field::FieldName;
+use super::field::{FieldName, list};
+use super::fields::Head;
 use super::framing::Framing;
 use super::head::{RequestHead, ResponseHead};
 use super::split::{request_apart, response_apart};
@@ -27,21 +28,20 @@ const COMPARED: [&str; 7] =
 /// Fields that tell who asks.
 const CREDENTIALS: [&str; 4] = ["authorization", "x-api-key", "api-key", "cookie"];
 
-/// The fields of a head that goes upstream in which requests must agree, as lines in an order of their own; `more` of them are
-/// the operator's.
-pub fn compared(upstream: &RequestHead, more: &[String]) -> Vec<u8> {
-    lines(upstream, |name| is_among(&COMPARED, name) || more.iter().any(|other| is(other, name)))
+/// What a call for several carries of the head of `asked`, of which `upstream` is what would go upstream: the fields in which
+/// they must agree, as lines in an order of their own, of which `more` are the operator's; the type of the body; and on which
+/// way it came, so that a circle is still noticed. Credentials only where they are wanted.
+pub fn carried(asked: &RequestHead, upstream: &RequestHead, more: &[String], credentials: bool) -> Vec<u8> {
+    let is_compared = |name: &[u8]| is_among(&COMPARED, name) || more.iter().any(|other| is(other, name));
+    let compared =
+        lines(upstream, |name| is_compared(name) && (credentials || !is_among(&CREDENTIALS, name)));
+    let types = lines(upstream, |name| is("content-type", name));
+    [types, lines(asked, |name| is("via", name)), compared].concat()
 }
 
 /// The credentials of a request, as lines in an order of their own.
 pub fn credentials(head: &RequestHead) -> Vec<u8> {
     lines(head, |name| is_among(&CREDENTIALS, name))
-}
-
-/// The compared fields but those that tell who asks.
-pub fn uncredited(upstream: &RequestHead, more: &[String]) -> Vec<u8> {
-    let is_compared = |name: &[u8]| is_among(&COMPARED, name) || more.iter().any(|other| is(other, name));
-    lines(upstream, |name| is_compared(name) && !is_among(&CREDENTIALS, name))
 }
 
 fn lines(head: &RequestHead, is_wanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
@@ -66,31 +66,35 @@ fn is(known: &str, name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(known.as_bytes())
 }
 
-/// The head of a call for a request whose target and host are those of `asked`: the `compared` lines, the type of its body and
-/// its length, and on which way it came, so that a circle is still noticed. Nothing else of it.
+/// The head of a call for a request whose method, target and host are those of `asked`, with what is `carried` of it and the
+/// length of its body; nothing else of anybody. Its answer is read, so it must not be compressed.
 ///
 /// # Errors
 ///
 /// None that a head which was read once can cause.
-pub fn call_head(
-    asked: &RequestHead,
-    upstream: &RequestHead,
-    compared: &[u8],
-    length: usize,
-) -> Result<RequestHead, CodecError> {
-    let mut out = [asked.method_bytes(), b" ", asked.path_and_query(), b" HTTP/1.1\r\n"].concat();
-    let mut line = |name: &[u8], value: &[u8]| out.extend_from_slice(&[name, b": ", value, b"\r\n"].concat());
-    line(b"host", asked.authority());
-    for value in upstream.head().values(FieldName::ContentType) {
-        line(b"content-type", value);
-    }
-    for value in asked.head().values(FieldName::Via) {
-        line(b"via", value);
-    }
-    line(b"content-length", length.to_string().as_bytes());
-    out.extend_from_slice(compared);
-    out.extend_from_slice(b"\r\n");
-    request_apart(Bytes::from(out))
+pub fn call_head(asked: &RequestHead, carried: &[u8], length: usize) -> Result<RequestHead, CodecError> {
+    let length = length.to_string();
+    let text = [
+        asked.method_bytes(),
+        b" ",
+        asked.path_and_query(),
+        b" HTTP/1.1\r\nhost: ",
+        asked.authority(),
+        b"\r\naccept-encoding: identity\r\ncontent-length: ",
+        length.as_bytes(),
+        b"\r\n",
+        carried,
+        b"\r\n",
+    ];
+    request_apart(Bytes::from(text.concat()))
+}
+
+/// Whether an answer says that it depends on nothing but what requests that share it have alike (RFC 9110 §12.5.5).
+pub fn varies_with_key(answer: &Head) -> bool {
+    let alike = |name: &[u8]| {
+        is_among(&COMPARED, name) || is_among(&["accept-encoding", "content-type", "host"], name)
+    };
+    answer.values_of(b"vary").flat_map(list).all(alike)
 }
 
 /// The head of an answer without what it says of one exchange alone: its id, its cookies, and, where the `body` is not the

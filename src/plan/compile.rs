@@ -275,7 +275,8 @@ fn check_batch(settings: &ClusterConfig, problems: &mut Vec<Problem>) {
 /// What a cluster that stays as it is shares already, or a new one.
 fn sharing(cluster: &str, settings: &ClusterConfig, around: &Surroundings<'_>) -> Option<Arc<Sharing>> {
     let known = around.previous.and_then(|plan| plan.clusters.iter().find(|known| known.name == cluster));
-    let known = known.and_then(|known| known.sharing.as_ref()).filter(|known| known.fits(settings));
+    // What was kept of other endpoints, or asked in another name, is not of these.
+    let known = known.filter(|known| known.settings == *settings).and_then(|known| known.sharing.as_ref());
     known.cloned().or_else(|| Sharing::of(settings).map(Arc::new))
 }
 

@@ -14,7 +14,7 @@ use crate::board::flight::{Flight, Flights};
 use crate::codec::head::{RequestHead, ResponseHead};
 use crate::codec::reply::ErrorReply;
 use crate::codec::shared::SharedHead;
-use crate::config::{BatchConfig, CacheConfig, ClusterConfig};
+use crate::config::{BatchConfig, ClusterConfig};
 
 /// The shared part of one cluster.
 #[derive(Debug)]
@@ -46,8 +46,6 @@ pub struct Batching {
     pub pieces: usize,
     /// Fields in which they must agree too, and that travel with them.
     pub key_headers: Vec<String>,
-    /// As written.
-    pub settings: BatchConfig,
 }
 
 /// A request that waits for others.
@@ -61,10 +59,8 @@ pub struct Waiting {
     pub route: String,
     /// Its head as it came.
     pub asked: RequestHead,
-    /// As it would go upstream.
-    pub upstream: RequestHead,
-    /// What of that they have in common.
-    pub compared: Vec<u8>,
+    /// What of it a call for several carries.
+    pub carried: Vec<u8>,
     /// Where its part of the answer goes.
     pub flight: Arc<Flight<SharedHead, ErrorReply>>,
 }
@@ -78,8 +74,6 @@ pub struct KeptAnswers {
     pub ttl: Duration,
     /// Whoever asks the same is told the same.
     pub is_shared: bool,
-    /// As written.
-    pub settings: CacheConfig,
 }
 
 /// An answer that is kept.
@@ -102,19 +96,9 @@ impl Sharing {
             answers: Cache::new(cache.max),
             ttl: cache.ttl,
             is_shared: cache.shared,
-            settings: cache.clone(),
         });
         let shares = *single_flight || cache.is_some() || batching.is_some();
         shares.then(|| Self { is_single: *single_flight, flights: Flights::default(), cache, batching })
-    }
-
-    /// Whether it is what such settings ask for.
-    pub fn fits(&self, settings: &ClusterConfig) -> bool {
-        let kept = self.cache.as_ref().map(|cache| &cache.settings);
-        let batching = self.batching.as_ref().map(|batching| &batching.settings);
-        self.is_single == settings.single_flight
-            && kept == settings.cache.as_ref()
-            && batching == settings.batch.as_ref().map(|batch| &batch.value)
     }
 }
 
@@ -142,7 +126,6 @@ impl Batching {
             in_flight: count(in_flight),
             pieces: count(pieces),
             key_headers: key_headers.iter().map(|name| name.to_ascii_lowercase()).collect(),
-            settings: settings.clone(),
         }
     }
 }

@@ -18,7 +18,7 @@ use super::reply;
 use super::request::{Call, Request};
 use super::state::{LanePlan, LaneState};
 use super::told::{self, Source, Told};
-use super::upstream_head::upstream_head;
+use super::upstream_head::Common;
 use crate::base::digest::Digest;
 use crate::base::fault::{Fault, FaultKind, Sent, Stage};
 use crate::base::ids::ClusterId;
@@ -28,7 +28,6 @@ use crate::board::batches::{Batch, Entered};
 use crate::codec::content::is_encoded;
 use crate::codec::method::Method;
 use crate::codec::reply::ErrorReply;
-use crate::codec::shared::compared;
 use crate::plan::{Batching, Sharing, Targets, Waiting};
 
 /// Answers `request`, of which the cluster `first` is asked first.
@@ -58,12 +57,13 @@ pub(super) async fn run(
             let places = places.clone();
             Guard::new(move || places.leave())
         };
-        return Box::pin(pieces::run(request, (first, lane), (batching, &member), &place)).await;
+        return Box::pin(pieces::run((request, call), (first, targets, lane), (batching, &member), &place))
+            .await;
     }
     if batching.batches.try_go(places.count()) {
         return at_once(request, call, places, targets).await;
     }
-    let Some(waiting) = waiting(request, member, first) else {
+    let Some(waiting) = waiting(request, member, (first, targets), batching) else {
         return alone(request, call, (first, targets)).await;
     };
     let (flight, key) = (Arc::clone(&waiting.flight), waiting.key);
@@ -76,9 +76,7 @@ pub(super) async fn run(
             if let Some(number) = begun {
                 places.send_later(key, number, batching);
             }
-            if let Some(batch) = full {
-                places.send(batch);
-            }
+            full.into_iter().for_each(|batch| places.send(batch));
         }
     }
     call.deadline = deadline(now, plan.plan.clusters[first].settings.timeouts.total);
@@ -126,22 +124,16 @@ async fn member(
 }
 
 /// What is kept of a request that waits for others.
-fn waiting(request: &Request, member: Member, cluster: ClusterId) -> Option<Waiting> {
-    let plan = &request.plan.plan;
-    let batching = plan.clusters[cluster].sharing.as_ref()?.batching.as_ref()?;
-    let upstream = upstream_head(request, cluster)?;
-    let compared = compared(&upstream, &batching.key_headers);
-    let target = plan.routes[request.route().0].rewrite.apply(request.head.path_and_query());
-    let parts = [
-        Digest::of(&target),
-        Digest::of(&compared),
-        *member.parameters(),
-        Digest::of(plan.routes[request.route().0].name.as_bytes()),
-    ];
-    let key = Digest::of(&parts.iter().flat_map(|part| part.bytes()).copied().collect::<Vec<u8>>());
-    let route = plan.routes[request.route().0].name.clone();
-    let asked = request.head.clone();
-    Some(Waiting { key, member, route, asked, upstream, compared, flight: Flight::new() })
+fn waiting(
+    request: &Request,
+    member: Member,
+    (first, targets): (ClusterId, &Targets),
+    batching: &Batching,
+) -> Option<Waiting> {
+    let Common { carried, alike, .. } = Common::of(request, (first, targets), &batching.key_headers)?;
+    let key = Digest::of_all(&[alike.bytes(), member.parameters().bytes()]);
+    let route = request.route().1.name.clone();
+    Some(Waiting { key, member, route, asked: request.head.clone(), carried, flight: Flight::new() })
 }
 
 /// Counts what goes as one call: how many, and how long each waited.

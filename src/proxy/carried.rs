@@ -14,6 +14,7 @@ use super::state::{LanePlan, LaneState};
 use crate::base::ids::{ClusterId, RouteId};
 use crate::base::limits::GATHERED_BYTES_MAX;
 use crate::batch::Member;
+use crate::board::buffered::Reservation;
 use crate::codec::framing::Framing;
 use crate::codec::head::{RequestHead, ResponseHead};
 use crate::codec::reply::ErrorReply;
@@ -33,6 +34,20 @@ pub(super) struct Answered {
     pub(super) head: ResponseHead,
     pub(super) body: Vec<u8>,
     pub(super) id: Bytes,
+    /// What the body takes of the room for all.
+    pub(super) room: Reservation,
+}
+
+/// A part of an answer, with the room of all of it.
+struct Part {
+    bytes: Vec<u8>,
+    _room: Arc<Reservation>,
+}
+
+impl AsRef<[u8]> for Part {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 impl Load<'_> {
@@ -47,19 +62,19 @@ impl Load<'_> {
             [only] => only.member.body(),
             _ => Bytes::from(batching.protocol.merge(&members)),
         };
-        self.send((&one.asked, &one.upstream, &one.compared), body).await
+        self.send((&one.asked, &one.carried), body).await
     }
 
     /// Makes one call, and reads its answer to the end.
     pub(super) async fn send(
         &self,
-        (asked, upstream, compared): (&RequestHead, &RequestHead, &[u8]),
+        (asked, carried): (&RequestHead, &[u8]),
         body: Bytes,
     ) -> Result<Answered, ErrorReply> {
         let Action::Forward(targets) = &self.plan.plan.routes[self.route].action else {
             return Err(reply::no_route());
         };
-        let head = call_head(asked, upstream, compared, body.len()).map_err(reply::of_codec)?;
+        let head = call_head(asked, carried, body.len()).map_err(reply::of_codec)?;
         let request = carrier::request(self.plan, self.route, head, self.lane);
         let clock = self.lane.watchdogs.watch();
         let mut call = carrier::call(body, &clock);
@@ -72,14 +87,14 @@ impl Load<'_> {
             }
         };
         carrier::book(&request, &call);
-        let Collected { head, body, .. } = collected?;
+        let Collected { head, body, room, .. } = collected?;
         let head = shared(&head, true).map_err(|_| reply::head_too_long())?;
-        Ok(Answered { head, body, id: Bytes::copy_from_slice(request.id.as_bytes()) })
+        Ok(Answered { head, body, id: Bytes::copy_from_slice(request.id.as_bytes()), room })
     }
 
     /// Tells each member its own part.
     pub(super) fn tell(&self, waiting: &[&Waiting], told: Result<Answered, ErrorReply>, batching: &Batching) {
-        let Answered { head, body, id } = match told {
+        let Answered { head, body, id, room } = match told {
             Ok(told) => told,
             Err(refusal) => {
                 waiting.iter().for_each(|waiting| waiting.flight.end(Err(refusal.clone())));
@@ -101,12 +116,14 @@ impl Load<'_> {
                 }
             },
         };
+        // The parts are held until the last of their clients has taken his.
+        let room = Arc::new(room);
         for (waiting, part) in waiting.iter().zip(parts) {
             let framing = if part.is_empty() { Framing::Empty } else { Framing::Length(part.len() as u64) };
             let batch = Some((id.clone(), members.len()));
             waiting.flight.head(Arc::new(SharedHead { head: head.clone(), framing, batch }));
             if !part.is_empty() {
-                waiting.flight.push(Bytes::from(part));
+                waiting.flight.push(Bytes::from_owner(Part { bytes: part, _room: Arc::clone(&room) }));
             }
             waiting.flight.end(Ok(()));
         }

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
@@ -26,11 +26,12 @@ use crate::base::ids::{Id, ListenerId, RouteId};
 use crate::base::limits::FLIGHT_PATIENCE;
 use crate::base::time::{deadline, earlier, micros};
 use crate::board::granted::Granted;
-use crate::codec::cache_control::CacheControl;
+use crate::codec::cache_control::{CacheControl, expires};
 use crate::codec::forwarded::Sender;
 use crate::codec::head::{RequestHead, ResponseHead};
 use crate::codec::progress::Progress;
 use crate::codec::reply::ErrorReply;
+use crate::codec::shared::varies_with_key;
 use crate::codec::shared::{SharedHead, shared};
 use crate::plan::{Kept, Sharing};
 
@@ -238,13 +239,16 @@ impl<'s> Keeper<'s> {
         let rules = sharing.cache.as_ref()?;
         let said = CacheControl::of(head.head());
         let forbids = said.no_store || said.no_cache || (said.is_private && rules.is_shared);
-        if head.status() != 200 || head.is_event_stream() || forbids {
+        if head.status() != 200 || head.is_event_stream() || forbids || !varies_with_key(head.head()) {
             return None;
         }
         let age =
             head.head().values_of(b"age").next().and_then(|age| std::str::from_utf8(age).ok()?.parse().ok());
         let age = Duration::from_secs(age.unwrap_or(0));
-        let lasts = said.max_age.map_or(rules.ttl, |most| most.saturating_sub(age).min(rules.ttl));
+        let lasts = match said.max_age {
+            Some(most) => most.saturating_sub(age).min(rules.ttl),
+            None => expires(head.head(), SystemTime::now()).map_or(rules.ttl, |left| left.min(rules.ttl)),
+        };
         let head = shared(head, false).ok()?;
         (!lasts.is_zero()).then(|| Self { key, sharing, head, body: Some(Vec::new()), age, lasts })
     }

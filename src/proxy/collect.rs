@@ -73,6 +73,7 @@ pub(super) async fn collect_told(
     (lane, most): (&LaneState, Allowance),
 ) -> Result<Collected, ErrorReply> {
     let shared = Arc::clone(&told.head);
+    call.notes.is_told = true;
     let mut reading = Reading::new((&shared.head, shared.framing), request, call, most)?;
     loop {
         let since = Instant::now();
@@ -183,7 +184,8 @@ impl Reading {
         if !self.taken.more(piece.len() as u64) {
             return Err(reply::answer_too_large());
         }
-        if length > self.room.bytes() && !self.room.grow(length.max(2 * self.room.bytes())) {
+        let room = &mut self.room;
+        if length > room.bytes() && !room.grow(length.max(2 * room.bytes())) && !room.grow(length) {
             return Err(reply::buffers_full());
         }
         self.body.extend_from_slice(piece);

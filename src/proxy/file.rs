@@ -105,7 +105,8 @@ impl File {
 
     fn has_room(&mut self, bytes: usize) -> bool {
         let bytes = bytes as u64;
-        bytes <= self.room.bytes() || self.room.grow(bytes.max(2 * self.room.bytes()))
+        let room = &mut self.room;
+        bytes <= room.bytes() || room.grow(bytes.max(2 * room.bytes())) || room.grow(bytes)
     }
 
     /// The next line, none while none is whole.

@@ -81,6 +81,7 @@ impl Held {
         if let Some(room) = &mut self.room
             && length > room.bytes()
             && !room.grow(length.max(2 * room.bytes()))
+            && !room.grow(length)
         {
             return false;
         }

@@ -19,6 +19,7 @@ use crate::base::limits::BUFFERED_STEP_BYTES;
 use crate::codec::content::is_encoded;
 use crate::codec::field::{FieldName, list};
 use crate::codec::head::RequestHead;
+use crate::codec::method::Method;
 use crate::codec::reply::ErrorReply;
 use crate::codec::unreadable;
 use crate::multi::{NotOne, Shape, elements};
@@ -44,6 +45,9 @@ async fn answer(
 ) -> Result<Answer, ErrorReply> {
     let begin = call.elements.ok_or_else(reply::multi_in_multi)?;
     let head = &request.head;
+    if head.method() != Method::Post {
+        return Err(reply::other_methods(&["POST".to_owned()]));
+    }
     if is_encoded(head.head()) {
         return Err(unreadable::encoded());
     }

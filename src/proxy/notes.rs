@@ -44,6 +44,8 @@ pub(super) struct Notes {
     pub(super) tokens: u64,
     /// Reads what the answer says of its tokens, where somebody wants to know.
     pub(super) usage: Option<Box<UsageReader>>,
+    /// It was told an answer that others were told too, and pays as if it were its own.
+    pub(super) is_told: bool,
     /// What is known of its batch, where its cluster has some.
     pub(super) batch: Option<Box<Batched>>,
     /// Tokens that its legs used together.
@@ -103,6 +105,7 @@ impl Notes {
             bytes_out: 0,
             tokens: 0,
             usage: None,
+            is_told: false,
             batch: None,
             used_by_legs: 0,
             gaps: None,
@@ -134,7 +137,7 @@ impl Notes {
         if self.used_by_legs > 0 {
             return self.used_by_legs.min(TOKENS_USED_MAX);
         }
-        let is_refused = self.endpoint.is_none() || self.status >= 400;
+        let is_refused = (self.endpoint.is_none() && !self.is_told) || self.status >= 400;
         // It was sent, and nobody waited for what came of it.
         let is_left = self.status == 0 && self.ended == Ended::ClientLeft;
         if is_refused || (self.status == 0 && !is_left) {

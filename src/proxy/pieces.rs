@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -10,31 +11,35 @@ use super::answered::Answer;
 use super::carried::{Answered, Load};
 use super::guard::Guard;
 use super::reply;
-use super::request::Request;
+use super::request::{Call, Request};
 use super::state::LaneState;
 use super::told::{Source, Told};
-use super::upstream_head::upstream_head;
+use super::upstream_head::Common;
+use crate::base::fault::{Fault, FaultKind, Sent, Stage};
 use crate::base::ids::ClusterId;
+use crate::base::time::deadline;
 use crate::batch::Member;
 use crate::codec::framing::Framing;
 use crate::codec::reply::ErrorReply;
-use crate::codec::shared::{SharedHead, compared};
-use crate::plan::Batching;
+use crate::codec::shared::SharedHead;
+use crate::plan::{Batching, Targets};
 
 /// Asks the cluster for the items of `member`, piece by piece, each in a `place` of its own.
 pub(super) async fn run(
-    request: &Request,
-    (cluster, lane): (ClusterId, &Rc<LaneState>),
+    (request, call): (&Request, &mut Call<'_>),
+    (cluster, targets, lane): (ClusterId, &Targets, &Rc<LaneState>),
     (batching, member): (&Batching, &Member),
     place: &dyn Fn() -> Guard,
 ) -> Result<Answer, ErrorReply> {
-    let upstream = upstream_head(request, cluster).ok_or_else(reply::head_too_long)?;
-    let compared = compared(&upstream, &batching.key_headers);
+    let common = Common::of(request, (cluster, targets), &batching.key_headers);
+    let common = common.ok_or_else(reply::head_too_long)?;
+    let begun = Instant::now();
+    call.deadline = deadline(begun, request.plan.plan.clusters[cluster].settings.timeouts.total);
     let load = Load { plan: &request.plan, route: request.route().0, cluster, lane };
     let pieces = batching.protocol.cut(member, batching.most.items);
     request.plan.recorder.borrow_mut().clusters[cluster].pieces += pieces.len() as u64;
     let ask = |at: usize| {
-        let (load, asked) = (&load, (&request.head, &upstream, &compared[..]));
+        let (load, asked) = (&load, (&request.head, &common.carried[..]));
         let body = Bytes::from(batching.protocol.merge(&[&pieces[at]]));
         async move {
             let _place = place();
@@ -43,11 +48,19 @@ pub(super) async fn run(
     };
     let mut asked = stream::iter(0..pieces.len()).map(ask).buffer_unordered(batching.pieces);
     let mut answers: Vec<Option<Answered>> = pieces.iter().map(|_| None).collect();
-    while let Some((at, answered)) = asked.next().await {
+    loop {
+        let next = call.clock.within(call.deadline, |cx| asked.poll_next_unpin(cx)).await;
+        let Some(next) = next else {
+            let fault = Fault::upstream(Stage::Wait, FaultKind::Timeout, Sent::Wholly);
+            call.notes.fault = Some(fault);
+            return Err(reply::of_fault(&fault));
+        };
+        let Some((at, answered)) = next else { break };
         let from: usize = pieces[..at].iter().map(Member::items).sum();
         let items = (from, from + pieces[at].items());
         answers[at] = Some(whole(answered, (batching.protocol.items_name(), items))?);
     }
+    call.notes.waited += begun.elapsed();
     let answers: Vec<Answered> = answers.into_iter().flatten().collect();
     let bodies: Vec<&[u8]> = answers.iter().map(|answer| &answer.body[..]).collect();
     let joined = batching.protocol.join(member, &pieces, &bodies);

@@ -47,7 +47,11 @@ async fn deliver(
     let shared = Arc::clone(&told.head);
     let head = &shared.head;
     let is_cut = request.found.hides_usage() && head.is_event_stream() && !is_encoded(head.head());
-    let framing = framing(request, shared.framing, is_cut);
+    let framing = match framing(request, shared.framing, is_cut) {
+        // Its own length stayed behind: that there is nothing must be said.
+        Framing::Empty if !matches!(head.status(), 204 | 304) => Framing::Length(0),
+        framing => framing,
+    };
     let reads = request.found.prompt_tokens().is_some() || request.plan.plan.observe.access_log.is_some();
     call.notes.usage = reads.then(|| Box::new(UsageReader::new(head)));
     let connection = connection(request, call, framing == Framing::UntilClose, lane);
@@ -56,7 +60,7 @@ async fn deliver(
     let said = DownstreamHead { framing, connection, date, signature };
     write_answer(&mut mouth.borrow_mut().out, Said::Relayed(head), &said);
     let notes = &mut call.notes;
-    (notes.status, notes.stage) = (head.status(), Stage::Relay);
+    (notes.status, notes.stage, notes.is_told) = (head.status(), Stage::Relay, true);
     notes.looks_whole = framing == Framing::UntilClose;
     let mut retelling = Retelling {
         framing,

@@ -17,18 +17,17 @@ use super::reply;
 use super::request::{Call, Request};
 use super::state::LaneState;
 use super::told::{self, Source, Told};
-use super::upstream_head::upstream_head;
+use super::upstream_head::Common;
 use crate::base::digest::Digest;
 use crate::base::fault::{Fault, FaultKind, Sent, Stage};
 use crate::base::ids::ClusterId;
 use crate::codec::cache_control::CacheControl;
 use crate::codec::content::is_encoded;
 use crate::codec::framing::Framing;
-use crate::codec::head::RequestHead;
 use crate::codec::json::canonical;
 use crate::codec::method::Method;
 use crate::codec::reply::ErrorReply;
-use crate::codec::shared::{SharedHead, call_head, compared, credentials, uncredited};
+use crate::codec::shared::{SharedHead, call_head, credentials};
 use crate::filter;
 use crate::metrics::recorder::CACHE_RESULTS;
 use crate::plan::{Action, Sharing, Targets};
@@ -59,7 +58,7 @@ async fn answer(
     if !sharing.is_single && sharing.cache.is_none() {
         return batching::run(request, call, lane, (first, targets)).await;
     }
-    let Some(question) = Question::of(request, call, lane, first).await? else {
+    let Some(question) = Question::of(request, call, lane, (first, targets)).await? else {
         say(request, (first, sharing), "bypass", None);
         return batching::run(request, call, lane, (first, targets)).await;
     };
@@ -72,6 +71,7 @@ async fn answer(
     };
     if let (Some(cache), Some(key), false) = (&sharing.cache, &kept_as, wants.no_cache)
         && let Some((kept, age)) = cache.answers.get(key, Instant::now())
+        && wants.max_age.is_none_or(|most| age + kept.age < most)
     {
         say(request, (first, sharing), "hit", Some((age + kept.age).as_secs()));
         let framing = Framing::Length(kept.body.len() as u64);
@@ -90,7 +90,7 @@ async fn answer(
     };
     if let Some(flight) = flight {
         let length = question.body.len();
-        let head = call_head(&request.head, &question.upstream, &question.compared, length);
+        let head = call_head(&request.head, &question.carried, length);
         let head = head.map_err(reply::of_codec)?;
         let request = carrier::request(&request.plan, request.route().0, head, lane);
         let load = Load { request, body: question.body, first, flight, asked, kept_as };
@@ -134,6 +134,9 @@ async fn carry(load: Load, lane: Rc<LaneState>, is_blocked: Blocked) {
     let ended = match batching::run(&mut request, &mut call, &lane, (first, targets)).await {
         Err(refusal) => Err(refusal),
         Ok(Answer::Relayed(relayed)) => {
+            // What another cluster answers in its place is not its answer.
+            let is_its_own = relayed.ticket.cluster() == first;
+            let kept_as = kept_as.filter(|_| is_its_own);
             let keeper = kept_as.and_then(|key| Keeper::new(key, sharing, &relayed.head));
             carrier::pass_on(relayed, (&flight, &is_blocked), (&request, &mut call), &lane, keeper).await
         }
@@ -223,8 +226,7 @@ struct Question {
     of_anybody: Digest,
     body: Bytes,
     /// What the call carries.
-    upstream: RequestHead,
-    compared: Vec<u8>,
+    carried: Vec<u8>,
 }
 
 impl Question {
@@ -233,7 +235,7 @@ impl Question {
         request: &Request,
         call: &mut Call<'_>,
         lane: &LaneState,
-        cluster: ClusterId,
+        (first, targets): (ClusterId, &Targets),
     ) -> Result<Option<Self>, ErrorReply> {
         let plan = &request.plan.plan;
         let (route, _) = request.route();
@@ -248,25 +250,16 @@ impl Question {
         if !single_flight::is_deterministic(operation, &target, &body) {
             return Ok(None);
         }
-        let (Some(said), Some(upstream)) = (canonical::digest(&body), upstream_head(request, cluster)) else {
-            return Ok(None);
-        };
-        let what = [&target, &said.bytes()[..]].map(Digest::of);
-        let batching = plan.clusters[cluster].sharing.as_ref().and_then(|sharing| sharing.batching.as_ref());
+        let batching = plan.clusters[first].sharing.as_ref().and_then(|sharing| sharing.batching.as_ref());
         let more = batching.map_or(&[][..], |batching| &batching.key_headers);
-        let compared = compared(&upstream, more);
+        let common = Common::of(request, (first, targets), more);
+        let (Some(said), Some(common)) = (canonical::digest(&body), common) else { return Ok(None) };
         let who = match filter::holder_of(&plan.filters, &request.found) {
-            Some((id, holder)) => {
-                [b"holder ", plan.filters[id].0.as_bytes(), b" ", holder.name.as_bytes()].concat()
-            }
-            None => [&b"credentials "[..], &credentials(&request.head)].concat(),
+            Some((id, holder)) => Digest::of_all(&[plan.filters[id].0.as_bytes(), holder.name.as_bytes()]),
+            None => Digest::of_all(&[&credentials(&request.head)]),
         };
-        let all = |parts: &[&Digest]| {
-            Digest::of(&parts.iter().flat_map(|part| part.bytes()).copied().collect::<Vec<u8>>())
-        };
-        let anybody = Digest::of(&uncredited(&upstream, more));
-        let of_one = all(&[&what[0], &what[1], &Digest::of(&compared), &Digest::of(&who)]);
-        let of_anybody = all(&[&what[0], &what[1], &anybody]);
-        Ok(Some(Self { of_one, of_anybody, body, upstream, compared }))
+        let of_one = Digest::of_all(&[common.alike.bytes(), said.bytes(), who.bytes()]);
+        let of_anybody = Digest::of_all(&[common.open.bytes(), said.bytes()]);
+        Ok(Some(Self { of_one, of_anybody, body, carried: common.carried }))
     }
 }

@@ -1,16 +1,57 @@
-//! The head of a request as it would go upstream, after all that filters change in it.
+//! What requests that are answered by one call have in common, as it would go upstream after all that filters change in it.
 
 use bytes::Bytes;
 
 use super::decide::{Identity, write_upstream};
 use super::request::Request;
+use crate::base::digest::Digest;
 use crate::base::ids::ClusterId;
 use crate::codec::edit::Side;
 use crate::codec::head::RequestHead;
+use crate::codec::shared::carried;
 use crate::codec::split::request_apart;
+use crate::plan::Targets;
 
-/// What would go to an endpoint of `cluster`; none where what is added to it leaves no room.
-pub(super) fn upstream_head(request: &Request, cluster: ClusterId) -> Option<RequestHead> {
+/// What a call for several carries of one, and what they must have alike.
+#[derive(Debug)]
+pub(super) struct Common {
+    /// Fields, as lines.
+    pub(super) carried: Vec<u8>,
+    /// Where it goes, and what is carried.
+    pub(super) alike: Digest,
+    /// The same without credentials.
+    pub(super) open: Digest,
+}
+
+impl Common {
+    /// Of a request that goes to `first`, or falls back from there; none where what is added to it leaves no room.
+    ///
+    /// Where each of these clusters puts its own credential in the place of the client's, that takes no part. A cluster's own
+    /// is never carried: another one could be asked in its place.
+    pub(super) fn of(
+        request: &Request,
+        (first, targets): (ClusterId, &Targets),
+        more: &[String],
+    ) -> Option<Self> {
+        let plan = &request.plan.plan;
+        let mut asked = std::iter::once(&first).chain(&targets.fallback);
+        let passing = asked.find(|id| plan.clusters[**id].settings.auth.is_none());
+        let upstream = upstream_head(request, *passing.unwrap_or(&first))?;
+        let all = carried(&request.head, &upstream, more, passing.is_some());
+        let uncredited = carried(&request.head, &upstream, more, false);
+        let (route, settings) = request.route();
+        let target = settings.rewrite.apply(request.head.path_and_query());
+        let digest = |fields: &[u8]| {
+            let name = plan.routes[route].name.as_bytes();
+            let parts = [request.head.method_bytes(), request.head.authority(), &target, name, fields];
+            Digest::of_all(&parts)
+        };
+        Some(Self { alike: digest(&all), open: digest(&uncredited), carried: all })
+    }
+}
+
+/// What would go to an endpoint of `cluster`.
+fn upstream_head(request: &Request, cluster: ClusterId) -> Option<RequestHead> {
     let plan = &request.plan.plan;
     let endpoint = *plan.clusters[cluster].endpoints.first()?;
     let edits = request.edits(Side::Request);
