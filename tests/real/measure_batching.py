@@ -44,7 +44,7 @@ class Load:
 
     def __init__(self, url: str, clients: int, seconds: float, words: list[int]):
         self.url, self.clients, self.seconds, self.words = url + "/v1/embeddings", clients, seconds, words
-        self.answers = 0
+        self.answers = self.counted = 0
         self.latencies: list[float] = []
         self.begun = self.lasted = 0.0
 
@@ -72,7 +72,9 @@ class Load:
             # The first round opens connections and fills the queue.
             self.begun = now if self.answers >= self.clients else 0.0
         elif not self.lasted:
-            self.latencies.append(now - sent)
+            self.counted += 1
+            if sent >= self.begun:
+                self.latencies.append(now - sent)
             if now - self.begun >= self.seconds and len(self.latencies) >= 2 * self.clients:
                 self.lasted = now - self.begun
 
@@ -97,7 +99,7 @@ def line(through: Gateway, load: Load, batching: str) -> tuple:
         asyncio.run(load.run())
     cpu = (cpu_time(through.process) - before) / load.answers
     return (
-        load.clients, batching, f"{len(load.latencies) / load.lasted:.0f}",
+        load.clients, batching, f"{load.counted / load.lasted:.0f}",
         f"{load.percentile(0.5):.1f}", f"{load.percentile(0.99):.1f}",
         f"{seen.requests / load.answers:.3f}", f"{cpu * 1e6:.0f}",
     )  # fmt: skip
