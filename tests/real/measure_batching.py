@@ -1,4 +1,4 @@
-"""What batching gives in front of a real model on CPU: clients of one text each, with and without, as a Markdown table."""
+"""What batching gives in front of a real model on CPU: clients of one text each, with it and without."""
 
 import argparse
 import asyncio

@@ -1,4 +1,4 @@
-"""LitServe with the OpenAI embeddings API and all-MiniLM-L6-v2; each HTTP request is one run of the model, one at a time."""
+"""LitServe with the OpenAI embeddings API and all-MiniLM-L6-v2; each HTTP request is one run of it, one at a time."""
 
 import argparse
 import multiprocessing

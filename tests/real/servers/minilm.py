@@ -1,4 +1,4 @@
-"""all-MiniLM-L6-v2 in numpy: the BERT of its weights, the mean over its tokens, length 1; small, for it needs no torch."""
+"""all-MiniLM-L6-v2 in numpy: the BERT of its weights, the mean over its tokens, length 1. So it needs no torch."""
 
 import importlib.util
 from pathlib import Path
