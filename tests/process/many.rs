@@ -126,6 +126,15 @@ fn what_is_no_envelope_or_too_many_is_refused_as_a_whole_and_nothing_is_asked() 
     let (head, told) = ask(&gateway, &post("content-type: application/jsonl\r\n", &lines));
     assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
     assert_eq!(told["error"]["code"], "too_many_requests_in_one");
+    for method in ["GET", "HEAD", "PUT"] {
+        let mut client = gateway.connect();
+        client.send(post("", "[]").replace("POST", method));
+        let head = client.read_until("\r\n\r\n");
+        assert!(head.starts_with("HTTP/1.1 405 ") && head.contains("\r\nallow: POST"), "{method}: {head}");
+        if method == "HEAD" {
+            assert!(client.is_silent(), "a head is all that is told");
+        }
+    }
     let (head, _) = ask(&gateway, &post("content-encoding: gzip\r\n", "[]"));
     assert!(head.starts_with("HTTP/1.1 415 "), "{head}");
     assert!(seen.lock().unwrap().is_empty());

@@ -311,3 +311,118 @@ fn a_client_that_falls_far_behind_is_cut_and_the_others_go_on() {
     let (got, _) = slow.read_to_any_end();
     assert!(got.len() < length, "{} bytes", got.len());
 }
+
+#[test]
+fn an_empty_answer_says_that_it_is_empty_however_it_is_shared() {
+    for answer in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 429 X\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\n\r\n",
+    ] {
+        let url = Upstream::start().serve(answer);
+        let gateway = sharing(&url, "single_flight = true\ncache = {}\nretry = { attempts = 1 }");
+        let mut client = gateway.connect();
+        for _ in 0..2 {
+            client.send(embed("", "{\"input\":\"a\"}"));
+            let got = client.try_message().unwrap();
+            let is_told = got.contains("\r\ncontent-length: 0\r\n")
+                || got.contains("\r\ntransfer-encoding: chunked\r\n");
+            assert_eq!(is_told, !got.starts_with("HTTP/1.1 204 "), "{answer}: {got}");
+        }
+    }
+}
+
+#[test]
+fn a_clusters_own_credential_goes_to_no_other_cluster_and_the_clients_where_it_would() {
+    let busy = Upstream::start().serve("HTTP/1.1 503 X\r\ncontent-length: 0\r\n\r\n");
+    for keys in
+        ["single_flight = true", "cache = {}", "batch = { protocol = \"openai-embeddings\", max_items = 1 }"]
+    {
+        let (url, seen) = counting(ANSWER);
+        let gateway = Gateway::start(&format!(
+            "[cluster.a]\nendpoints = [{busy:?}]\nauth = {{ bearer = \"secret-of-a\" }}\n{keys}\n\
+             [cluster.b]\nendpoints = [{url:?}]\n[[route]]\nname = \"all\"\nto = \"a\"\nfallback = [\"b\"]\n"
+        ));
+        ask(&gateway, &embed("authorization: Bearer client\r\n", "{\"input\":\"a\"}"));
+        ask(&gateway, &embed("authorization: Bearer client\r\n", "{\"input\":[\"a\",\"b\"]}"));
+        let seen = seen.lock().unwrap();
+        assert!(!seen.is_empty());
+        for request in seen.iter() {
+            assert!(request.contains("\r\nauthorization: Bearer client\r\n"), "{keys}: {request}");
+            assert!(!request.contains("secret"), "{keys}: {request}");
+        }
+    }
+}
+
+#[test]
+fn what_a_shared_answer_used_is_paid_by_each_who_is_told_it() {
+    let used = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n\
+                {\"data\":[1.0],\"usage\":{\"total_tokens\":500}}       ";
+    for keys in ["single_flight = true", "cache = {}"] {
+        let (url, _) = counting(used);
+        let gateway = Gateway::start(&format!(
+            "[filter.l]\nkind = \"rate-limit\"\nby = \"ip\"\ntokens = \"600/day\"\n[cluster.up]\nendpoints = [{url:?}]\n{keys}\n\
+             [[route]]\nname = \"all\"\nto = \"up\"\nfilters = [\"l\"]\n"
+        ));
+        let statuses: Vec<_> = (0..4)
+            .map(|_| ask(&gateway, &embed("", "{\"model\":\"m\",\"input\":\"a\"}"))[9..12].to_owned())
+            .collect();
+        assert_eq!(statuses, ["200", "200", "429", "429"], "{keys}");
+    }
+}
+
+#[test]
+fn hosts_types_and_routes_share_nothing_and_a_fallback_is_not_kept_as_what_it_stands_for() {
+    let (url, seen) = counting(ANSWER);
+    let gateway = sharing(&url, "cache = { shared = true }");
+    let body = "{\"input\":\"a\"}";
+    let results: Vec<_> = [
+        embed("", body),
+        embed("", body).replace("host: x", "host: y"),
+        embed("content-type: text/plain\r\n", body),
+        embed("", body),
+    ]
+    .iter()
+    .map(|request| field(&ask(&gateway, request), "x-cache").unwrap().to_owned())
+    .collect();
+    assert_eq!(results, ["miss", "miss", "miss", "hit"]);
+    assert_eq!(seen.lock().unwrap().len(), 3);
+
+    let busy = Upstream::start().serve("HTTP/1.1 503 X\r\ncontent-length: 0\r\n\r\n");
+    let (other, seen) = counting(ANSWER);
+    let gateway = Gateway::start(&format!(
+        "[cluster.a]\nendpoints = [{busy:?}]\ncache = {{}}\n[cluster.b]\nendpoints = [{other:?}]\n\
+         [[route]]\nname = \"all\"\nto = \"a\"\nfallback = [\"b\"]\n"
+    ));
+    for _ in 0..2 {
+        assert_eq!(field(&ask(&gateway, &embed("", body)), "x-cache"), Some("miss"));
+    }
+    assert_eq!(seen.lock().unwrap().len(), 2);
+}
+
+#[test]
+fn what_varies_with_more_than_is_compared_or_has_expired_is_not_kept() {
+    for (said, kept) in [
+        ("vary: accept, Accept-Encoding", true),
+        ("vary: *", false),
+        ("vary: x-tenant", false),
+        ("expires: Thu, 01 Jan 1970 00:00:00 GMT", false),
+        ("expires: 0", false),
+        ("expires: Thu, 01 Jan 2099 00:00:00 GMT", true),
+    ] {
+        let answer = format!("HTTP/1.1 200 OK\r\n{said}\r\ncontent-length: 1\r\n\r\n1");
+        let (url, seen) = counting(Box::leak(answer.into_boxed_str()));
+        let gateway = sharing(&url, "cache = {}");
+        for _ in 0..2 {
+            ask(&gateway, &embed("", "{\"input\":\"a\"}"));
+        }
+        assert_eq!(seen.lock().unwrap().len(), if kept { 1 } else { 2 }, "{said}");
+    }
+    let (url, seen) = counting(ANSWER);
+    let gateway = sharing(&url, "cache = {}");
+    for fields in ["", "", "cache-control: max-age=0\r\n"] {
+        ask(&gateway, &embed(fields, "{\"input\":\"a\"}"));
+    }
+    assert_eq!(seen.lock().unwrap().len(), 2, "a client may ask for what is fresh");
+}
