@@ -110,7 +110,11 @@ impl Notes {
             used_by_legs: 0,
             gaps: None,
             waited: Duration::ZERO,
-            waited_client: arrival.complete - arrival.began,
+            // Most heads come at once: then there is nothing to subtract.
+            waited_client: match arrival.complete == arrival.began {
+                true => Duration::ZERO,
+                false => arrival.complete - arrival.began,
+            },
             first_token: None,
             attempts: 0,
             reused: false,
@@ -129,7 +133,8 @@ impl Notes {
     /// Where the time went until `now`, when the head of the answer leaves; the client kept us waiting `for_body` for its
     /// body. There is no queue to wait in.
     pub(super) fn timing(&self, for_body: Duration, now: Instant) -> Timing {
-        Timing { queue: Duration::ZERO, gateway: self.own(for_body, now), upstream: self.waited }
+        let total = now.saturating_duration_since(self.arrival.began);
+        Timing { queue: Duration::ZERO, gateway: self.own(for_body, total), upstream: self.waited }
     }
 
     /// Tokens that a request used of whose prompt so many were estimated: what the answer says, else what was delivered.
@@ -156,23 +161,23 @@ impl Notes {
         used.min(TOKENS_USED_MAX)
     }
 
-    /// The gateway's own share of the time until `now`.
-    fn own(&self, for_body: Duration, now: Instant) -> Duration {
-        let total = now.saturating_duration_since(self.arrival.began);
+    /// The gateway's own share of `total`.
+    fn own(&self, for_body: Duration, total: Duration) -> Duration {
         total.saturating_sub(self.waited + self.waited_client + for_body)
     }
 
     #[inline(always)] // each exchange ends here
     pub(super) fn summary(&self, route: Option<RouteId>, body: BodyNotes, now: Instant) -> Summary {
-        let total_us = micros(self.arrival.began, now);
+        let total = now.saturating_duration_since(self.arrival.began);
+        let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         Summary {
             route,
             endpoint: self.endpoint,
             ended: self.ended,
             // Whatever had been sent: a client that left is counted as that, apart from failures.
             status: if self.ended == Ended::ClientLeft || self.status == 0 { 499 } else { self.status },
-            total_us,
-            overhead_us: u64::try_from(self.own(body.waited, now).as_micros()).unwrap_or(u64::MAX),
+            total_us: us(total),
+            overhead_us: us(self.own(body.waited, total)),
             ttft_us: self.first_token.map(|at| micros(self.arrival.complete, at)),
             bytes_in: body.received,
             bytes_out: self.bytes_out,
