@@ -72,7 +72,8 @@ pub(super) async fn run(
                     before.abandon(request);
                 }
                 let status = answer.head.status();
-                match dispatch.answered(cluster, (position, status), call.body.at_hand(), Instant::now()) {
+                let at_hand = call.body.at_hand_behind_answer();
+                match dispatch.answered(cluster, (position, status), at_hand, Instant::now()) {
                     Some(another) => {
                         refused = Some(Aside::of(answer, call));
                         step = another;

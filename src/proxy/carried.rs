@@ -29,6 +29,15 @@ pub(super) struct Load<'l> {
     pub(super) lane: &'l Rc<LaneState>,
 }
 
+/// What may be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeats {
+    /// What the cluster's rules say.
+    ByRules,
+    /// Of that only what nobody answered: a failure of several is everybody's, and is not multiplied.
+    Unanswered,
+}
+
 /// A whole answer, and the id of the call.
 pub(super) struct Answered {
     pub(super) head: ResponseHead,
@@ -62,7 +71,7 @@ impl Load<'_> {
             [only] => only.member.body(),
             _ => Bytes::from(batching.protocol.merge(&members)),
         };
-        self.send((&one.asked, &one.carried), body).await
+        self.send((&one.asked, &one.carried), body, Repeats::Unanswered).await
     }
 
     /// Makes one call, and reads its answer to the end.
@@ -70,6 +79,7 @@ impl Load<'_> {
         &self,
         (asked, carried): (&RequestHead, &[u8]),
         body: Bytes,
+        repeats: Repeats,
     ) -> Result<Answered, ErrorReply> {
         let Action::Forward(targets) = &self.plan.plan.routes[self.route].action else {
             return Err(reply::no_route());
@@ -78,6 +88,9 @@ impl Load<'_> {
         let request = carrier::request(self.plan, self.route, head, self.lane);
         let clock = self.lane.watchdogs.watch();
         let mut call = carrier::call(body, &clock);
+        if repeats == Repeats::Unanswered {
+            call.body.be_answered_once();
+        }
         let relayed = forward::run::<true>(&request, &mut call, self.cluster, targets).await;
         let collected = match relayed {
             Err(given_up) => Err(given_up.told(&mut call.notes)),

@@ -48,7 +48,8 @@ async fn fall_back(
                 if let Some(before) = aside.take() {
                     before.abandon(request);
                 }
-                if !is_left || !is_moved_by(answer.head.status()) {
+                let may_move = is_left && call.body.at_hand_behind_answer() == AtHand::Whole;
+                if !may_move || !is_moved_by(answer.head.status()) {
                     return Ok(answer);
                 }
                 aside = Some(Aside::of(answer, call));

@@ -68,6 +68,8 @@ pub(super) struct Intake<'c> {
     keep: Keep,
     /// Bytes were handed out that are not held: it cannot be handed out again.
     is_spent: bool,
+    /// Whatever it is answered with is the answer.
+    is_answered_once: bool,
     /// Where the rest comes from.
     client: Option<&'c RefCell<Ear>>,
     /// Longest body.
@@ -110,6 +112,7 @@ impl<'c> Intake<'c> {
             held: (!body.is_empty()).then(|| Held::of(body)),
             keep: Keep::Taker,
             is_spent: false,
+            is_answered_once: false,
             client: None,
             max: u64::MAX,
             rate: 0,
@@ -334,6 +337,16 @@ impl<'c> Intake<'c> {
     /// Whether it can be handed out from its first byte on once more.
     pub(super) fn at_hand(&self) -> AtHand {
         if self.is_spent { AtHand::Spent } else { AtHand::Whole }
+    }
+
+    /// Nobody else is asked in the place of an endpoint that answered, whatever that said.
+    pub(super) fn be_answered_once(&mut self) {
+        self.is_answered_once = true;
+    }
+
+    /// Whether it can be handed out once more behind an answer.
+    pub(super) fn at_hand_behind_answer(&self) -> AtHand {
+        if self.is_answered_once { AtHand::Spent } else { self.at_hand() }
     }
 
     /// Nobody will ask for it again: what was handed out is let go.

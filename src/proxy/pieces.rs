@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
 use super::answered::Answer;
-use super::carried::{Answered, Load};
+use super::carried::{Answered, Load, Repeats};
 use super::guard::Guard;
 use super::reply;
 use super::request::{Call, Request};
@@ -43,7 +43,7 @@ pub(super) async fn run(
         let body = Bytes::from(batching.protocol.merge(&[&pieces[at]]));
         async move {
             let _place = place();
-            (at, load.send(asked, body).await)
+            (at, load.send(asked, body, Repeats::ByRules).await)
         }
     };
     let mut asked = stream::iter(0..pieces.len()).map(ask).buffer_unordered(batching.pieces);

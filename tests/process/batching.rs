@@ -409,3 +409,32 @@ fn whatever_dies_and_whoever_leaves_each_gets_one_answer_and_no_place_is_lost() 
         client.read_message();
     }
 }
+
+#[test]
+fn a_failure_of_several_goes_to_nobody_else() {
+    let upstream = Upstream::start();
+    let asked = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&asked);
+    let other = Upstream::start().play(move |peer, request| {
+        *count.lock().unwrap() += 1;
+        peer.send(vectors(&request));
+        After::GoOn
+    });
+    let gateway = Gateway::start(&format!(
+        "[cluster.up]\nendpoints = [{:?}]\nretry = {{ attempts = 3, on = [\"503\", \"429\"], budget = \"100%\" }}\n\
+         batch = {{ protocol = \"openai-embeddings\", max_wait = \"30s\" }}\n[cluster.other]\nendpoints = [{other:?}]\n\
+         [[route]]\nname = \"all\"\nto = \"up\"\nfallback = [\"other\"]\n",
+        upstream.url()
+    ));
+    let requests = [embed("", &text(2)), embed("", &text(3))];
+    let (_first, mut call, mut clients) = gather(&gateway, &upstream, &requests);
+    call.send(vectors(&embed("", &text(1))));
+    call.read_message();
+    call.send(answer("503 X", &json!({ "error": "all" })));
+    for client in &mut clients {
+        let got = client.read_message();
+        assert!(got.starts_with("HTTP/1.1 503 "), "{got}");
+    }
+    assert!(call.is_silent());
+    assert_eq!(*asked.lock().unwrap(), 0);
+}
