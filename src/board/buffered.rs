@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lane_of_who_waits_is_told_and_rung_once_for_each_grant() {
+    fn the_lane_of_who_waits_is_told_of_each_grant_and_rung_once_until_it_looks() {
         let rings = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&rings);
         let lane = Granted::new(move || {
@@ -292,8 +292,16 @@ mod tests {
         let first = budget.reserve(10, &lane).unwrap();
         let (a, b) = (budget.reserve(4, &lane).unwrap_err(), budget.reserve(5, &lane).unwrap_err());
         assert_eq!(lane.take(), Vec::<u64>::new());
+        let rung = || rings.load(Ordering::Relaxed);
         drop(first);
-        assert_eq!((lane.take(), rings.load(Ordering::Relaxed)), (vec![a.number(), b.number()], 2));
+        assert_eq!(rung(), 1, "both are told before it looks");
+        assert_eq!(lane.take(), [a.number(), b.number()]);
+        let (a, b) = (a.claim().unwrap(), b.claim().unwrap());
+        let (c, d) = (budget.reserve(5, &lane).unwrap_err(), budget.reserve(4, &lane).unwrap_err());
+        drop(b);
+        assert_eq!((rung(), lane.take()), (2, vec![c.number()]), "it has looked since");
+        drop(a);
+        assert_eq!((rung(), lane.take()), (3, vec![d.number()]));
     }
 
     #[test]
