@@ -255,7 +255,11 @@ impl Recorder {
             *counts = EndpointCounts { total, ttft, itl, ..EndpointCounts::default() };
         }
         for position in 0..self.clusters.len() {
-            self.clusters[ClusterId::at(position)] = ClusterCounts::default();
+            let counts = &mut self.clusters[ClusterId::at(position)];
+            let mut members = std::mem::take(&mut counts.batch_members);
+            let mut wait = std::mem::take(&mut counts.batch_wait);
+            [&mut members, &mut wait].into_iter().for_each(Times::clear);
+            *counts = ClusterCounts { batch_members: members, batch_wait: wait, ..ClusterCounts::default() };
         }
     }
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use super::decide::{Identity, switches, write_upstream};
+use super::decide::{switches, write_upstream};
 use super::intake::BodyFault;
 use super::request::{Call, Request};
 use super::source::{Relayed, served};
@@ -162,19 +162,7 @@ async fn connect(
 
 fn write_head(request: &Request, call: &Call<'_>, upstream: &mut Upstream, id: EndpointId) {
     let edits = request.edits(EditedSide::Request);
-    let identity = Identity {
-        sender: &request.sender,
-        trace: &request.trace,
-        request_id: request.id.as_bytes(),
-        is_held: call.body.is_held(),
-        can_switch: call.body.client().is_some(),
-        is_known: request.found.has_holder(),
-        hides_secrets: false,
-        edits: &edits,
-        framing: request.framing,
-        is_changed: request.is_changed,
-        reads_answer: request.found.prompt_tokens().is_some(),
-    };
+    let identity = request.identity(&edits, call.body.is_held(), call.body.client().is_some());
     let (plan, route) = (&request.plan.plan, request.route().0);
     let out = match identity.can_switch && switches(plan, route, &request.head) {
         true => upstream.expect_switch(),

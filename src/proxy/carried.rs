@@ -9,7 +9,9 @@ use super::allowance::Allowance;
 use super::carrier;
 use super::collect::{Collected, collect};
 use super::forward;
+use super::intake::Intake;
 use super::reply;
+use super::request::Call;
 use super::state::{LanePlan, LaneState};
 use crate::base::ids::{ClusterId, RouteId};
 use crate::base::limits::GATHERED_BYTES_MAX;
@@ -87,7 +89,7 @@ impl Load<'_> {
         let head = call_head(asked, carried, body.len()).map_err(reply::of_codec)?;
         let request = carrier::request(self.plan, self.route, head, self.lane);
         let clock = self.lane.watchdogs.watch();
-        let mut call = carrier::call(body, &clock);
+        let mut call = Call::apart(Intake::of_bytes(body), &clock);
         if repeats == Repeats::Unanswered {
             call.body.be_answered_once();
         }

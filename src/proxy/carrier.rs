@@ -12,14 +12,11 @@ use bytes::Bytes;
 
 use super::caught::caught;
 use super::finish::finish;
-use super::intake::Intake;
-use super::notes::{Arrival, Notes};
 use super::reply;
-use super::request::{Call, Found, Interim, Request};
+use super::request::{Call, Found, Request};
 use super::source::{Cut, Relayed};
 use super::state::{LanePlan, LaneState};
 use super::turns::Turn;
-use super::watchdog::Watchdog;
 use crate::base::digest::Digest;
 use crate::base::fault::{Fault, FaultKind, Sent, Stage};
 use crate::base::ids::{Id, ListenerId, RouteId};
@@ -119,6 +116,7 @@ pub(super) fn request(plan: &Rc<LanePlan>, route: RouteId, head: RequestHead, la
     Request {
         framing: head.framing(),
         is_changed: false,
+        is_carried: true,
         id: lane.request_id(None, false),
         trace: lane.trace(head.head(), false),
         head,
@@ -128,19 +126,6 @@ pub(super) fn request(plan: &Rc<LanePlan>, route: RouteId, head: RequestHead, la
         route: Some(route),
         found: Found::default(),
         dress: None,
-    }
-}
-
-/// The call of such a request, with its body.
-pub(super) fn call<'c>(body: Bytes, clock: &'c Watchdog) -> Call<'c> {
-    Call {
-        body: Intake::of_bytes(body),
-        clock,
-        deadline: None,
-        may_move_on: false,
-        elements: None,
-        interim: Interim::dropped(),
-        notes: Notes::new(Arrival::at(Instant::now())),
     }
 }
 

@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -15,10 +14,9 @@ use super::book::book;
 use super::collect::{Collected, collect, collect_told};
 use super::intake::Intake;
 use super::log;
-use super::notes::{Arrival, Notes};
 use super::overheard::Overheard;
 use super::reply;
-use super::request::{Call, Found, Interim, Request};
+use super::request::{Call, Found, Request};
 use super::state::{LaneState, RequestId};
 use crate::base::fault::{Fault, FaultKind, Sent, Side, Stage};
 use crate::base::summary::Ended;
@@ -79,15 +77,7 @@ async fn run(around: Rc<Around>, place: usize, text: Bytes, most: Allowance) -> 
     let clock = around.lane.watchdogs.watch();
     let mut exchange = Exchange {
         request: request(&around, head, &id),
-        call: Call {
-            body: Intake::of_bytes(asked.body.clone()),
-            clock: &clock,
-            deadline: None,
-            may_move_on: false,
-            elements: None,
-            interim: Interim::dropped(),
-            notes: Notes::new(Arrival::at(Instant::now())),
-        },
+        call: Call::apart(Intake::of_bytes(asked.body.clone()), &clock),
         lane: &around.lane,
         is_booked: false,
     };
@@ -104,6 +94,7 @@ fn request(around: &Around, head: RequestHead, id: &RequestId) -> Request {
     Request {
         framing: head.framing(),
         is_changed: false,
+        is_carried: false,
         id: id.clone(),
         trace: around.lane.trace(head.head(), around.sender.is_trusted),
         head,

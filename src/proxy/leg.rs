@@ -14,7 +14,7 @@ use super::held::Reached;
 use super::intake::Intake;
 use super::notes::{Arrival, Notes};
 use super::reply;
-use super::request::{Call, Interim, Request};
+use super::request::{Call, Request};
 use super::source::{Cut, Relayed, served};
 use super::state::LaneState;
 use super::watch::Watch;
@@ -107,15 +107,7 @@ pub(super) async fn run(
     let (clock, patience) = (lane.watchdogs.watch(), lane.watchdogs.watch());
     let now = Instant::now();
     let arrival = Arrival::at(now);
-    let call = Call {
-        body: Intake::of_pieces(pieces),
-        clock: &clock,
-        deadline: None,
-        may_move_on: false,
-        elements: None,
-        interim: Interim::dropped(),
-        notes: Notes::new(arrival),
-    };
+    let call = Call::apart(Intake::of_pieces(pieces), &clock);
     let mut leg = Leg { request, call, is_booked: false };
     let due = deadline(now, fanout.timeout);
     let said = {

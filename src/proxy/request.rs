@@ -7,10 +7,10 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use super::around::Begin;
-use super::decide;
+use super::decide::{self, Identity};
 use super::intake::Intake;
 use super::mouth::Mouth;
-use super::notes::Notes;
+use super::notes::{Arrival, Notes};
 use super::state::{LanePlan, RequestId};
 use super::watchdog::Watchdog;
 use crate::base::ids::{ListenerId, RouteId};
@@ -33,6 +33,8 @@ pub(super) struct Request {
     pub(super) framing: Framing,
     /// Its body was changed: what signs it is void.
     pub(super) is_changed: bool,
+    /// It carries what others have in common, as filters left it: nothing more is changed in its fields.
+    pub(super) is_carried: bool,
     pub(super) id: RequestId,
     pub(super) trace: TraceContext,
     /// Who asks.
@@ -109,11 +111,35 @@ impl Request {
     /// What filters have changed in the fields of its message on that side.
     #[inline(always)] // each exchange asks twice, and mostly there are none
     pub(super) fn edits(&self, side: Side) -> Vec<Edits> {
-        if !self.plan.plan.edits_fields {
+        if !self.plan.plan.edits_fields || self.is_carried {
             return Vec::new();
         }
         let Self { head, id, sender, listener, route, found, .. } = self;
         decide::edits(&self.plan.plan, (*listener, *route), side, (found, sender, head), id.as_bytes())
+    }
+
+    /// What its head says upstream of the exchange, with what filters changed in it; whether its body is held, and whether
+    /// somebody could go on in another protocol.
+    #[inline(always)] // each attempt asks
+    pub(super) fn identity<'a>(
+        &'a self,
+        edits: &'a [Edits],
+        is_held: bool,
+        can_switch: bool,
+    ) -> Identity<'a> {
+        Identity {
+            sender: &self.sender,
+            trace: &self.trace,
+            request_id: self.id.as_bytes(),
+            is_held,
+            can_switch,
+            is_known: self.found.has_holder(),
+            hides_secrets: false,
+            edits,
+            framing: self.framing,
+            is_changed: self.is_changed,
+            reads_answer: self.found.prompt_tokens().is_some(),
+        }
     }
 
     /// What an answer says of its exchange; its head is about to leave.
@@ -157,6 +183,21 @@ pub(super) struct Call<'c> {
     /// Where interim answers go.
     pub(super) interim: Interim<'c>,
     pub(super) notes: Notes,
+}
+
+impl<'c> Call<'c> {
+    /// A call that no client waits for on its connection, with a body that is there.
+    pub(super) fn apart(body: Intake<'c>, clock: &'c Watchdog) -> Self {
+        Self {
+            body,
+            clock,
+            deadline: None,
+            may_move_on: false,
+            elements: None,
+            interim: Interim::dropped(),
+            notes: Notes::new(Arrival::at(Instant::now())),
+        }
+    }
 }
 
 /// Where interim answers go: to a client that knows them, or nowhere.

@@ -13,6 +13,7 @@ use super::batching;
 use super::carrier::{self, Blocked, Flight, Keeper};
 use super::decide;
 use super::hold;
+use super::intake::Intake;
 use super::reply;
 use super::request::{Call, Request};
 use super::state::LaneState;
@@ -122,7 +123,7 @@ struct Load {
 async fn carry(load: Load, lane: Rc<LaneState>, is_blocked: Blocked) {
     let Load { mut request, body, first, flight, asked, kept_as } = load;
     let clock = lane.watchdogs.watch();
-    let mut call = carrier::call(body, &clock);
+    let mut call = Call::apart(Intake::of_bytes(body), &clock);
     let plan = Rc::clone(&request.plan);
     let (Action::Forward(targets), Some(sharing)) =
         (&plan.plan.routes[request.route().0].action, &plan.plan.clusters[first].sharing)

@@ -55,6 +55,7 @@ pub(super) async fn run(
     let mut request = Request {
         framing: head.framing(),
         is_changed: false,
+        is_carried: false,
         id: lane.request_id(Some(head.head()), sender.is_trusted),
         trace: lane.trace(head.head(), sender.is_trusted),
         head,

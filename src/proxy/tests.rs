@@ -5,15 +5,13 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::answer;
 use super::answered::Answer;
 use super::intake::Intake;
-use super::notes::{Arrival, Notes};
-use super::request::{Call, Found, Interim, Request};
+use super::request::{Call, Found, Request};
 use super::state::{LaneState, Tellers};
 use super::turns::Turns;
 use crate::base::choice::IoDriver;
@@ -47,6 +45,7 @@ fn request(head: &str, lane: &LaneState) -> Request {
     Request {
         framing: head.framing(),
         is_changed: false,
+        is_carried: false,
         id: lane.request_id(None, false),
         trace: lane.trace(head.head(), false),
         head,
@@ -95,17 +94,8 @@ fn a_call_is_made_from_bytes_in_memory_with_no_client_anywhere() {
         let answered = block_on(driver, async {
             let lane = lane(&url);
             let clock = lane.watchdogs.watch();
-            let now = Instant::now();
             let mut request = request("POST /v1 HTTP/1.1\r\nhost: a\r\ncontent-length: 11\r\n\r\n", &lane);
-            let mut call = Call {
-                body: Intake::of_bytes(Bytes::from_static(b"hello world")),
-                clock: &clock,
-                deadline: None,
-                may_move_on: false,
-                elements: None,
-                interim: Interim::dropped(),
-                notes: Notes::new(Arrival { began: now, complete: now }),
-            };
+            let mut call = Call::apart(Intake::of_bytes(Bytes::from_static(b"hello world")), &clock);
             let answer = answer::of(&mut request, &mut call, &lane).await;
             let Answer::Relayed(mut relayed) = answer else { panic!("it is forwarded") };
             assert_eq!(relayed.head.status(), 200);
@@ -138,17 +128,8 @@ fn a_call_that_is_dropped_leaves_nothing_behind() {
         let left = block_on(driver, async {
             let lane = lane(&url);
             let clock = lane.watchdogs.watch();
-            let now = Instant::now();
             let mut request = request("GET /v1 HTTP/1.1\r\nhost: a\r\n\r\n", &lane);
-            let mut call = Call {
-                body: Intake::of_bytes(Bytes::new()),
-                clock: &clock,
-                deadline: None,
-                may_move_on: false,
-                elements: None,
-                interim: Interim::dropped(),
-                notes: Notes::new(Arrival { began: now, complete: now }),
-            };
+            let mut call = Call::apart(Intake::of_bytes(Bytes::new()), &clock);
             {
                 let mut work = std::pin::pin!(answer::of(&mut request, &mut call, &lane));
                 let mut pause = std::pin::pin!(monoio::time::sleep(std::time::Duration::from_millis(20)));

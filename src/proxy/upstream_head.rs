@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::decide::{Identity, write_upstream};
+use super::decide::write_upstream;
 use super::request::Request;
 use crate::base::digest::Digest;
 use crate::base::ids::ClusterId;
@@ -55,19 +55,7 @@ fn upstream_head(request: &Request, cluster: ClusterId) -> Option<RequestHead> {
     let plan = &request.plan.plan;
     let endpoint = *plan.clusters[cluster].endpoints.first()?;
     let edits = request.edits(Side::Request);
-    let identity = Identity {
-        sender: &request.sender,
-        trace: &request.trace,
-        request_id: request.id.as_bytes(),
-        is_held: true,
-        can_switch: false,
-        is_known: request.found.has_holder(),
-        hides_secrets: false,
-        edits: &edits,
-        framing: request.framing,
-        is_changed: request.is_changed,
-        reads_answer: request.found.prompt_tokens().is_some(),
-    };
+    let identity = request.identity(&edits, true, false);
     let mut out = Vec::new();
     write_upstream(&mut out, plan, (request.route().0, endpoint), &request.head, &identity);
     request_apart(Bytes::from(out)).ok()

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
+use crate::keys::{KeysFile, entry};
 use crate::support::{After, Gateway, Peer, Upstream};
 
 /// A cluster that batches embeddings, as long as a place is taken.
@@ -437,4 +438,37 @@ fn a_failure_of_several_goes_to_nobody_else() {
     }
     assert!(call.is_silent());
     assert_eq!(*asked.lock().unwrap(), 0);
+}
+
+#[test]
+fn what_filters_write_for_one_client_travels_as_it_was_written() {
+    let upstream = Upstream::start();
+    let keys = KeysFile::new(&(entry("one", "") + &entry("two", "")));
+    let gateway = Gateway::start(&format!(
+        "{}[filter.edit]\nkind = \"headers\"\nrequest = {{ set = {{ x-team = \"{{key}}\" }}, add = {{ x-own = \"{{key}}\" }} }}\n\
+         [[listener]]\naddress = \"127.0.0.1:0\"\nfilters = [\"keys\", \"edit\"]\n{}",
+        keys.filter(),
+        config(&upstream.url(), ", key_headers = [\"x-team\"]"),
+    ));
+    let as_key = |name: &str| embed(&format!("x-api-key: sk-{name}\r\n"), &text(2));
+    let mut first = gateway.connect();
+    first.send(as_key("one"));
+    let mut call = upstream.accept();
+    let request = call.read_message();
+    assert!(request.contains("\r\nx-team: one\r\n") && request.contains("\r\nx-own: one\r\n"), "{request}");
+    let mut clients = Vec::new();
+    for (position, name) in ["one", "two", "one"].into_iter().enumerate() {
+        let mut client = gateway.connect();
+        client.send(as_key(name));
+        gateway.until("it came", |stats| stats["routes"]["all"]["in_flight"] == position + 2);
+        clients.push(client);
+    }
+    for (name, inputs) in [("one", json!(["aa", "aa"])), ("two", json!("aa"))] {
+        call.send(vectors(&embed("", &text(1))));
+        let request = call.read_message();
+        assert_eq!(body(&request)["input"], inputs);
+        assert!(request.contains(&format!("\r\nx-team: {name}\r\n")), "{request}");
+        assert_eq!(request.matches("x-team").count(), 1, "{request}");
+        assert!(!request.contains("x-own"), "nothing is written for nobody: {request}");
+    }
 }

@@ -127,7 +127,7 @@ impl Decoded {
 #[cfg(test)]
 mod tests {
     use super::super::JsonFault;
-    use super::super::walker::{Container, Listener, Told, Walker};
+    use super::super::walker::{Listener, Told, Walker};
     use super::*;
 
     /// Keeps the last text.
@@ -135,12 +135,6 @@ mod tests {
     struct Last(Decoded);
 
     impl Listener for Last {
-        fn open(&mut self, _: Container, _: u64) -> Result<(), JsonFault> {
-            Ok(())
-        }
-        fn close(&mut self, _: u64) -> Result<(), JsonFault> {
-            Ok(())
-        }
         fn begin(&mut self, _: Told) -> bool {
             self.0.begin();
             true
@@ -153,9 +147,6 @@ mod tests {
         }
         fn end(&mut self, _: Told, at: u64) -> Result<(), JsonFault> {
             self.0.end(at);
-            Ok(())
-        }
-        fn word(&mut self, _: &'static [u8], _: u64) -> Result<(), JsonFault> {
             Ok(())
         }
     }

@@ -2,7 +2,7 @@
 
 use super::fault::JsonFault;
 use super::utf8::Utf8;
-use super::walker::{Container, Listener, Told, Walker};
+use super::walker::{Listener, Told, Walker};
 
 /// Whether `text` is one JSON document in UTF-8 (RFC 8259) that every reader takes: no byte order mark, no number of
 /// Python's, no half of a surrogate pair, and no more nesting than is allowed.
@@ -31,14 +31,6 @@ struct Strict {
 }
 
 impl Listener for Strict {
-    fn open(&mut self, _: Container, _: u64) -> Result<(), JsonFault> {
-        Ok(())
-    }
-
-    fn close(&mut self, _: u64) -> Result<(), JsonFault> {
-        Ok(())
-    }
-
     fn begin(&mut self, what: Told) -> bool {
         what != Told::Number
     }
@@ -72,28 +64,8 @@ impl Listener for Strict {
 struct Lenient;
 
 impl Listener for Lenient {
-    fn open(&mut self, _: Container, _: u64) -> Result<(), JsonFault> {
-        Ok(())
-    }
-
-    fn close(&mut self, _: u64) -> Result<(), JsonFault> {
-        Ok(())
-    }
-
     fn begin(&mut self, _: Told) -> bool {
         false
-    }
-
-    fn bytes(&mut self, _: &[u8], _: u64) {}
-
-    fn unit(&mut self, _: u16, _: u64) {}
-
-    fn end(&mut self, _: Told, _: u64) -> Result<(), JsonFault> {
-        Ok(())
-    }
-
-    fn word(&mut self, _: &'static [u8], _: u64) -> Result<(), JsonFault> {
-        Ok(())
     }
 }
 

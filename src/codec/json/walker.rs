@@ -8,20 +8,28 @@ use crate::base::limits::BODY_NESTING_MAX;
 /// Hears what a document is made of, in its order.
 pub trait Listener {
     /// A container begins at `at` in the document, as the value at hand.
-    fn open(&mut self, kind: Container, at: u64) -> Result<(), JsonFault>;
+    fn open(&mut self, _kind: Container, _at: u64) -> Result<(), JsonFault> {
+        Ok(())
+    }
     /// The innermost container ends with the byte at `at`.
-    fn close(&mut self, at: u64) -> Result<(), JsonFault>;
+    fn close(&mut self, _at: u64) -> Result<(), JsonFault> {
+        Ok(())
+    }
     /// A text or a number begins: whether its inside is told. What is not told of a string is skipped, and its escapes are
     /// not looked at.
     fn begin(&mut self, what: Told) -> bool;
     /// Bytes of it, decoded, that stand at `at` in the document; those of an escape of one letter stand in two.
-    fn bytes(&mut self, bytes: &[u8], at: u64);
+    fn bytes(&mut self, _bytes: &[u8], _at: u64) {}
     /// A code unit of UTF-16, written as `\uXXXX` at `at`.
-    fn unit(&mut self, unit: u16, at: u64);
+    fn unit(&mut self, _unit: u16, _at: u64) {}
     /// The text or number at hand ends before `at`.
-    fn end(&mut self, what: Told, at: u64) -> Result<(), JsonFault>;
+    fn end(&mut self, _what: Told, _at: u64) -> Result<(), JsonFault> {
+        Ok(())
+    }
     /// `true`, `false`, `null`, or one of the three that Python writes as numbers; it ends before `at`.
-    fn word(&mut self, word: &'static [u8], at: u64) -> Result<(), JsonFault>;
+    fn word(&mut self, _word: &'static [u8], _at: u64) -> Result<(), JsonFault> {
+        Ok(())
+    }
 }
 
 /// What holds others.

@@ -12,7 +12,7 @@ use crate::codec::content::{Kind, kind};
 use crate::codec::field::FieldName;
 use crate::codec::head::RequestHead;
 use crate::codec::json::tree::{Tree, TreeFault};
-use crate::codec::json::walker::{Container, Listener, Told, Walker};
+use crate::codec::json::walker::{Listener, Told, Walker};
 use crate::codec::json::{JsonFault, Utf8, Wanted};
 use crate::codec::media_type::{self, Charset, MediaType};
 use crate::codec::method::Method;
@@ -157,28 +157,8 @@ fn refusal(Misfit { param, words }: Misfit) -> ErrorReply {
 struct Nobody;
 
 impl Listener for Nobody {
-    fn open(&mut self, _: Container, _: u64) -> Result<(), JsonFault> {
-        Ok(())
-    }
-
-    fn close(&mut self, _: u64) -> Result<(), JsonFault> {
-        Ok(())
-    }
-
     fn begin(&mut self, _: Told) -> bool {
         true
-    }
-
-    fn bytes(&mut self, _: &[u8], _: u64) {}
-
-    fn unit(&mut self, _: u16, _: u64) {}
-
-    fn end(&mut self, _: Told, _: u64) -> Result<(), JsonFault> {
-        Ok(())
-    }
-
-    fn word(&mut self, _: &'static [u8], _: u64) -> Result<(), JsonFault> {
-        Ok(())
     }
 }
 
