@@ -21,6 +21,14 @@ pub struct SharedHead {
     pub batch: Option<(Bytes, usize)>,
 }
 
+impl SharedHead {
+    /// That of a body which is there, so many bytes long.
+    pub fn whole(head: ResponseHead, length: usize, batch: Option<(Bytes, usize)>) -> Self {
+        let framing = if length == 0 { Framing::Empty } else { Framing::Length(length as u64) };
+        Self { head, framing, batch }
+    }
+}
+
 /// Fields that several requests must have alike to be answered by one call.
 const COMPARED: [&str; 7] =
     ["authorization", "x-api-key", "api-key", "cookie", "accept", "openai-organization", "openai-project"];

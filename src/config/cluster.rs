@@ -65,7 +65,7 @@ table! {
         retry: RetryConfig = key("retry", Table(RetryConfig::KEYS), Is("{}")),
         /// Requests of different clients travel as one call, each gets its own part back. While an endpoint has fewer than
         /// `in_flight` calls one goes at once; only while all are busy do others gather, up to `max_items`, `max_bytes` or
-        /// `max_wait`. They agree in path, query, parameters, what goes upstream of credentials, `accept`,
+        /// `max_wait`. They agree in route, host, path, query, parameters, what goes upstream of credentials, type, `accept`,
         /// `openai-organization`, `openai-project` and `key_headers`. More than `max_items` in one request are cut, `pieces`
         /// at once. Protocols: "openai-embeddings", "openai-completions", "tei-embed", "tei-rerank", "cohere-rerank",
         /// "kserve-v2", or "json-array", whose lists are the members `request` and `answer`.

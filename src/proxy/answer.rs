@@ -9,6 +9,8 @@ use std::time::{Instant, SystemTime};
 use super::answered::Answer;
 use super::ask::{self, Stop};
 use super::audit;
+use super::boxed::boxed;
+use super::common::Destination;
 use super::decide;
 use super::fanout;
 use super::forward;
@@ -72,17 +74,18 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &Rc<Lan
     match &plan.plan.routes[id].action {
         Action::Respond(_) => Answer::OfRoute,
         Action::Fanout(several) => {
-            let answer = fanout::run(request, call, lane, several).await;
+            let answer = boxed(|| fanout::run(request, call, lane, several)).await;
             answer.unwrap_or_else(|refusal| refuse(refusal, request, call))
         }
         Action::Multi(several) => {
-            let answer = multi::run(request, call, lane, several).await;
+            let answer = boxed(|| multi::run(request, call, lane, several)).await;
             answer.unwrap_or_else(|refusal| refuse(refusal, request, call))
         }
         Action::Forward(targets) => {
             let first = forward::draw(targets, lane);
-            if plan.plan.clusters[first].sharing.is_some() {
-                let answer = sharing::run(request, call, lane, (first, targets)).await;
+            if let Some(sharing) = &plan.plan.clusters[first].sharing {
+                let destination = Destination { first, targets, sharing };
+                let answer = boxed(|| sharing::run(request, call, lane, destination)).await;
                 return answer.unwrap_or_else(|refusal| refuse(refusal, request, call));
             }
             match forward::run::<false>(request, call, first, targets).await {

@@ -10,6 +10,7 @@ use futures_util::{StreamExt, stream};
 use super::answered::Answer;
 use super::carried::Load;
 use super::carrier::{self, Blocked, Flight};
+use super::common::{Common, Destination};
 use super::forward;
 use super::guard::Guard;
 use super::hold;
@@ -17,8 +18,7 @@ use super::pieces;
 use super::reply;
 use super::request::{Call, Request};
 use super::state::{LanePlan, LaneState};
-use super::told::{self, Source, Told};
-use super::upstream_head::Common;
+use super::told;
 use crate::base::digest::Digest;
 use crate::base::fault::{Fault, FaultKind, Sent, Stage};
 use crate::base::ids::ClusterId;
@@ -28,26 +28,23 @@ use crate::board::batches::{Batch, Entered};
 use crate::codec::content::is_encoded;
 use crate::codec::method::Method;
 use crate::codec::reply::ErrorReply;
-use crate::plan::{Batching, Sharing, Targets, Waiting};
+use crate::plan::{Batching, Sharing, Waiting};
 
 /// Answers `request`, of which the cluster `first` is asked first.
 pub(super) async fn run(
     request: &mut Request,
     call: &mut Call<'_>,
     lane: &Rc<LaneState>,
-    (first, targets): (ClusterId, &Targets),
+    destination: Destination<'_>,
 ) -> Result<Answer, ErrorReply> {
-    let plan = Rc::clone(&request.plan);
-    let Some(sharing) = plan.plan.clusters[first].sharing.as_ref() else {
-        unreachable!("it is asked of clusters that share")
-    };
-    let Some(batching) = &sharing.batching else { return alone(request, call, (first, targets)).await };
+    let Destination { first, sharing, .. } = destination;
+    let Some(batching) = &sharing.batching else { return alone(request, call, destination).await };
     let Some(member) = member(request, call, batching, lane).await? else {
-        return alone(request, call, (first, targets)).await;
+        return alone(request, call, destination).await;
     };
     let places = Places {
         lane: Rc::clone(lane),
-        plan: Rc::clone(&plan),
+        plan: Rc::clone(&request.plan),
         sharing: Arc::clone(sharing),
         cluster: first,
     };
@@ -57,21 +54,21 @@ pub(super) async fn run(
             let places = places.clone();
             Guard::new(move || places.leave())
         };
-        return Box::pin(pieces::run((request, call), (first, targets, lane), (batching, &member), &place))
-            .await;
+        let asked = (batching, &member, &place as &dyn Fn() -> Guard);
+        return Box::pin(pieces::run((request, call), lane, destination, asked)).await;
     }
     if batching.batches.try_go(places.count()) {
-        return at_once(request, call, places, targets).await;
+        return at_once(request, call, places, destination).await;
     }
-    let Some(waiting) = waiting(request, member, (first, targets), batching) else {
-        return alone(request, call, (first, targets)).await;
+    let Some(waiting) = waiting(request, member, destination) else {
+        return alone(request, call, destination).await;
     };
     let (flight, key) = (Arc::clone(&waiting.flight), waiting.key);
-    let mut follower = flight.join().expect("nobody left it yet");
+    let follower = flight.join().expect("nobody left it yet");
     let weight = (waiting.member.items(), waiting.member.bytes());
     let now = Instant::now();
     match batching.batches.enter(key, (places.count(), batching.most), weight, (waiting, now)) {
-        Entered::Go => return at_once(request, call, places, targets).await,
+        Entered::Go => return at_once(request, call, places, destination).await,
         Entered::Waits { first: begun, full } => {
             if let Some(number) = begun {
                 places.send_later(key, number, batching);
@@ -79,18 +76,15 @@ pub(super) async fn run(
             full.into_iter().for_each(|batch| places.send(batch));
         }
     }
-    call.deadline = deadline(now, plan.plan.clusters[first].settings.timeouts.total);
-    let head = told::head(&mut follower, call, lane).await;
-    call.notes.waited += now.elapsed();
-    call.body.let_go();
-    Ok(Answer::Told(Box::new(Told { head: head?, source: Source::Flight(follower) })))
+    call.deadline = deadline(now, request.plan.plan.clusters[first].settings.timeouts.total);
+    told::follow(follower, call, lane).await.map(Answer::Told)
 }
 
 /// As it came, with nobody else.
 async fn alone(
     request: &Request,
     call: &mut Call<'_>,
-    (first, targets): (ClusterId, &Targets),
+    Destination { first, targets, .. }: Destination<'_>,
 ) -> Result<Answer, ErrorReply> {
     let relayed = forward::run::<true>(request, call, first, targets).await;
     relayed.map(Answer::Relayed).map_err(|given_up| given_up.told(&mut call.notes))
@@ -101,12 +95,11 @@ async fn at_once(
     request: &Request,
     call: &mut Call<'_>,
     places: Places,
-    targets: &Targets,
+    destination: Destination<'_>,
 ) -> Result<Answer, ErrorReply> {
-    let first = places.cluster;
-    count(&request.plan, first, 1, std::iter::once(Instant::now()));
+    count(&request.plan, places.cluster, 1, std::iter::once(Instant::now()));
     call.notes.batch.get_or_insert_default()._place = Some(Guard::new(move || places.leave()));
-    alone(request, call, (first, targets)).await
+    alone(request, call, destination).await
 }
 
 /// The member that a request is; none where it travels alone.
@@ -124,13 +117,8 @@ async fn member(
 }
 
 /// What is kept of a request that waits for others.
-fn waiting(
-    request: &Request,
-    member: Member,
-    (first, targets): (ClusterId, &Targets),
-    batching: &Batching,
-) -> Option<Waiting> {
-    let Common { carried, alike, .. } = Common::of(request, (first, targets), &batching.key_headers)?;
+fn waiting(request: &Request, member: Member, destination: Destination<'_>) -> Option<Waiting> {
+    let Common { carried, alike, .. } = Common::of(request, destination)?;
     let key = Digest::of_all(&[alike.bytes(), member.parameters().bytes()]);
     let route = request.route().1.name.clone();
     Some(Waiting { key, member, route, asked: request.head.clone(), carried, flight: Flight::new() })

@@ -17,7 +17,6 @@ use crate::base::ids::{ClusterId, RouteId};
 use crate::base::limits::GATHERED_BYTES_MAX;
 use crate::batch::Member;
 use crate::board::buffered::Reservation;
-use crate::codec::framing::Framing;
 use crate::codec::head::{RequestHead, ResponseHead};
 use crate::codec::reply::ErrorReply;
 use crate::codec::shared::{SharedHead, call_head, shared};
@@ -134,9 +133,8 @@ impl Load<'_> {
         // The parts are held until the last of their clients has taken his.
         let room = Arc::new(room);
         for (waiting, part) in waiting.iter().zip(parts) {
-            let framing = if part.is_empty() { Framing::Empty } else { Framing::Length(part.len() as u64) };
             let batch = Some((id.clone(), members.len()));
-            waiting.flight.head(Arc::new(SharedHead { head: head.clone(), framing, batch }));
+            waiting.flight.head(Arc::new(SharedHead::whole(head.clone(), part.len(), batch)));
             if !part.is_empty() {
                 waiting.flight.push(Bytes::from_owner(Part { bytes: part, _room: Arc::clone(&room) }));
             }

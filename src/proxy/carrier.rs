@@ -11,10 +11,10 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 
 use super::caught::caught;
-use super::finish::finish;
+use super::finish::{finish, finish_cut};
 use super::reply;
 use super::request::{Call, Found, Request};
-use super::source::{Cut, Relayed};
+use super::source::Relayed;
 use super::state::{LanePlan, LaneState};
 use super::turns::Turn;
 use crate::base::digest::Digest;
@@ -171,19 +171,14 @@ pub(super) async fn pass_on(
             }
         }
     };
-    finish(answer, read, request, call, lane);
-    match read {
-        Ok(()) => {
-            if let Some(keeper) = keeper {
-                keeper.keep();
-            }
-            Ok(())
-        }
-        Err(Cut::Upstream(_) | Cut::Body(_) | Cut::Unheld) => {
-            let fault = call.notes.fault.expect("an answer that was cut has a fault");
-            Err(reply::of_fault(&fault))
-        }
+    if let Err(cut) = read {
+        return Err(finish_cut(answer, cut, request, call, lane));
     }
+    finish(answer, Ok(()), request, call, lane);
+    if let Some(keeper) = keeper {
+        keeper.keep();
+    }
+    Ok(())
 }
 
 /// Waits until those who wait for the answer have taken some of what there is too much of: for those who are behind only a
@@ -257,7 +252,9 @@ impl<'s> Keeper<'s> {
                 .fields()
                 .map(|field| field.raw.len() as u64 + field.value.len() as u64 + 64)
                 .sum::<u64>();
-        let kept = Kept { head: self.head, body: Bytes::from(body), age: self.age };
+        // What it was read into may be twice as large: what is kept is what is counted.
+        let body = Bytes::from(body.into_boxed_slice());
+        let kept = Kept { head: self.head, body, age: self.age };
         rules.answers.put(self.key, Arc::new(kept), bytes, Instant::now(), self.lasts);
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::allowance::{Allowance, Taken};
-use super::finish::finish;
+use super::finish::{finish, finish_cut};
 use super::reply;
 use super::request::{Call, Request};
 use super::source::{Cut, Relayed};
@@ -18,7 +18,6 @@ use crate::base::fault::{Fault, FaultKind, Sent, Stage};
 use crate::base::limits::BUFFERED_STEP_BYTES;
 use crate::base::summary::Ended;
 use crate::board::buffered::Reservation;
-use crate::codec::content::is_encoded;
 use crate::codec::framing::Framing;
 use crate::codec::head::ResponseHead;
 use crate::codec::progress::Progress;
@@ -54,11 +53,7 @@ pub(super) async fn collect(
     let Reading { body, room, taken, .. } = reading;
     match read {
         Ok(()) => finish(answer, Ok(()), request, call, lane),
-        Err(Broken::Cut(cut)) => {
-            finish(answer, Err(cut), request, call, lane);
-            let fault = call.notes.fault.expect("an answer that was cut has a fault");
-            return Err(reply::of_fault(&fault));
-        }
+        Err(Broken::Cut(cut)) => return Err(finish_cut(answer, cut, request, call, lane)),
         // Its endpoint is not to blame: the ticket is let go with it.
         Err(Broken::Refused(refusal)) => return Err(refusal),
     }
@@ -122,10 +117,10 @@ impl Reading {
         let plan = &request.plan.plan;
         let room = plan.budget.reserve_now(BUFFERED_STEP_BYTES.min(plan.budget.max()));
         let room = room.ok_or_else(reply::buffers_full)?;
-        let reads = request.found.prompt_tokens().is_some() || plan.observe.access_log.is_some();
+        let reads = request.wants_usage();
         call.notes.usage = reads.then(|| Box::new(UsageReader::new(head)));
         call.notes.status = head.status();
-        let is_cut = request.found.hides_usage() && head.is_event_stream() && !is_encoded(head.head());
+        let is_cut = request.hides_usage(head);
         Ok(Self {
             watch: Watch::new(head, framing),
             cut: is_cut.then(|| UsageCut::new(Habits::default())),

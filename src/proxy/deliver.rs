@@ -9,6 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::answered::Answer;
+use super::boxed::boxed;
 use super::ends::{End, connection, end, framing};
 use super::finish::finish;
 use super::intake::Rest;
@@ -25,7 +26,6 @@ use crate::base::limits::{RELAY_BYTES, WRITE_STALL};
 use crate::base::summary::Ended;
 use crate::base::time::earlier;
 use crate::codec::chunked::{write_chunk, write_last_chunk, write_piece};
-use crate::codec::content::is_encoded;
 use crate::codec::encode::{DownstreamHead, OwnHead, Said, write_answer, write_reply};
 use crate::codec::field::FieldName;
 use crate::codec::framing::Framing;
@@ -54,8 +54,8 @@ pub(super) async fn run(
                 unreachable!("a route that forwards says nothing itself")
             }
         },
-        Answer::Told(told) => retell::run(told, request, call, mouth, lane).await,
-        Answer::Lines(lines) => streamed::run(lines, request, call, mouth, lane).await,
+        Answer::Told(told) => boxed(|| retell::run(told, request, call, mouth, lane)).await,
+        Answer::Lines(lines) => boxed(|| streamed::run(lines, request, call, mouth, lane)).await,
         Answer::Relayed(relayed) if relayed.head.status() == 101 => {
             // In a box: it is rare, and lives long.
             let closed = Box::pin(tunnel::run(relayed, request, call, mouth)).await;
@@ -147,9 +147,9 @@ impl<'d, 'c> Delivery<'d, 'c> {
         mouth: &'d RefCell<Mouth>,
     ) -> Self {
         let head = &answer.head;
-        let reads = request.found.prompt_tokens().is_some() || request.plan.plan.observe.access_log.is_some();
+        let reads = request.wants_usage();
         call.notes.usage = reads.then(|| Box::new(UsageReader::new(head)));
-        let is_cut = request.found.hides_usage() && head.is_event_stream() && !is_encoded(head.head());
+        let is_cut = request.hides_usage(head);
         let framing = framing(request, answer.framing, is_cut);
         let watch = Watch::new(&answer.head, answer.framing);
         let turn = call.notes.answered.unwrap_or_else(Instant::now);

@@ -1,6 +1,5 @@
 //! One request to several clusters at once: drives the legs and a `Gather`, and tells what it makes of them.
 
-use std::pin::Pin;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -21,19 +20,8 @@ use crate::codec::reply::{ErrorReply, LocalReply};
 use crate::fanout::{Gather, Step};
 use crate::plan::Fanout;
 
-/// Asks all clusters of `fanout`. In a box made here: it is large, and most exchanges must not pay for its place.
-#[cold]
-#[inline(never)]
-pub(super) fn run<'a>(
-    request: &'a mut Request,
-    call: &'a mut Call<'_>,
-    lane: &'a LaneState,
-    fanout: &'a Fanout,
-) -> Pin<Box<dyn Future<Output = Result<Answer, ErrorReply>> + 'a>> {
-    Box::pin(several(request, call, lane, fanout))
-}
-
-async fn several(
+/// Asks all clusters of `fanout`.
+pub(super) async fn run(
     request: &mut Request,
     call: &mut Call<'_>,
     lane: &LaneState,

@@ -3,12 +3,14 @@
 use std::time::Instant;
 
 use super::intake::Rest;
+use super::reply;
 use super::request::{Call, Request};
 use super::source::{Cut, Relayed, served};
 use super::state::LaneState;
 use crate::base::fault::{Fault, FaultKind, Sent, Side, Stage};
 use crate::base::summary::Ended;
 use crate::cluster::Outcome;
+use crate::codec::reply::ErrorReply;
 use crate::codec::version::Reuse;
 
 /// Books what became of a relayed answer, and keeps a connection that is whole.
@@ -49,4 +51,17 @@ pub(super) fn finish(
         upstream.responses.recycle(head);
         lane.give_back(&endpoint, upstream, now);
     }
+}
+
+/// The same for one that broke off and that nobody was told of: what is told in its place.
+pub(super) fn finish_cut(
+    relayed: Relayed,
+    cut: Cut,
+    request: &Request,
+    call: &mut Call<'_>,
+    lane: &LaneState,
+) -> ErrorReply {
+    finish(relayed, Err(cut), request, call, lane);
+    let fault = call.notes.fault.expect("an answer that was cut has a fault");
+    reply::of_fault(&fault)
 }

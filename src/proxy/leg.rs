@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use super::allowance::Allowance;
 use super::call;
 use super::collect::{Collected, collect};
-use super::finish::finish;
+use super::finish::finish_cut;
 use super::held::Reached;
 use super::intake::Intake;
 use super::notes::{Arrival, Notes};
@@ -147,11 +147,7 @@ impl Leg<'_> {
             }
             Gathering::First if is_good => match shows(&mut answer, call).await {
                 Ok(()) => Said::Relayed(Box::new(answer)),
-                Err(cut) => {
-                    finish(answer, Err(cut), request, call, lane);
-                    let fault = call.notes.fault.expect("an answer that was cut has a fault");
-                    Said::Refused(reply::of_fault(&fault))
-                }
+                Err(cut) => Said::Refused(finish_cut(answer, cut, request, call, lane)),
             },
             Gathering::First => Said::Relayed(Box::new(answer)),
         }

@@ -48,7 +48,7 @@ pub(super) struct Lines {
     held: Allowance,
     share: u64,
     at_work: FuturesUnordered<Pin<Box<dyn Future<Output = Finished>>>>,
-    /// Those that finished and were not told, by their places, in the order in which they finished.
+    /// Those that finished and were not told, by their places; in the order in which they finished, where that is told.
     finished: HashMap<usize, Finished>,
     places: VecDeque<usize>,
     begun: usize,
@@ -112,7 +112,9 @@ impl Lines {
                     if let Feed::File(file) = &mut self.feed {
                         file.done(finished.length);
                     }
-                    self.places.push_back(finished.place);
+                    if self.order == Order::Finished {
+                        self.places.push_back(finished.place);
+                    }
                     self.finished.insert(finished.place, finished);
                 }
                 // Nothing is at work, and nothing can begin: more has to come, or be told, first.
@@ -131,10 +133,10 @@ impl Lines {
             return Poll::Ready(Err(cut));
         }
         let place = match self.order {
-            Order::Finished => self.places.pop_front().unwrap_or(self.told),
-            Order::Array | Order::Sent => self.told,
+            Order::Finished => self.places.pop_front(),
+            Order::Array | Order::Sent => Some(self.told),
         };
-        if let Some(finished) = self.finished.remove(&place) {
+        if let Some(finished) = place.and_then(|place| self.finished.remove(&place)) {
             self.told += 1;
             return Poll::Ready(Ok(Some(finished)));
         }

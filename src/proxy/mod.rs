@@ -14,6 +14,11 @@
 //! `deliver` the only way out (`tunnel`, where both sides went on in another protocol). A client connection is `downstream` (its loop), `idle` (a socket and a deadline) and
 //! `client` (what an active one needs: its `ear` and its `mouth`).
 //!
+//! What asks more than once, or for more than one, is a call of its own beside these, made from bytes: a fan-out runs several
+//! (`fanout`, `leg`) and a multi an `answer` for each element (`multi`, `lines`, `element`); what clusters share is asked for all
+//! who wait (`sharing`, `batching`, `pieces`), carried apart from any of them (`carrier`, `carried`), and `told` to each
+//! (`retell` is its way out, `collect` reads an answer whole).
+//!
 //! What is to come has its place: a filter in `answer`, between the route and what it does; a queue in `call`, before the
 //! pick; a mirror in `answer` too, beside the call: a call of its own, made from bytes and read to its end.
 //!
@@ -31,12 +36,14 @@ mod attempt;
 pub mod audit;
 mod batching;
 mod book;
+mod boxed;
 mod call;
 mod carried;
 mod carrier;
 pub mod caught;
 mod client;
 mod collect;
+mod common;
 mod decide;
 mod deliver;
 pub mod downstream;
@@ -83,7 +90,6 @@ mod unread;
 mod untrusted;
 mod upload;
 pub mod upstream;
-mod upstream_head;
 mod watch;
 pub mod watchdog;
 

@@ -1,7 +1,6 @@
 //! Many requests in one: the body's elements become exchanges of their own, and their answers one.
 
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 
@@ -25,19 +24,8 @@ use crate::codec::unreadable;
 use crate::multi::{NotOne, Shape, elements};
 use crate::plan::Multi;
 
-/// Begins the exchanges that the body of `request` asks for. In a box made here: it is large, and rare.
-#[cold]
-#[inline(never)]
-pub(super) fn run<'a>(
-    request: &'a Request,
-    call: &'a mut Call<'_>,
-    lane: &'a Rc<LaneState>,
-    multi: &'a Multi,
-) -> Pin<Box<dyn Future<Output = Result<Answer, ErrorReply>> + 'a>> {
-    Box::pin(answer(request, call, lane, multi))
-}
-
-async fn answer(
+/// Begins the exchanges that the body of `request` asks for.
+pub(super) async fn run(
     request: &Request,
     call: &mut Call<'_>,
     lane: &Rc<LaneState>,

@@ -9,29 +9,28 @@ use futures_util::{StreamExt, stream};
 
 use super::answered::Answer;
 use super::carried::{Answered, Load, Repeats};
+use super::common::{Common, Destination};
 use super::guard::Guard;
 use super::reply;
 use super::request::{Call, Request};
 use super::state::LaneState;
 use super::told::{Source, Told};
-use super::upstream_head::Common;
 use crate::base::fault::{Fault, FaultKind, Sent, Stage};
-use crate::base::ids::ClusterId;
 use crate::base::time::deadline;
 use crate::batch::Member;
-use crate::codec::framing::Framing;
 use crate::codec::reply::ErrorReply;
 use crate::codec::shared::SharedHead;
-use crate::plan::{Batching, Targets};
+use crate::plan::Batching;
 
 /// Asks the cluster for the items of `member`, piece by piece, each in a `place` of its own.
 pub(super) async fn run(
     (request, call): (&Request, &mut Call<'_>),
-    (cluster, targets, lane): (ClusterId, &Targets, &Rc<LaneState>),
-    (batching, member): (&Batching, &Member),
-    place: &dyn Fn() -> Guard,
+    lane: &Rc<LaneState>,
+    destination: Destination<'_>,
+    (batching, member, place): (&Batching, &Member, &dyn Fn() -> Guard),
 ) -> Result<Answer, ErrorReply> {
-    let common = Common::of(request, (cluster, targets), &batching.key_headers);
+    let cluster = destination.first;
+    let common = Common::of(request, destination);
     let common = common.ok_or_else(reply::head_too_long)?;
     let begun = Instant::now();
     call.deadline = deadline(begun, request.plan.plan.clusters[cluster].settings.timeouts.total);
@@ -68,8 +67,7 @@ pub(super) async fn run(
     let Some(Answered { head, id, .. }) = answers.into_iter().next() else {
         return Err(reply::unfit("no pieces"));
     };
-    let framing = Framing::Length(body.len() as u64);
-    let head = Arc::new(SharedHead { head, framing, batch: Some((id, 1)) });
+    let head = Arc::new(SharedHead::whole(head, body.len(), Some((id, 1))));
     Ok(Answer::Told(Box::new(Told { head, source: Source::Whole(body) })))
 }
 

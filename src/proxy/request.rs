@@ -16,6 +16,7 @@ use super::watchdog::Watchdog;
 use crate::base::ids::{ListenerId, RouteId};
 use crate::cluster::dispatch::Repeat;
 use crate::cluster::{Outcome, Ticket};
+use crate::codec::content::is_encoded;
 use crate::codec::edit::{Edits, Side};
 use crate::codec::encode::{Dress, Signature, write_interim};
 use crate::codec::forwarded::Sender;
@@ -140,6 +141,18 @@ impl Request {
             is_changed: self.is_changed,
             reads_answer: self.found.prompt_tokens().is_some(),
         }
+    }
+
+    /// Whether somebody wants to know what its answer says of its tokens: a limit, or a line of the log.
+    #[inline(always)] // each exchange asks
+    pub(super) fn wants_usage(&self) -> bool {
+        self.found.prompt_tokens().is_some() || self.plan.plan.observe.access_log.is_some()
+    }
+
+    /// Whether something is taken out of the answer behind `head`, for only we asked for it.
+    #[inline(always)] // as above
+    pub(super) fn hides_usage(&self, head: &ResponseHead) -> bool {
+        self.found.hides_usage() && head.is_event_stream() && !is_encoded(head.head())
     }
 
     /// What an answer says of its exchange; its head is about to leave.

@@ -1,8 +1,7 @@
 //! The way out of an answer that others are told too: framed for this client, read for its own limits.
 
 use std::cell::RefCell;
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,26 +17,13 @@ use super::watch::Watch;
 use crate::base::fault::{Fault, FaultKind, Sent, Side, Stage};
 use crate::base::summary::Ended;
 use crate::codec::chunked::{write_last_chunk, write_piece};
-use crate::codec::content::is_encoded;
 use crate::codec::encode::{DownstreamHead, Said, write_answer};
 use crate::codec::framing::Framing;
 use crate::codec::usage::UsageReader;
 use crate::codec::usage_cut::{Habits, UsageCut};
 
-/// Delivers `told` to its end. In a box made here: it is large, and most exchanges must not pay for its place.
-#[cold]
-#[inline(never)]
-pub(super) fn run<'a>(
-    told: &'a mut Told,
-    request: &'a Request,
-    call: &'a mut Call<'_>,
-    mouth: &'a RefCell<Mouth>,
-    lane: &'a LaneState,
-) -> Pin<Box<dyn Future<Output = End> + 'a>> {
-    Box::pin(deliver(told, request, call, mouth, lane))
-}
-
-async fn deliver(
+/// Delivers `told` to its end.
+pub(super) async fn run(
     told: &mut Told,
     request: &Request,
     call: &mut Call<'_>,
@@ -46,13 +32,13 @@ async fn deliver(
 ) -> End {
     let shared = Arc::clone(&told.head);
     let head = &shared.head;
-    let is_cut = request.found.hides_usage() && head.is_event_stream() && !is_encoded(head.head());
+    let is_cut = request.hides_usage(head);
     let framing = match framing(request, shared.framing, is_cut) {
         // Its own length stayed behind: that there is nothing must be said.
         Framing::Empty if !matches!(head.status(), 204 | 304) => Framing::Length(0),
         framing => framing,
     };
-    let reads = request.found.prompt_tokens().is_some() || request.plan.plan.observe.access_log.is_some();
+    let reads = request.wants_usage();
     call.notes.usage = reads.then(|| Box::new(UsageReader::new(head)));
     let connection = connection(request, call, framing == Framing::UntilClose, lane);
     let (date, signature) = (lane.date.get(), Some(request.signature(call)));

@@ -1,7 +1,5 @@
 //! A request to a cluster that shares answers: told what is kept, or what somebody else was asked already.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,6 +9,7 @@ use bytes::Bytes;
 use super::answered::Answer;
 use super::batching;
 use super::carrier::{self, Blocked, Flight, Keeper};
+use super::common::{Common, Destination};
 use super::decide;
 use super::hold;
 use super::intake::Intake;
@@ -18,50 +17,34 @@ use super::reply;
 use super::request::{Call, Request};
 use super::state::LaneState;
 use super::told::{self, Source, Told};
-use super::upstream_head::Common;
 use crate::base::digest::Digest;
 use crate::base::fault::{Fault, FaultKind, Sent, Stage};
 use crate::base::ids::ClusterId;
 use crate::codec::cache_control::CacheControl;
 use crate::codec::content::is_encoded;
-use crate::codec::framing::Framing;
 use crate::codec::json::canonical;
 use crate::codec::method::Method;
 use crate::codec::reply::ErrorReply;
 use crate::codec::shared::{SharedHead, call_head, credentials};
 use crate::filter;
 use crate::metrics::recorder::CACHE_RESULTS;
-use crate::plan::{Action, Sharing, Targets};
+use crate::plan::{Action, Sharing};
 use crate::single_flight;
 
-/// Answers `request`, of which the cluster `first` is asked first. In a box made here: it is large, and few clusters share.
-#[cold]
-#[inline(never)]
-pub(super) fn run<'a>(
-    request: &'a mut Request,
-    call: &'a mut Call<'_>,
-    lane: &'a Rc<LaneState>,
-    (first, targets): (ClusterId, &'a Targets),
-) -> Pin<Box<dyn Future<Output = Result<Answer, ErrorReply>> + 'a>> {
-    Box::pin(answer(request, call, lane, (first, targets)))
-}
-
-async fn answer(
+/// Answers `request`, of which the cluster `first` is asked first.
+pub(super) async fn run(
     request: &mut Request,
     call: &mut Call<'_>,
     lane: &Rc<LaneState>,
-    (first, targets): (ClusterId, &Targets),
+    destination: Destination<'_>,
 ) -> Result<Answer, ErrorReply> {
-    let plan = Rc::clone(&request.plan);
-    let Some(sharing) = plan.plan.clusters[first].sharing.as_ref() else {
-        unreachable!("it is asked of clusters that share")
-    };
+    let Destination { first, sharing, .. } = destination;
     if !sharing.is_single && sharing.cache.is_none() {
-        return batching::run(request, call, lane, (first, targets)).await;
+        return batching::run(request, call, lane, destination).await;
     }
-    let Some(question) = Question::of(request, call, lane, (first, targets)).await? else {
+    let Some(question) = Question::of(request, call, lane, destination).await? else {
         say(request, (first, sharing), "bypass", None);
-        return batching::run(request, call, lane, (first, targets)).await;
+        return batching::run(request, call, lane, destination).await;
     };
     let wants = CacheControl::of(request.head.head());
     let kept_as = match &sharing.cache {
@@ -75,14 +58,12 @@ async fn answer(
         && wants.max_age.is_none_or(|most| age + kept.age < most)
     {
         say(request, (first, sharing), "hit", Some((age + kept.age).as_secs()));
-        let framing = Framing::Length(kept.body.len() as u64);
-        let framing = if kept.body.is_empty() { Framing::Empty } else { framing };
-        let head = Arc::new(SharedHead { head: kept.head.clone(), framing, batch: None });
+        let head = Arc::new(SharedHead::whole(kept.head.clone(), kept.body.len(), None));
         return Ok(Answer::Told(Box::new(Told { head, source: Source::Whole(kept.body.clone()) })));
     }
     say(request, (first, sharing), if kept_as.is_some() { "miss" } else { "bypass" }, None);
     let asked = sharing.is_single.then_some(question.of_one);
-    let (mut follower, flight) = match asked {
+    let (follower, flight) = match asked {
         Some(asked) => sharing.flights.join(asked),
         None => {
             let flight = Flight::new();
@@ -101,11 +82,7 @@ async fn answer(
     } else {
         request.plan.recorder.borrow_mut().clusters[first].shared += 1;
     }
-    let begun = Instant::now();
-    let head = told::head(&mut follower, call, lane).await;
-    call.notes.waited += begun.elapsed();
-    call.body.let_go();
-    Ok(Answer::Told(Box::new(Told { head: head?, source: Source::Flight(follower) })))
+    told::follow(follower, call, lane).await.map(Answer::Told)
 }
 
 /// What is carried for all who ask the same.
@@ -130,9 +107,10 @@ async fn carry(load: Load, lane: Rc<LaneState>, is_blocked: Blocked) {
     else {
         unreachable!("what is shared is forwarded, to a cluster that shares")
     };
+    let destination = Destination { first, targets, sharing };
     // Nobody joins it any more, however it ends.
     let _gone = Gone { sharing, asked, flight: &flight };
-    let ended = match batching::run(&mut request, &mut call, &lane, (first, targets)).await {
+    let ended = match batching::run(&mut request, &mut call, &lane, destination).await {
         Err(refusal) => Err(refusal),
         Ok(Answer::Relayed(relayed)) => {
             // What another cluster answers in its place is not its answer.
@@ -236,7 +214,7 @@ impl Question {
         request: &Request,
         call: &mut Call<'_>,
         lane: &LaneState,
-        (first, targets): (ClusterId, &Targets),
+        destination: Destination<'_>,
     ) -> Result<Option<Self>, ErrorReply> {
         let plan = &request.plan.plan;
         let (route, _) = request.route();
@@ -251,9 +229,7 @@ impl Question {
         if !single_flight::is_deterministic(operation, &target, &body) {
             return Ok(None);
         }
-        let batching = plan.clusters[first].sharing.as_ref().and_then(|sharing| sharing.batching.as_ref());
-        let more = batching.map_or(&[][..], |batching| &batching.key_headers);
-        let common = Common::of(request, (first, targets), more);
+        let common = Common::of(request, destination);
         let (Some(said), Some(common)) = (canonical::digest(&body), common) else { return Ok(None) };
         let who = match filter::holder_of(&plan.filters, &request.found) {
             Some((id, holder)) => Digest::of_all(&[plan.filters[id].0.as_bytes(), holder.name.as_bytes()]),

@@ -1,8 +1,7 @@
 //! The way out of an answer that is made as it goes: what elements are told of is written as they finish.
 
 use std::cell::RefCell;
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 use super::ends::{End, connection, end};
@@ -19,20 +18,8 @@ use crate::codec::framing::Framing;
 use crate::codec::reply::LocalReply;
 use crate::codec::version::Version;
 
-/// Delivers `lines` to their end. In a box made here: it is large, and most exchanges must not pay for its place.
-#[cold]
-#[inline(never)]
-pub(super) fn run<'a>(
-    lines: &'a mut Lines,
-    request: &'a Request,
-    call: &'a mut Call<'_>,
-    mouth: &'a RefCell<Mouth>,
-    lane: &'a LaneState,
-) -> Pin<Box<dyn Future<Output = End> + 'a>> {
-    Box::pin(deliver(lines, request, call, mouth, lane))
-}
-
-async fn deliver(
+/// Delivers `lines` to their end.
+pub(super) async fn run(
     lines: &mut Lines,
     request: &Request,
     call: &mut Call<'_>,

@@ -1,6 +1,8 @@
 //! An answer that others are told too: what of it comes next, wherever it comes from.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -47,15 +49,28 @@ impl Told {
                 Next::Behind => return Err(Cut::Body(BodyFault::TooSlow)),
                 Next::Wait(place) => {
                     let mut turn = lane.turns.wait_for(place);
-                    std::future::poll_fn(|cx| turn.poll(cx)).await;
+                    poll_fn(|cx| turn.poll(cx)).await;
                 }
             }
         }
     }
 }
 
-/// Waits for the head of a shared answer, as long as its own clock allows; an error is everybody's.
-pub(super) async fn head(
+/// Waits for an answer that others wait for too, as long as its own clock allows.
+pub(super) async fn follow(
+    mut follower: Follower<SharedHead, ErrorReply>,
+    call: &mut Call<'_>,
+    lane: &LaneState,
+) -> Result<Box<Told>, ErrorReply> {
+    let begun = Instant::now();
+    let head = head(&mut follower, call, lane).await;
+    call.notes.waited += begun.elapsed();
+    call.body.let_go();
+    Ok(Box::new(Told { head: head?, source: Source::Flight(follower) }))
+}
+
+/// Its head; an error is everybody's.
+async fn head(
     follower: &mut Follower<SharedHead, ErrorReply>,
     call: &mut Call<'_>,
     lane: &LaneState,

@@ -1,5 +1,7 @@
 //! What requests that are answered by one call have in common, as it would go upstream after all that filters change in it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::decide::write_upstream;
@@ -10,7 +12,16 @@ use crate::codec::edit::Side;
 use crate::codec::head::RequestHead;
 use crate::codec::shared::carried;
 use crate::codec::split::request_apart;
-use crate::plan::Targets;
+use crate::plan::{Sharing, Targets};
+
+/// Where a request goes whose cluster shares answers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Destination<'p> {
+    /// The cluster that is asked first, and where else its route goes.
+    pub(super) first: ClusterId,
+    pub(super) targets: &'p Targets,
+    pub(super) sharing: &'p Arc<Sharing>,
+}
 
 /// What a call for several carries of one, and what they must have alike.
 #[derive(Debug)]
@@ -24,16 +35,14 @@ pub(super) struct Common {
 }
 
 impl Common {
-    /// Of a request that goes to `first`, or falls back from there; none where what is added to it leaves no room.
+    /// Of a request that goes there; none where what is added to it leaves no room.
     ///
     /// Where each of these clusters puts its own credential in the place of the client's, that takes no part. A cluster's own
     /// is never carried: another one could be asked in its place.
-    pub(super) fn of(
-        request: &Request,
-        (first, targets): (ClusterId, &Targets),
-        more: &[String],
-    ) -> Option<Self> {
+    pub(super) fn of(request: &Request, destination: Destination<'_>) -> Option<Self> {
+        let Destination { first, targets, sharing } = destination;
         let plan = &request.plan.plan;
+        let more = sharing.batching.as_ref().map_or(&[][..], |batching| &batching.key_headers);
         let mut asked = std::iter::once(&first).chain(&targets.fallback);
         let passing = asked.find(|id| plan.clusters[**id].settings.auth.is_none());
         let upstream = upstream_head(request, *passing.unwrap_or(&first))?;

@@ -1,0 +1,14 @@
+//! What is rare and large has its place on the heap, and is made there: the future of an exchange is as large as the
+//! largest that it may await, and the code that awaits it as long.
+
+use std::future::Future;
+use std::pin::Pin;
+
+/// The future that `make` makes, in a box, behind a call that is not on the way of most exchanges.
+#[cold]
+#[inline(never)]
+pub(super) fn boxed<'a, F: Future + 'a>(
+    make: impl FnOnce() -> F,
+) -> Pin<Box<dyn Future<Output = F::Output> + 'a>> {
+    Box::pin(make())
+}
