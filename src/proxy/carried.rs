@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::allowance::Allowance;
-use super::carrier;
+use super::carrier::{self, Carried};
 use super::collect::{Collected, collect};
 use super::forward;
 use super::intake::Intake;
@@ -88,19 +88,19 @@ impl Load<'_> {
         let head = call_head(asked, carried, body.len()).map_err(reply::of_codec)?;
         let request = carrier::request(self.plan, self.route, head, self.lane);
         let clock = self.lane.watchdogs.watch();
-        let mut call = Call::apart(Intake::of_bytes(body), &clock);
+        let mut carried = Carried { request, call: Call::apart(Intake::of_bytes(body), &clock) };
+        let Carried { request, call } = &mut carried;
         if repeats == Repeats::Unanswered {
             call.body.be_answered_once();
         }
-        let relayed = forward::run::<true>(&request, &mut call, self.cluster, targets).await;
+        let relayed = forward::run::<true>(request, call, self.cluster, targets).await;
         let collected = match relayed {
             Err(given_up) => Err(given_up.told(&mut call.notes)),
             Ok(relayed) => {
                 let most = Allowance::of(GATHERED_BYTES_MAX);
-                collect(relayed, &request, &mut call, (self.lane, most)).await
+                collect(relayed, request, call, (self.lane, most)).await
             }
         };
-        carrier::book(&request, &call);
         let Collected { head, body, room, .. } = collected?;
         let head = shared(&head, true).map_err(|_| reply::head_too_long())?;
         Ok(Answered { head, body, id: Bytes::copy_from_slice(request.id.as_bytes()), room })

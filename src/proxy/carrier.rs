@@ -129,11 +129,19 @@ pub(super) fn request(plan: &Rc<LanePlan>, route: RouteId, head: RequestHead, la
     }
 }
 
-/// Counts a call where it was asked last.
-pub(super) fn book(request: &Request, call: &Call<'_>) {
-    if let Some(endpoint) = call.notes.endpoint {
-        let total = micros(call.notes.arrival.complete, Instant::now());
-        request.plan.recorder.borrow_mut().record_at(endpoint, total, None);
+/// A call of such a request. Counted where it was asked last when it is over, cancelled or not.
+pub(super) struct Carried<'c> {
+    pub(super) request: Request,
+    pub(super) call: Call<'c>,
+}
+
+impl Drop for Carried<'_> {
+    fn drop(&mut self) {
+        let Self { request, call } = self;
+        if let Some(endpoint) = call.notes.endpoint {
+            let total = micros(call.notes.arrival.complete, Instant::now());
+            request.plan.recorder.borrow_mut().record_at(endpoint, total, None);
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::answered::Answer;
 use super::batching;
-use super::carrier::{self, Blocked, Flight, Keeper};
+use super::carrier::{self, Blocked, Carried, Flight, Keeper};
 use super::common::{Common, Destination};
 use super::decide;
 use super::hold;
@@ -98,9 +98,10 @@ struct Load {
 }
 
 async fn carry(load: Load, lane: Rc<LaneState>, is_blocked: Blocked) {
-    let Load { mut request, body, first, flight, asked, kept_as } = load;
+    let Load { request, body, first, flight, asked, kept_as } = load;
     let clock = lane.watchdogs.watch();
-    let mut call = Call::apart(Intake::of_bytes(body), &clock);
+    let mut carried = Carried { request, call: Call::apart(Intake::of_bytes(body), &clock) };
+    let Carried { request, call } = &mut carried;
     let plan = Rc::clone(&request.plan);
     let (Action::Forward(targets), Some(sharing)) =
         (&plan.plan.routes[request.route().0].action, &plan.plan.clusters[first].sharing)
@@ -110,14 +111,14 @@ async fn carry(load: Load, lane: Rc<LaneState>, is_blocked: Blocked) {
     let destination = Destination { first, targets, sharing };
     // Nobody joins it any more, however it ends.
     let _gone = Gone { sharing, asked, flight: &flight };
-    let ended = match batching::run(&mut request, &mut call, &lane, destination).await {
+    let ended = match batching::run(request, call, &lane, destination).await {
         Err(refusal) => Err(refusal),
         Ok(Answer::Relayed(relayed)) => {
             // What another cluster answers in its place is not its answer.
             let is_its_own = relayed.ticket.cluster() == first;
             let kept_as = kept_as.filter(|_| is_its_own);
             let keeper = kept_as.and_then(|key| Keeper::new(key, sharing, &relayed.head));
-            carrier::pass_on(relayed, (&flight, &is_blocked), (&request, &mut call), &lane, keeper).await
+            carrier::pass_on(relayed, (&flight, &is_blocked), (request, call), &lane, keeper).await
         }
         Ok(Answer::Told(told)) => {
             let keeper = kept_as.and_then(|key| Keeper::new(key, sharing, &told.head.head));
@@ -127,7 +128,6 @@ async fn carry(load: Load, lane: Rc<LaneState>, is_blocked: Blocked) {
             unreachable!("a cluster answers, or nobody does")
         }
     };
-    carrier::book(&request, &call);
     flight.end(ended);
 }
 

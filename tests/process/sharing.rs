@@ -191,6 +191,8 @@ fn a_stream_is_shared_as_it_arrives_whoever_leaves_and_the_last_one_cancels() {
         stats["routes"]["all"]["in_flight"] == 0
             && stats["endpoints"]["up"][&upstream.url()]["in_flight"] == 0
     });
+    // The call is counted where it was made, though nobody is left who asked for it.
+    gateway.until("it is counted", |stats| stats["endpoints"]["up"][&upstream.url()]["requests"] == 1);
     assert!(!upstream.has_waiting());
 }
 
