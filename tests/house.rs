@@ -55,7 +55,7 @@ const CLOSED: [(&str, &[&str], &str); 15] = [
 ];
 
 /// Where each outside package may be named.
-const DOORS: [(&str, &[&str]); 27] = [
+const DOORS: [(&str, &[&str]); 28] = [
     ("monoio", &["net", "proxy", "lane", "control", "sim", "load", "cli"]),
     ("io_uring", &["net/driver.rs"]),
     ("futures_util", &["proxy"]),
@@ -75,6 +75,7 @@ const DOORS: [(&str, &[&str]); 27] = [
     ("ipnet", &["base/network.rs"]),
     ("humantime", &["config/units.rs", "metrics/access.rs"]),
     ("sha2", &["base/digest.rs"]),
+    ("twox_hash", &["base/hash.rs"]),
     ("jsonschema", &["filter/validate/schema.rs"]),
     ("jsonwebtoken", &["filter/jwt/key_set.rs"]),
     ("ureq", &["control/key_sets.rs"]),

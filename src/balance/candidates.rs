@@ -42,16 +42,24 @@ pub struct Candidates<'a> {
 impl<'a> Candidates<'a> {
     /// Each of them: its position, its weight for now, and itself.
     pub(super) fn each(self) -> impl Iterator<Item = (usize, u64, &'a Candidate)> {
-        self.all.iter().enumerate().filter_map(move |(position, candidate)| {
-            let share = match candidate.verdict.admission(self.now) {
-                _ if self.tried.contains(&position) || candidate.is_full() => return None,
-                Admission::Share(share) => share,
-                // One exchange at a time; it should come soon.
-                Admission::Trial => WHOLE,
-                Admission::Held if self.with_held => WHOLE,
-                Admission::Held | Admission::Out => return None,
-            };
-            Some((position, u64::from(candidate.weight) * u64::from(share), candidate))
+        (0..self.all.len()).filter_map(move |position| {
+            let (weight, candidate) = self.get(position)?;
+            Some((position, weight, candidate))
         })
+    }
+
+    /// The one at `position`, if it is among them: its weight for now, and itself.
+    #[inline]
+    pub(super) fn get(self, position: usize) -> Option<(u64, &'a Candidate)> {
+        let candidate = self.all.get(position)?;
+        let share = match candidate.verdict.admission(self.now) {
+            _ if self.tried.contains(&position) || candidate.is_full() => return None,
+            Admission::Share(share) => share,
+            // One exchange at a time; it should come soon.
+            Admission::Trial => WHOLE,
+            Admission::Held if self.with_held => WHOLE,
+            Admission::Held | Admission::Out => return None,
+        };
+        Some((u64::from(candidate.weight) * u64::from(share), candidate))
     }
 }

@@ -1,6 +1,7 @@
-//! Least requests in flight for its weight, over all lanes; among equal ones chance decides, by weight.
+//! Least work for its weight, over all lanes; among equal ones chance decides, by weight.
 
 use super::candidates::Candidates;
+use super::score::lowest;
 use crate::base::rng::Rng;
 
 /// Picks the endpoint that is loaded least for its weight; keeps no state of its own, for the board has it.
@@ -10,28 +11,7 @@ pub struct LeastWork;
 impl LeastWork {
     /// The least loaded endpoint.
     pub fn pick(&mut self, from: Candidates<'_>, rng: &mut Rng) -> Option<usize> {
-        let mut best: Option<(usize, u64, u64)> = None; // position, load, weight
-        let mut tied = 0;
-        for (position, weight, candidate) in from.each() {
-            let load = candidate.load.in_flight();
-            // load / weight against least / of, without division
-            let order =
-                best.map_or(std::cmp::Ordering::Less, |(_, least, of)| (load * of).cmp(&(least * weight)));
-            match order {
-                std::cmp::Ordering::Less => tied = weight,
-                // The new one replaces with its part of the weight so far: each gets its share, in one pass. Without it
-                // all lanes would herd onto the first, and light ones that are idle would never be asked.
-                std::cmp::Ordering::Equal => {
-                    tied += weight;
-                    if rng.below(tied) >= weight {
-                        continue;
-                    }
-                }
-                std::cmp::Ordering::Greater => continue,
-            }
-            best = Some((position, load, weight));
-        }
-        best.map(|(position, _, _)| position)
+        lowest(from, rng, |_, weight, candidate| candidate.load.work() as f64 / weight as f64)
     }
 }
 
@@ -49,10 +29,25 @@ mod tests {
         let mut picks = [0; 2];
         for _ in 0..100 {
             let position = LeastWork.pick(among(&all), &mut rng).unwrap();
-            all[position].load.add(lane);
+            all[position].load.add(lane, 7);
             picks[position] += 1;
         }
         assert_eq!(picks, [20, 80]);
+    }
+
+    #[test]
+    fn work_counts_not_requests() {
+        let all = candidates(&[1, 1]);
+        let (mut rng, lane) = (Rng::new(3), LaneId::at(0));
+        all[0].load.add(lane, 100_000);
+        for number in 0..10 {
+            assert_eq!(LeastWork.pick(among(&all), &mut rng), Some(1), "{number}");
+            all[1].load.add(lane, 10_000);
+        }
+        all[1].load.add(lane, 1);
+        assert_eq!(LeastWork.pick(among(&all), &mut rng), Some(0));
+        all[0].load.remove(lane, 100_000);
+        assert_eq!((all[0].load.work(), all[0].load.in_flight()), (0, 0));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::board::verdicts::Verdict;
 
 /// One endpoint of each weight.
 pub(super) fn candidates(weights: &[u32]) -> Vec<Candidate> {
-    let load = || Arc::new(EndpointLoad::new(1));
+    let load = || Arc::new(EndpointLoad::new(1, Instant::now()));
     let verdict = || Arc::new(Verdict::new(Instant::now()));
     weights
         .iter()

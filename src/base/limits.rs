@@ -290,6 +290,28 @@ pub const ATTEMPTS_MAX: u32 = 2;
 /// Longest body kept for another attempt: longer prompts are rare, and their clients are told to repeat.
 pub const REPLAY_BYTES_MAX: u64 = 256 * KIB as u64;
 
+/// What an open exchange is worth beside the bytes it asks with, in bytes: a stream of answers holds an engine as long as
+/// about a thousand tokens of prompt do.
+pub const EXCHANGE_WORK_BYTES: u64 = 4 * KIB as u64;
+/// Most bytes of a body that count as work: a longer one is mostly an image or sound, whose bytes say little.
+pub const BODY_WORK_BYTES_MAX: u64 = MIB as u64;
+/// Points of an endpoint on a ring, for each weight of 1: enough that shares differ by some percent only, and the same for
+/// all gateways, or they would not agree.
+pub const RING_POINTS: u32 = 160;
+/// Most points of a ring, which takes 16 bytes each and is searched in 20 steps.
+pub const RING_POINTS_MAX: u64 = 1 << 20;
+/// What an endpoint of a ring may carry of the mean before the next one is asked (Mirrokni, Thorup, Zadimoghaddam 2018).
+pub const RING_LOAD_MAX: f64 = 1.25;
+/// Bytes of a block of a prompt: some sixteen blocks of an engine, so that few lookups tell much.
+pub const PROMPT_BLOCK_BYTES: usize = KIB;
+/// Blocks of a prompt that are looked at: what is alike behind 64 KiB is alike before.
+pub const PROMPT_BLOCKS_MAX: usize = 64;
+/// Blocks that are remembered for a cluster, in 5 MiB.
+pub const CLUSTER_BLOCKS_MAX: usize = 65_536;
+/// Bytes of a body that are read for the first blocks of its prompt, which may stand far behind in it; past it the request
+/// is placed by what came.
+pub const PROMPT_READ_BYTES_MAX: u64 = 128 * KIB as u64;
+
 /// From the first byte of a head to its end.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// A client connection between exchanges.

@@ -5,6 +5,7 @@ pub mod choice;
 pub mod digest;
 pub mod fault;
 pub mod glob;
+pub mod hash;
 pub mod hex;
 pub mod ids;
 pub mod limits;

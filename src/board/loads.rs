@@ -1,23 +1,37 @@
-//! In-flight requests of each endpoint: one cell per lane, one writer a cell, summed by readers.
+//! What is asked of each endpoint right now, requests and their work: one cell per lane, one writer a cell, summed by readers.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use super::Padded;
 use super::in_flight::InFlight;
+use super::latency::Latency;
 use crate::base::ids::{Id, LaneId};
 
 /// The load of one endpoint. It outlives plans: an endpoint that stays keeps its cells through reloads.
 #[derive(Debug)]
 pub struct EndpointLoad {
-    lanes: Box<[Padded<AtomicU64>]>,
+    lanes: Box<[Padded<Cell>]>,
     /// Places taken, where the endpoint has a ceiling: one count over all lanes, for two of them must not take the last.
     places: Padded<InFlight>,
+    latency: Latency,
+}
+
+/// What one lane asked for.
+#[derive(Debug, Default)]
+struct Cell {
+    requests: AtomicU64,
+    work: AtomicU64,
 }
 
 impl EndpointLoad {
     /// No load, on this many lanes.
-    pub fn new(lanes: usize) -> Self {
-        Self { lanes: (0..lanes).map(|_| Padded::default()).collect(), places: Padded::default() }
+    pub fn new(lanes: usize, now: Instant) -> Self {
+        Self {
+            lanes: (0..lanes).map(|_| Padded::default()).collect(),
+            places: Padded::default(),
+            latency: Latency::new(now),
+        }
     }
 
     /// Takes one of `most` places; false if there is none left.
@@ -35,22 +49,34 @@ impl EndpointLoad {
         self.places.0.is_full(most)
     }
 
-    /// `lane` sent one more request. Only that lane writes its cell, so no read-modify-write is needed.
-    pub fn add(&self, lane: LaneId) {
-        let cell = &self.lanes[lane.position()].0;
-        cell.store(cell.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    /// `lane` sent one more request, of so much work. Only that lane writes its cell, so no read-modify-write is needed.
+    pub fn add(&self, lane: LaneId, work: u64) {
+        let Cell { requests, work: sum } = &self.lanes[lane.position()].0;
+        requests.store(requests.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        sum.store(sum.load(Ordering::Relaxed) + work, Ordering::Relaxed);
     }
 
-    /// One request of `lane` ended.
-    pub fn remove(&self, lane: LaneId) {
-        let cell = &self.lanes[lane.position()].0;
-        let before = cell.load(Ordering::Relaxed);
-        debug_assert!(before > 0, "each release has its reservation");
-        cell.store(before.saturating_sub(1), Ordering::Relaxed);
+    /// One request of `lane` ended, of so much work.
+    pub fn remove(&self, lane: LaneId, work: u64) {
+        let Cell { requests, work: sum } = &self.lanes[lane.position()].0;
+        let before = (requests.load(Ordering::Relaxed), sum.load(Ordering::Relaxed));
+        debug_assert!(before.0 > 0 && before.1 >= work, "each release has its reservation");
+        requests.store(before.0.saturating_sub(1), Ordering::Relaxed);
+        sum.store(before.1.saturating_sub(work), Ordering::Relaxed);
     }
 
     /// Requests in flight, over all lanes.
     pub fn in_flight(&self) -> u64 {
-        self.lanes.iter().map(|cell| cell.0.load(Ordering::Relaxed)).sum()
+        self.lanes.iter().map(|cell| cell.0.requests.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Their work, over all lanes.
+    pub fn work(&self) -> u64 {
+        self.lanes.iter().map(|cell| cell.0.work.load(Ordering::Relaxed)).sum()
+    }
+
+    /// How fast it answered of late.
+    pub fn latency(&self) -> &Latency {
+        &self.latency
     }
 }

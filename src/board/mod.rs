@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod batches;
+pub mod blocks;
 pub mod buckets;
 pub mod buffered;
 pub mod cache;
@@ -9,6 +10,7 @@ pub mod flight;
 pub mod granted;
 pub mod in_flight;
 pub mod lanes;
+pub mod latency;
 pub mod lines;
 pub mod loads;
 pub mod verdicts;

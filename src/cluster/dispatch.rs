@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::{Cluster, NoPick, Ticket};
+use crate::balance::Asked;
 use crate::base::fault::{Fault, FaultKind, Sent, Side, Stage};
 use crate::retry::RetryOn;
 
@@ -83,19 +84,20 @@ pub enum Heard {
 
 /// The attempts of one exchange.
 #[derive(Debug)]
-pub struct Dispatch {
+pub struct Dispatch<'a> {
+    asked: Asked<'a>,
     attempts: u32,
     /// Most attempts here, beside one on a fresh connection after a stale one.
     most: u32,
     tried: Vec<usize>,
 }
 
-impl Dispatch {
-    /// The first attempt of at most `most`, where the cluster's rules allow as many.
-    pub fn start(cluster: &Rc<Cluster>, most: u32, now: Instant) -> (Self, Step) {
+impl<'a> Dispatch<'a> {
+    /// The first attempt of at most `most` at what is `asked`, where the cluster's rules allow as many.
+    pub fn start(cluster: &Rc<Cluster>, asked: Asked<'a>, most: u32, now: Instant) -> (Self, Step) {
         cluster.earn();
         let most = most.min(cluster.retry().attempts);
-        let mut dispatch = Self { attempts: 0, most, tried: Vec::new() };
+        let mut dispatch = Self { asked, attempts: 0, most, tried: Vec::new() };
         let step = dispatch.pick(cluster, None, now).unwrap_or_else(|why| Step::GiveUp(nobody(why)));
         (dispatch, step)
     }
@@ -147,7 +149,7 @@ impl Dispatch {
                 cluster.spend(now).then_some(step)
             }
             Remedy::FreshConnection => {
-                let ticket = cluster.again(position, now)?;
+                let ticket = cluster.again(position, &self.asked, now)?;
                 self.attempts += 1;
                 Some(Step::Attempt { ticket, connection: Connection::Fresh, because: Some(reason) })
             }
@@ -160,7 +162,7 @@ impl Dispatch {
         because: Option<RetryOn>,
         now: Instant,
     ) -> Result<Step, NoPick> {
-        let ticket = cluster.pick(&self.tried, now)?;
+        let ticket = cluster.pick(&self.asked, &self.tried, now)?;
         self.attempts += 1;
         Ok(Step::Attempt { ticket, connection: Connection::Pooled, because })
     }
@@ -207,17 +209,17 @@ fn nobody(why: NoPick) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::balance::BalancerKind;
+    use crate::balance::Balancing;
     use crate::cluster::testing::{endpoints, rules, with_rules};
     use crate::retry::Rules;
 
     fn cluster_with(count: usize, retry: Rules) -> Rc<Cluster> {
-        let rules = crate::cluster::Rules { retry, ..rules(BalancerKind::Random) };
+        let rules = crate::cluster::Rules { retry, ..rules(Balancing::Random) };
         with_rules(&endpoints(count, None), rules, 5)
     }
 
     fn cluster(count: usize) -> Rc<Cluster> {
-        crate::cluster::testing::cluster(&endpoints(count, None), BalancerKind::Random)
+        crate::cluster::testing::cluster(&endpoints(count, None), Balancing::Random)
     }
 
     fn refused(position: usize) -> Failure {
@@ -239,8 +241,8 @@ mod tests {
         }
     }
 
-    fn start(cluster: &Rc<Cluster>) -> (Dispatch, usize) {
-        let (dispatch, step) = Dispatch::start(cluster, u32::MAX, Instant::now());
+    fn start(cluster: &Rc<Cluster>) -> (Dispatch<'static>, usize) {
+        let (dispatch, step) = Dispatch::start(cluster, Asked::of_bytes(1), u32::MAX, Instant::now());
         (dispatch, of(step).unwrap().0)
     }
 
@@ -318,7 +320,7 @@ mod tests {
     #[test]
     fn a_cluster_without_endpoints_is_told_at_once() {
         assert_eq!(
-            of(Dispatch::start(&cluster(0), u32::MAX, Instant::now()).1),
+            of(Dispatch::start(&cluster(0), Asked::of_bytes(1), u32::MAX, Instant::now()).1),
             Err(nobody(NoPick::NoEndpoint))
         );
     }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::balance::{Balancer, BalancerKind, Candidate, Candidates};
+use crate::balance::{Asked, Balancer, Balancing, Candidate, Candidates, Placed};
 use crate::base::fault::Fault;
 use crate::base::ids::{ClusterId, LaneId};
 use crate::base::rng::Rng;
@@ -29,10 +29,10 @@ pub struct Cluster {
 }
 
 /// What holds in one cluster.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Rules {
     /// Who picks.
-    pub balancer: BalancerKind,
+    pub balancing: Balancing,
     /// What may be tried again.
     pub retry: retry::Rules,
     /// When an endpoint is taken out, and how it comes back.
@@ -94,6 +94,11 @@ pub enum NoPick {
 pub struct Ticket {
     cluster: Rc<Cluster>,
     position: usize,
+    /// What its endpoint is loaded with.
+    work: u64,
+    since: Instant,
+    /// What is to be told of its prompt once it is answered.
+    placed: Option<Box<Placed>>,
     /// It decides whether the endpoint is well again.
     on_trial: bool,
     has_place: bool,
@@ -112,7 +117,7 @@ impl Cluster {
         rules: Rules,
         mut rng: Rng,
     ) -> Rc<Self> {
-        let balancer = Balancer::start(rules.balancer, candidates.len(), &mut rng);
+        let balancer = Balancer::start(&rules.balancing, candidates.len(), &mut rng);
         let budget = Budget::new(rules.retry.share);
         let picking = RefCell::new(Picking { balancer, rng, budget, drain: Drain::default() });
         Rc::new(Self { id, lane, candidates, healths, ward, rules, picking })
@@ -134,12 +139,12 @@ impl Cluster {
     }
 
     /// Reserves the endpoint to try next; none if each that is admitted was `tried`, or is full.
-    pub fn pick(self: &Rc<Self>, tried: &[usize], now: Instant) -> Result<Ticket, NoPick> {
+    pub fn pick(self: &Rc<Self>, asked: &Asked<'_>, tried: &[usize], now: Instant) -> Result<Ticket, NoPick> {
         let mut lost: Vec<usize> = Vec::new();
         loop {
             let passed: &[usize] = if lost.is_empty() { tried } else { &lost };
-            let Some(position) = self.choose(passed, now) else { return Err(self.no_pick(tried, now)) };
-            if let Some(ticket) = self.reserve(position, now) {
+            let Some(position) = self.choose(asked, passed, now) else { return Err(self.no_pick(tried, now)) };
+            if let Some(ticket) = self.reserve(position, asked, now) {
                 return Ok(ticket);
             }
             // Another lane had the last place, or the trial.
@@ -150,13 +155,13 @@ impl Cluster {
         }
     }
 
-    fn choose(&self, tried: &[usize], now: Instant) -> Option<usize> {
+    fn choose(&self, asked: &Asked<'_>, tried: &[usize], now: Instant) -> Option<usize> {
         let Picking { balancer, rng, .. } = &mut *self.picking.borrow_mut();
         let mut among = Candidates { all: &self.candidates, tried, with_held: false, now };
-        balancer.pick(among, rng).or_else(|| {
+        balancer.pick(among, asked, rng).or_else(|| {
             // Those that asked to be left alone, where nobody else is there.
             among.with_held = true;
-            balancer.pick(among, rng)
+            balancer.pick(among, asked, rng)
         })
     }
 
@@ -171,11 +176,11 @@ impl Cluster {
     }
 
     /// Reserves the endpoint at `position` once more: it is tried again on another connection. None if it is full now.
-    pub fn again(self: &Rc<Self>, position: usize, now: Instant) -> Option<Ticket> {
-        self.reserve(position, now)
+    pub fn again(self: &Rc<Self>, position: usize, asked: &Asked<'_>, now: Instant) -> Option<Ticket> {
+        self.reserve(position, asked, now)
     }
 
-    fn reserve(self: &Rc<Self>, position: usize, now: Instant) -> Option<Ticket> {
+    fn reserve(self: &Rc<Self>, position: usize, asked: &Asked<'_>, now: Instant) -> Option<Ticket> {
         let candidate = &self.candidates[position];
         let on_trial = candidate.verdict.admission(now) == Admission::Trial;
         if on_trial && !candidate.verdict.begin_trial() {
@@ -187,11 +192,15 @@ impl Cluster {
             }
             return None;
         }
-        candidate.load.add(self.lane);
+        candidate.load.add(self.lane, asked.work);
+        let placed = self.picking.borrow_mut().balancer.placed(position, asked, now);
         let has_place = candidate.max_in_flight.is_some();
         Some(Ticket {
             cluster: Rc::clone(self),
             position,
+            work: asked.work,
+            since: now,
+            placed,
             on_trial,
             has_place,
             said_busy: false,
@@ -207,7 +216,10 @@ impl Cluster {
     /// An attempt ended at `now`, none where nobody looked: its reservation is over.
     fn on_end(&self, ticket: &Ticket, outcome: Outcome, now: Option<Instant>) {
         let candidate = &self.candidates[ticket.position];
-        candidate.load.remove(self.lane);
+        candidate.load.remove(self.lane, ticket.work);
+        if let (Some(placed), Outcome::Failed(_)) = (&ticket.placed, outcome) {
+            placed.take_back();
+        }
         if ticket.has_place {
             candidate.load.leave_place();
             if let Some(now) = now {
@@ -293,6 +305,27 @@ impl Ticket {
         self.on_trial = false;
     }
 
+    /// An answer of this status began at `now`, or a stream had its first token: how fast the endpoint is.
+    #[inline(always)] // each answer passes here, and mostly nobody asks
+    pub fn timed(&self, status: u16, now: Instant) {
+        if matches!(self.cluster.rules.balancing, Balancing::PeakEwma) && status < 400 {
+            let took = now.saturating_duration_since(self.since);
+            self.cluster.candidates[self.position].load.latency().note(took, now);
+        }
+    }
+
+    /// Its answer said that the endpoint had `cached` of `prompt` tokens computed already.
+    pub fn learn(&self, cached: u64, prompt: u64) {
+        if let Some(placed) = &self.placed {
+            placed.learn(cached, prompt);
+        }
+    }
+
+    /// Whether somebody learns from what the answer says of tokens.
+    pub fn is_learning(&self) -> bool {
+        self.placed.is_some()
+    }
+
     /// The attempt ended like this.
     pub fn settle(mut self, outcome: Outcome, now: Instant) {
         self.is_open = false;
@@ -332,10 +365,10 @@ mod tests {
     #[test]
     fn an_endpoint_is_loaded_from_the_pick_to_the_end_on_every_path() {
         let (now, endpoints) = (Instant::now(), endpoints(1, None));
-        let cluster = cluster(&endpoints, BalancerKind::LeastWork);
+        let cluster = cluster(&endpoints, Balancing::LeastWork);
         let load = &endpoints[0].0.load;
-        let pick = || cluster.pick(&[], now).unwrap();
-        let (one, two, dropped, again) = (pick(), pick(), pick(), cluster.again(0, now).unwrap());
+        let pick = || cluster.pick(&Asked::of_bytes(1), &[], now).unwrap();
+        let (one, two, dropped, again) = (pick(), pick(), pick(), cluster.again(0, &Asked::of_bytes(1), now).unwrap());
         assert_eq!(load.in_flight(), 4);
         one.settle(served(200), now);
         two.settle(failed(), now);
@@ -343,37 +376,37 @@ mod tests {
         assert_eq!(load.in_flight(), 1);
         again.settle(Outcome::Cancelled, now);
         assert_eq!(load.in_flight(), 0);
-        assert_eq!(cluster.pick(&[0], now).unwrap_err(), NoPick::NoEndpoint);
+        assert_eq!(cluster.pick(&Asked::of_bytes(1), &[0], now).unwrap_err(), NoPick::NoEndpoint);
     }
 
     #[test]
     fn places_are_counted_over_all_lanes_and_given_back_on_every_path() {
         let (now, endpoints) = (Instant::now(), endpoints(2, Some(2)));
         let (one, other) =
-            (cluster(&endpoints, BalancerKind::RoundRobin), cluster(&endpoints, BalancerKind::RoundRobin));
+            (cluster(&endpoints, Balancing::RoundRobin), cluster(&endpoints, Balancing::RoundRobin));
         let mut tickets: Vec<_> =
-            (0..4).map(|at| if at % 2 == 0 { &one } else { &other }.pick(&[], now).unwrap()).collect();
-        assert_eq!(one.pick(&[], now).unwrap_err(), NoPick::Full);
-        assert_eq!(other.pick(&[0], now).unwrap_err(), NoPick::Full);
+            (0..4).map(|at| if at % 2 == 0 { &one } else { &other }.pick(&Asked::of_bytes(1), &[], now).unwrap()).collect();
+        assert_eq!(one.pick(&Asked::of_bytes(1), &[], now).unwrap_err(), NoPick::Full);
+        assert_eq!(other.pick(&Asked::of_bytes(1), &[0], now).unwrap_err(), NoPick::Full);
         assert_eq!(
-            other.pick(&[0, 1], now).unwrap_err(),
+            other.pick(&Asked::of_bytes(1), &[0, 1], now).unwrap_err(),
             NoPick::NoEndpoint,
             "that it is full does not matter"
         );
         tickets.pop().unwrap().settle(served(200), now);
-        let again = one.pick(&[], now).unwrap();
-        assert_eq!(other.pick(&[], now).unwrap_err(), NoPick::Full);
+        let again = one.pick(&Asked::of_bytes(1), &[], now).unwrap();
+        assert_eq!(other.pick(&Asked::of_bytes(1), &[], now).unwrap_err(), NoPick::Full);
         drop((again, tickets));
-        assert_eq!((0..4).filter_map(|_| other.pick(&[], now).ok()).collect::<Vec<_>>().len(), 4);
+        assert_eq!((0..4).filter_map(|_| other.pick(&Asked::of_bytes(1), &[], now).ok()).collect::<Vec<_>>().len(), 4);
     }
 
     #[test]
     fn the_wait_for_a_place_is_told_by_how_fast_they_come_free() {
         let (mut now, endpoints) = (Instant::now(), endpoints(1, Some(1)));
-        let cluster = cluster(&endpoints, BalancerKind::RoundRobin);
+        let cluster = cluster(&endpoints, Balancing::RoundRobin);
         assert_eq!(cluster.expected_wait(1), SECOND);
         for _ in 0..60 {
-            let ticket = cluster.pick(&[], now).unwrap();
+            let ticket = cluster.pick(&Asked::of_bytes(1), &[], now).unwrap();
             now += Duration::from_millis(500);
             ticket.settle(served(200), now);
         }
@@ -384,9 +417,9 @@ mod tests {
     #[test]
     fn a_row_of_faults_ejects_and_one_live_request_brings_it_back() {
         let (mut now, endpoints) = (Instant::now(), endpoints(2, None));
-        let cluster = cluster(&endpoints, BalancerKind::RoundRobin);
+        let cluster = cluster(&endpoints, Balancing::RoundRobin);
         let verdict = &endpoints[0].0.verdict;
-        let only_first = |now| cluster.pick(&[1], now);
+        let only_first = |now| cluster.pick(&Asked::of_bytes(1), &[1], now);
         for _ in 0..5 {
             assert!(verdict.is_admitted(now));
             only_first(now).unwrap().settle(failed(), now);
@@ -406,8 +439,8 @@ mod tests {
     #[test]
     fn an_endpoint_that_dies_with_many_exchanges_is_out_for_one_window() {
         let (now, endpoints) = (Instant::now(), endpoints(2, None));
-        let cluster = cluster(&endpoints, BalancerKind::RoundRobin);
-        let dying: Vec<_> = (0..50).map(|_| cluster.pick(&[1], now).unwrap()).collect();
+        let cluster = cluster(&endpoints, Balancing::RoundRobin);
+        let dying: Vec<_> = (0..50).map(|_| cluster.pick(&Asked::of_bytes(1), &[1], now).unwrap()).collect();
         dying.into_iter().for_each(|ticket| ticket.settle(failed(), now));
         let verdict = &endpoints[0].0.verdict;
         assert_eq!((verdict.ejections(), verdict.admission(now + 30 * SECOND)), (1, Admission::Trial));
@@ -416,30 +449,30 @@ mod tests {
     #[test]
     fn the_last_endpoint_stays_however_it_fails() {
         let (now, endpoints) = (Instant::now(), endpoints(1, None));
-        let cluster = cluster(&endpoints, BalancerKind::LeastWork);
+        let cluster = cluster(&endpoints, Balancing::LeastWork);
         for _ in 0..50 {
-            cluster.pick(&[], now).unwrap().settle(failed(), now);
+            cluster.pick(&Asked::of_bytes(1), &[], now).unwrap().settle(failed(), now);
         }
     }
 
     #[test]
     fn clients_that_leave_or_ask_wrongly_say_nothing_against_the_endpoint() {
         let (now, endpoints) = (Instant::now(), endpoints(2, None));
-        let cluster = cluster(&endpoints, BalancerKind::LeastWork);
+        let cluster = cluster(&endpoints, Balancing::LeastWork);
         for outcome in [Outcome::Cancelled, served(400), served(404), served(429)].repeat(20) {
-            cluster.pick(&[1], now).unwrap().settle(outcome, now);
+            cluster.pick(&Asked::of_bytes(1), &[1], now).unwrap().settle(outcome, now);
         }
     }
 
     #[test]
     fn who_asks_to_be_left_alone_is_asked_only_where_nobody_else_is_there() {
         let (now, endpoints) = (Instant::now(), endpoints(2, None));
-        let cluster = cluster(&endpoints, BalancerKind::LeastWork);
+        let cluster = cluster(&endpoints, Balancing::LeastWork);
         let busy = Outcome::Served { status: 503, retry_after: Some(7 * SECOND) };
-        cluster.pick(&[1], now).unwrap().settle(busy, now);
+        cluster.pick(&Asked::of_bytes(1), &[1], now).unwrap().settle(busy, now);
         for _ in 0..20 {
-            assert_eq!(cluster.pick(&[], now + 6 * SECOND).unwrap().position(), 1);
+            assert_eq!(cluster.pick(&Asked::of_bytes(1), &[], now + 6 * SECOND).unwrap().position(), 1);
         }
-        assert_eq!(cluster.pick(&[1], now).unwrap().position(), 0);
+        assert_eq!(cluster.pick(&Asked::of_bytes(1), &[1], now).unwrap().position(), 0);
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::dispatch::{AtHand, Connection, Dispatch, Failure, Heard, Repeat, Step};
 use super::testing::{endpoints, rules, with_rules};
 use super::{Cluster, Outcome, Ticket};
-use crate::balance::{BalancerKind, Candidate};
+use crate::balance::{Asked, Balancing, Candidate};
 use crate::base::fault::{Fault, FaultKind, Sent, Stage};
 use crate::base::rng::Rng;
 use crate::health::Health;
@@ -58,8 +58,8 @@ impl World {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         let endpoints = endpoints(2 + rng.below(4) as usize, None);
-        let kinds = [BalancerKind::LeastWork, BalancerKind::RoundRobin, BalancerKind::Random];
-        let mut rules = rules(kinds[rng.below(3) as usize]);
+        let kinds = [Balancing::LeastWork, Balancing::RoundRobin, Balancing::Random, Balancing::PeakEwma];
+        let mut rules = rules(kinds[rng.below(4) as usize].clone());
         if rng.below(2) == 0 {
             rules.retry.on.push(RetryOn::TooManyRequests);
         }
@@ -92,7 +92,7 @@ impl World {
     /// One request, from its first attempt to its answer.
     fn ask(&mut self) -> Answer {
         self.requests += 1;
-        let (mut dispatch, mut step) = Dispatch::start(&self.cluster, u32::MAX, self.now);
+        let (mut dispatch, mut step) = Dispatch::start(&self.cluster, Asked::of_bytes(100), u32::MAX, self.now);
         for attempt in 1.. {
             let mut ticket = match step {
                 Step::Attempt { ticket, .. } => ticket,

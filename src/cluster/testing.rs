@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Cluster, Rules};
-use crate::balance::{BalancerKind, Candidate};
+use crate::balance::{Balancing, Candidate};
 use crate::base::ids::{ClusterId, Id, LaneId};
 use crate::base::rng::Rng;
 use crate::board::loads::EndpointLoad;
@@ -14,9 +14,9 @@ use crate::health::{self, Health, Ward};
 use crate::retry::{self, RetryOn};
 
 /// The usual rules.
-pub(crate) fn rules(balancer: BalancerKind) -> Rules {
+pub(crate) fn rules(balancing: Balancing) -> Rules {
     Rules {
-        balancer,
+        balancing,
         retry: retry::Rules { attempts: 2, on: vec![RetryOn::Connect, RetryOn::Stale], share: 0.1 },
         health: health::Rules {
             consecutive_faults: 5,
@@ -33,7 +33,7 @@ pub(crate) fn rules(balancer: BalancerKind) -> Rules {
 pub(crate) fn endpoints(count: usize, max_in_flight: Option<u64>) -> Vec<(Candidate, Arc<Health>)> {
     let endpoint = |_| {
         let verdict = Arc::new(Verdict::new(Instant::now()));
-        let load = Arc::new(EndpointLoad::new(1));
+        let load = Arc::new(EndpointLoad::new(1, Instant::now()));
         (
             Candidate { weight: 1, max_in_flight, load, verdict: Arc::clone(&verdict) },
             Arc::new(Health::new(verdict)),
@@ -43,8 +43,8 @@ pub(crate) fn endpoints(count: usize, max_in_flight: Option<u64>) -> Vec<(Candid
 }
 
 /// One lane's cluster of them.
-pub(crate) fn cluster(endpoints: &[(Candidate, Arc<Health>)], balancer: BalancerKind) -> Rc<Cluster> {
-    with_rules(endpoints, rules(balancer), 5)
+pub(crate) fn cluster(endpoints: &[(Candidate, Arc<Health>)], balancing: Balancing) -> Rc<Cluster> {
+    with_rules(endpoints, rules(balancing), 5)
 }
 
 /// The same with these rules and this seed.

@@ -66,6 +66,7 @@ pub mod operation;
 mod parameters;
 mod part_head;
 pub mod progress;
+pub mod prompt;
 pub mod proxy_protocol;
 pub mod reply;
 pub mod request;

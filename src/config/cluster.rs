@@ -16,6 +16,7 @@ use crate::base::limits::{
 use crate::base::problem::Placed;
 use crate::base::secret::Secret;
 use crate::codec::field::is_token;
+use crate::codec::json::Wanted;
 use crate::pool::IdleLimit;
 use crate::retry::RetryOn;
 
@@ -34,8 +35,11 @@ table! {
             ),
             Required("each request to it would be answered with 503", "[\"http://127.0.0.1:8000\"]")
         ),
-        /// Who picks an endpoint: the one with least requests in flight; or "round-robin", "random".
-        balancer: BalancerKind = key("balance", Choice(BalancerKind::WORDS), Is("'least-work'")),
+        /// Who picks an endpoint: the one with the least work for its weight, which is the bytes that its requests ask with and
+        /// 4 KiB for each, until they end; or "round-robin", "random", "peak-ewma" (who is expected to answer first),
+        /// "hash:header:NAME" and "hash:body:FIELD" (the same value to the same endpoint, while that has no more than 1.25 of
+        /// the mean work), "prefix" (where the beginning of the prompt was sent before, within bounds of the load).
+        balancer: BalancerKind = key("balance", Form(balance), Is("'least-work'")),
         /// The Host sent upstream: the endpoint's own (Unix: localhost), or "keep".
         host: HostRule = key("host", Choice(HostRule::WORDS), Is("'endpoint'")),
         /// Until a connection stands; from the last byte of the request to the first of the answer; silence inside the
@@ -277,6 +281,32 @@ table! {
         replay: u64 = key("replay", Size(0, SIZE_MAX), Bytes(REPLAY_BYTES_MAX as usize)),
         /// Further tries beside the first ones, over time; a few in a second may always be made, none with "0%".
         budget: f64 = key("budget", Share, Is("'10%'")),
+    }
+}
+
+/// A way to pick, and the name that some of them need.
+fn balance(text: &str) -> Result<String, String> {
+    match BalancerKind::of(text) {
+        Some(BalancerKind::HashHeader(name)) if !is_token(name.as_bytes()) => {
+            Err("write the name of a header field behind it, such as \"hash:header:x-session\"".to_owned())
+        }
+        Some(BalancerKind::HashBody(path)) if Wanted::default().add(&path).is_none() => {
+            Err("write the path of a member behind it, such as \"hash:body:user\" or \"hash:body:metadata.user\"".to_owned())
+        }
+        Some(kind) => Ok(kind.name()),
+        None => Err(format!("write one of {}", BalancerKind::WORDS.map(|word| format!("\"{word}\"")).join(", "))),
+    }
+}
+
+impl Setting for BalancerKind {
+    fn read(value: Value<'_, '_>, kind: &'static Kind) -> Option<Self> {
+        let has_name = value.text().is_some_and(|text| text.starts_with("hash:"));
+        let word = if has_name { Setting::read(value, kind) } else { value.word(&Self::WORDS).map(str::to_owned) };
+        word.and_then(|word: String| Self::of(&word))
+    }
+
+    fn show(&self, kind: &'static Kind) -> serde_json::Value {
+        self.name().show(kind)
     }
 }
 

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::balancing;
 use super::chains;
 use super::filters;
+use super::placing::Placing;
 use super::fixed;
 use super::routes::{self, Rows};
 use super::sharing::Sharing;
@@ -89,7 +91,7 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         server,
         listeners,
         limits: config.limits.clone(),
-        judged: judged(&table, &filters),
+        judged: judged(&table, &filters, &clusters),
         edits_fields: filters.iter().any(|(_, filter)| filter.edits()),
         reads_bodies: config.filters.0.iter().any(|(_, filter)| filter.reads_bodies()),
         filters,
@@ -112,9 +114,17 @@ fn by_name(routes: &IdVec<RouteId, RoutePlan>) -> HashMap<&str, RouteId> {
 }
 
 /// Names of fields that somebody looks at.
-fn judged(table: &RouteTable, filters: &Filters) -> Vec<String> {
+fn judged(
+    table: &RouteTable,
+    filters: &Filters,
+    clusters: &IdVec<ClusterId, ClusterPlan>,
+) -> Vec<String> {
     let by_filters = filters.iter().flat_map(|(_, filter)| filter.judged()).map(str::to_ascii_lowercase);
-    table.judged().iter().cloned().chain(by_filters).collect()
+    let by_clusters = clusters.iter().filter_map(|cluster| match &cluster.placing {
+        Placing::Header(name) => Some(name.clone()),
+        Placing::Nothing | Placing::Body(_) | Placing::Prompt => None,
+    });
+    table.judged().iter().cloned().chain(by_filters).chain(by_clusters).collect()
 }
 
 /// The room for bodies that are held: that of before, if it is as large.
@@ -162,10 +172,14 @@ fn compile_clusters(
         let own = compile_endpoints(whose, settings, &mut endpoints, around, problems);
         let ward = ward(&name.value, around);
         check_batch(settings, problems);
+        let whose = (name.value.as_str(), settings);
+        let (balancing, placing) = balancing::of(whose, (&own, &endpoints), around, problems);
         clusters.push(ClusterPlan {
             name: name.value.clone(),
             endpoints: own,
             ward,
+            balancing,
+            placing,
             sharing: sharing(&name.value, settings, around),
             settings: settings.clone(),
         });
@@ -239,7 +253,7 @@ fn cells(cluster: &str, url: &str, around: &Surroundings<'_>) -> (Arc<EndpointLo
     match known {
         Some(endpoint) => (Arc::clone(&endpoint.load), Arc::clone(&endpoint.health)),
         None => (
-            Arc::new(EndpointLoad::new(around.lanes)),
+            Arc::new(EndpointLoad::new(around.lanes, around.at)),
             Arc::new(Health::new(Arc::new(Verdict::new(around.at)))),
         ),
     }
@@ -419,7 +433,7 @@ mod tests {
         assert_eq!(plan.server.admin.value.unwrap().to_string(), "127.0.0.1:9901");
         assert_eq!(plan.routes[RouteId::at(0)].body_max, 64 << 20);
         let cluster = &plan.clusters[ClusterId::at(0)].settings;
-        assert_eq!((cluster.balancer, cluster.keep_alive.max_idle), (BalancerKind::LeastWork, 128));
+        assert_eq!((&cluster.balancer, cluster.keep_alive.max_idle), (&BalancerKind::LeastWork, 128));
         assert_eq!(cluster.timeouts.first_byte, None);
         assert_eq!(cluster.timeouts.between_bytes, Some(Duration::from_secs(300)));
     }

@@ -3,10 +3,12 @@
 //! A plan has no "unset", no name that is looked up later and no value that needs checking again. Ids are valid only
 //! inside their own plan.
 
+mod balancing;
 mod chains;
 pub mod compile;
 mod filters;
 mod fixed;
+mod placing;
 mod routes;
 mod sharing;
 mod shown;
@@ -14,6 +16,7 @@ mod trusts;
 mod types;
 
 pub use crate::base::choice::{HalfClose, HostRule};
+pub use placing::Placing;
 pub use sharing::{Batching, Kept, Sharing, Waiting};
 pub use types::{
     AccessLogPlan, Action, ClusterPlan, EndpointPlan, Fanout, ListenerPlan, Multi, Plan, ProbePlan,

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::sharing::Sharing;
+use super::placing::Placing;
+use crate::balance::Balancing;
 use crate::base::address::Address;
 use crate::base::choice::Gathering;
 use crate::base::ids::{ClusterId, EndpointId, FilterId, IdVec, ListenerId, RouteId};
@@ -104,6 +106,10 @@ pub struct ClusterPlan {
     pub endpoints: Vec<EndpointId>,
     /// Decides over ejections; kept through reloads.
     pub ward: Arc<Ward>,
+    /// Who picks; what its lanes share of that is kept through reloads.
+    pub balancing: Balancing,
+    /// What is looked for in a request before an endpoint is picked.
+    pub placing: Placing,
     /// What requests of it share of their answers, where they share some; kept through reloads.
     pub sharing: Option<Arc<Sharing>>,
     /// All that needs no compiling: balancing, clocks, idle connections and so on.
@@ -120,9 +126,9 @@ impl EndpointPlan {
 impl ClusterPlan {
     /// The rules of picking, repeating and health.
     pub fn rules(&self) -> Rules {
-        let ClusterConfig { balancer, retry, .. } = &self.settings;
+        let ClusterConfig { retry, .. } = &self.settings;
         Rules {
-            balancer: *balancer,
+            balancing: self.balancing.clone(),
             retry: retry::Rules { attempts: retry.attempts, on: retry.on.clone(), share: retry.budget },
             health: self.health_rules(),
         }

@@ -17,6 +17,7 @@ use super::forward;
 use super::hold;
 use super::inquiry::{Asked, Inquiry};
 use super::multi;
+use super::placing;
 use super::reply;
 use super::request::{Call, Request};
 use super::sharing;
@@ -74,19 +75,21 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &Rc<Lan
     match &plan.plan.routes[id].action {
         Action::Respond(_) => Answer::OfRoute,
         Action::Fanout(several) => {
-            let answer = boxed(|| fanout::run(request, call, lane, several)).await;
-            answer.unwrap_or_else(|refusal| refuse(refusal, request, call))
+            told(boxed(|| fanout::run(request, call, lane, several)).await, request, call)
         }
         Action::Multi(several) => {
-            let answer = boxed(|| multi::run(request, call, lane, several)).await;
-            answer.unwrap_or_else(|refusal| refuse(refusal, request, call))
+            told(boxed(|| multi::run(request, call, lane, several)).await, request, call)
         }
         Action::Forward(targets) => {
             let first = forward::draw(targets, lane);
+            if placing::reads(request, first)
+                && let Err(refusal) = boxed(|| placing::read(request, call, lane, first)).await
+            {
+                return refuse(refusal, request, call);
+            }
             if let Some(sharing) = &plan.plan.clusters[first].sharing {
                 let destination = Destination { first, targets, sharing };
-                let answer = boxed(|| sharing::run(request, call, lane, destination)).await;
-                return answer.unwrap_or_else(|refusal| refuse(refusal, request, call));
+                return told(boxed(|| sharing::run(request, call, lane, destination)).await, request, call);
             }
             match forward::run::<false>(request, call, first, targets).await {
                 Ok(answer) => Answer::Relayed(answer),
@@ -212,6 +215,11 @@ fn stopped(stop: Stop, request: &mut Request, call: &mut Call<'_>) -> Answer {
             Answer::Own(reply)
         }
     }
+}
+
+/// An answer, or what is told in its place.
+fn told(answer: Result<Answer, ErrorReply>, request: &mut Request, call: &mut Call<'_>) -> Answer {
+    answer.unwrap_or_else(|refusal| refuse(refusal, request, call))
 }
 
 fn refuse(refusal: ErrorReply, request: &mut Request, call: &mut Call<'_>) -> Answer {

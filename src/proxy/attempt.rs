@@ -71,7 +71,11 @@ pub(super) async fn run(
     let upload = Upload::new(request.framing);
     match converse(call, &mut upstream, upload, timeouts, connected).await {
         Ok(Answered { head, framing, upload }) => {
-            ticket.answered(served(&head), call.notes.answered.unwrap_or(connected));
+            let answered = call.notes.answered.unwrap_or(connected);
+            ticket.answered(served(&head), answered);
+            if !head.is_event_stream() {
+                ticket.timed(head.status(), answered);
+            }
             let between_bytes = timeouts.between_bytes;
             Ok(Relayed { upstream, head, framing, ticket, endpoint, upload, between_bytes })
         }

@@ -6,14 +6,17 @@ use super::attempt::{self, Failed};
 use super::hold;
 use super::intake::BodyFault;
 use super::notes::Notes;
+use super::placing;
 use super::reply;
 use super::request::{Call, Request};
 use super::source::{Relayed, served};
+use crate::balance::Affinity;
 use crate::base::fault::{Fault, FaultKind, Sent, Stage};
 use crate::base::ids::{ClusterId, EndpointId};
 use crate::base::time::deadline;
 use crate::cluster::dispatch::{Dispatch, Step};
 use crate::codec::reply::ErrorReply;
+use crate::plan::Placing;
 
 /// Why a call was given up.
 pub(super) struct GivenUp {
@@ -47,7 +50,12 @@ pub(super) async fn run(
     let cluster = &request.plan.clusters[id];
     call.deadline = plan.settings.timeouts.total.and_then(|total| deadline(Instant::now(), Some(total)));
     call.notes.stage = Stage::Pick;
-    let (mut dispatch, mut step) = Dispatch::start(cluster, most, pick_time(call));
+    let affinity = match plan.placing {
+        Placing::Nothing => Affinity::None,
+        Placing::Header(_) | Placing::Body(_) | Placing::Prompt => placing::affinity(request, call, id),
+    };
+    let asked = placing::asked(request, call, &affinity);
+    let (mut dispatch, mut step) = Dispatch::start(cluster, asked, most, pick_time(call));
     // An answer in whose place another endpoint is asked, and the body's fault of the attempt that failed last.
     let (mut refused, mut body) = (None, None);
     loop {

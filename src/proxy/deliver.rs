@@ -147,7 +147,7 @@ impl<'d, 'c> Delivery<'d, 'c> {
         mouth: &'d RefCell<Mouth>,
     ) -> Self {
         let head = &answer.head;
-        let reads = request.wants_usage();
+        let reads = request.wants_usage() || answer.ticket.is_learning();
         call.notes.usage = reads.then(|| Box::new(UsageReader::new(head)));
         let is_cut = request.hides_usage(head);
         let framing = framing(request, answer.framing, is_cut);
@@ -360,7 +360,10 @@ impl<'d, 'c> Delivery<'d, 'c> {
             notes.waited_client += now - self.turn;
         }
         if let Some(events) = self.watch.take(now) {
-            notes.first_token.get_or_insert(now);
+            if notes.first_token.is_none() {
+                notes.first_token = Some(now);
+                self.answer.ticket.timed(notes.status, now);
+            }
             notes.tokens += events.tokens;
             if let (Some(route), Some(endpoint), true) = (self.request.route, notes.endpoint, events.gaps > 0)
             {

@@ -3,13 +3,14 @@
 use std::time::Instant;
 
 use super::intake::Rest;
+use super::notes::Notes;
 use super::reply;
 use super::request::{Call, Request};
 use super::source::{Cut, Relayed, served};
 use super::state::LaneState;
 use crate::base::fault::{Fault, FaultKind, Sent, Side, Stage};
 use crate::base::summary::Ended;
-use crate::cluster::Outcome;
+use crate::cluster::{Outcome, Ticket};
 use crate::codec::reply::ErrorReply;
 use crate::codec::version::Reuse;
 
@@ -42,6 +43,9 @@ pub(super) fn finish(
         }
     };
     notes.ended = ended;
+    if ticket.is_learning() && delivered.is_ok() {
+        learn(&ticket, notes);
+    }
     request.settle(ticket, outcome, now);
     if delivered.is_ok()
         && upload.rest() == Rest::Read
@@ -50,6 +54,15 @@ pub(super) fn finish(
     {
         upstream.responses.recycle(head);
         lane.give_back(&endpoint, upstream, now);
+    }
+}
+
+/// What the answer says of its prompt corrects what was believed of its endpoint.
+#[cold]
+fn learn(ticket: &Ticket, notes: &Notes) {
+    let usage = notes.usage.as_ref().map(|reader| reader.usage()).unwrap_or_default();
+    if let (Some(cached), Some(prompt)) = (usage.cached, usage.input) {
+        ticket.learn(cached, prompt);
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) async fn ask(
         Asked::NeedsMore => ControlFlow::Continue(()),
         asked => ControlFlow::Break(asked),
     };
-    let asked = read(look, (needs, framing), budget, call, lane).await?;
+    let asked = until(look, (needs, framing), budget, call, lane).await?;
     match asked.unwrap_or_else(|| inquiry.end()) {
         Asked::Decided(route) => Ok(route),
         Asked::Refused(refusal) => Err(refusal),
@@ -63,7 +63,7 @@ pub(super) async fn examine(
         examination.feed(piece);
         if examination.is_over() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    read(look, (needs, framing), budget, call, lane).await.map(|_| ())
+    until(look, (needs, framing), budget, call, lane).await.map(|_| ())
 }
 
 /// Reads the body to its end, which is then held, for it is sent several times.
@@ -77,13 +77,13 @@ pub(super) async fn whole(
         return Ok(());
     }
     let before = call.body.waited;
-    let read = read(|_| ControlFlow::<()>::Continue(()), (None, framing), budget, call, lane).await;
+    let read = until(|_| ControlFlow::<()>::Continue(()), (None, framing), budget, call, lane).await;
     call.notes.phases.hold += call.body.waited - before;
     read.map(|_| ())
 }
 
 /// Reads on and holds what comes, until `look` has seen enough, or to the end: then it says nothing.
-async fn read<T>(
+pub(super) async fn until<T>(
     mut look: impl FnMut(&[u8]) -> ControlFlow<T>,
     (needs, framing): (Option<u64>, Framing),
     budget: &Arc<Budget>,

@@ -70,6 +70,7 @@ mod notes;
 mod overheard;
 mod pace;
 mod pieces;
+mod placing;
 pub mod probe;
 mod reply;
 mod request;

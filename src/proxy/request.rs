@@ -13,7 +13,8 @@ use super::mouth::Mouth;
 use super::notes::{Arrival, Notes};
 use super::state::{LanePlan, RequestId};
 use super::watchdog::Watchdog;
-use crate::base::ids::{ListenerId, RouteId};
+use crate::balance::Affinity;
+use crate::base::ids::{ClusterId, ListenerId, RouteId};
 use crate::cluster::dispatch::Repeat;
 use crate::cluster::{Outcome, Ticket};
 use crate::codec::content::is_encoded;
@@ -189,6 +190,8 @@ pub(super) struct Call<'c> {
     pub(super) clock: &'c Watchdog,
     /// When the cluster's `total` runs out.
     pub(super) deadline: Option<Instant>,
+    /// What was found in its body that leads it to an endpoint of a cluster.
+    pub(super) affinity: Option<Box<(ClusterId, Affinity)>>,
     /// Somebody else may be asked in the place of an endpoint that refuses.
     pub(super) may_move_on: bool,
     /// Who answers the elements of several requests in one, where it may be that.
@@ -205,6 +208,7 @@ impl<'c> Call<'c> {
             body,
             clock,
             deadline: None,
+            affinity: None,
             may_move_on: false,
             elements: None,
             interim: Interim::dropped(),

@@ -47,6 +47,7 @@ pub(super) async fn run(
         body: Intake::of_client(ear, manners),
         clock,
         deadline: None,
+        affinity: None,
         may_move_on: false,
         elements: Some(element::begin),
         interim: Interim::to(mouth, head.head().version()),

@@ -31,6 +31,7 @@ mod logging;
 mod many;
 mod models;
 mod paths;
+mod placing;
 mod pooling;
 mod rates;
 mod readings;

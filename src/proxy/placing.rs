@@ -1,0 +1,153 @@
+//! What a request has in common with others that met an endpoint already, found before one is picked: in its head, or in as
+//! much of its body as that takes.
+
+use std::ops::ControlFlow;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::decide;
+use super::hold;
+use super::request::{Call, Request};
+use super::state::LaneState;
+use crate::balance::{Affinity, Asked};
+use crate::base::hash::hash64;
+use crate::base::ids::ClusterId;
+use crate::base::limits::{PROMPT_READ_BYTES_MAX, RELAY_BYTES};
+use crate::codec::content::{Kind, kind};
+use crate::codec::framing::Framing;
+use crate::codec::head::RequestHead;
+use crate::codec::json::{Member, Scanner};
+use crate::codec::prompt::PromptReader;
+use crate::codec::reply::ErrorReply;
+use crate::plan::Placing;
+
+/// Whether somebody must look into the body before an endpoint of `cluster` is picked.
+pub(super) fn reads(request: &Request, cluster: ClusterId) -> bool {
+    match request.plan.plan.clusters[cluster].placing {
+        Placing::Nothing | Placing::Header(_) => false,
+        Placing::Body(_) | Placing::Prompt => kind(&request.head) == Kind::Plain,
+    }
+}
+
+/// Reads the body as far as the placing of `cluster` needs it; what was read is held.
+pub(super) async fn read(
+    request: &Request,
+    call: &mut Call<'_>,
+    lane: &LaneState,
+    cluster: ClusterId,
+) -> Result<(), ErrorReply> {
+    let plan = &request.plan.plan;
+    let Some(mut reader) = Reader::of(&plan.clusters[cluster].placing) else { return Ok(()) };
+    call.body.held().iter().for_each(|piece| reader.feed(piece));
+    let waited = call.body.waited;
+    if !reader.is_over() {
+        let look = |piece: &[u8]| {
+            reader.feed(piece);
+            if reader.is_over() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        hold::until(look, (reader_needs(&plan.clusters[cluster].placing), request.framing), &plan.budget, call, lane)
+            .await?;
+    }
+    call.notes.phases.hold += call.body.waited - waited;
+    call.affinity = Some(Box::new((cluster, reader.found(model(request).as_deref()))));
+    Ok(())
+}
+
+/// What leads the request to an endpoint of `cluster`: what was found of its body, or is found in what is held of it.
+pub(super) fn affinity(request: &Request, call: &Call<'_>, cluster: ClusterId) -> Affinity {
+    let placing = &request.plan.plan.clusters[cluster].placing;
+    if let Some((_, found)) = call.affinity.as_deref().filter(|(of, _)| *of == cluster) {
+        return found.clone();
+    }
+    if let Placing::Header(name) = placing {
+        return of_head(&request.head, name);
+    }
+    let Some(mut reader) = Reader::of(placing).filter(|_| kind(&request.head) == Kind::Plain) else {
+        return Affinity::None;
+    };
+    call.body.held().iter().for_each(|piece| reader.feed(piece));
+    reader.found(model(request).as_deref())
+}
+
+/// What is asked, as far as it is known of its body.
+#[inline(always)] // each exchange asks
+pub(super) fn asked<'a>(request: &Request, call: &Call<'_>, affinity: &'a Affinity) -> Asked<'a> {
+    let bytes = match request.framing {
+        Framing::Empty => 0,
+        Framing::Length(length) => length,
+        Framing::Chunked | Framing::UntilClose => call.body.room().1,
+    };
+    Asked { affinity, ..Asked::of_bytes(bytes) }
+}
+
+/// The value of a field that stands once.
+fn of_head(head: &RequestHead, name: &str) -> Affinity {
+    let mut values = head.head().values_of(name.as_bytes());
+    match (values.next(), values.next()) {
+        (Some(value), None) => Affinity::Value(hash64(value)),
+        _ => Affinity::None,
+    }
+}
+
+/// The model, where it was found already.
+fn model(request: &Request) -> Option<Vec<u8>> {
+    let found = request.found.model().map(|model| model.as_bytes().to_vec());
+    let plan = &request.plan.plan;
+    found.or_else(|| decide::path_model(plan, request.route?, &request.head).map(String::into_bytes))
+}
+
+/// Looks for what places a request in its body.
+enum Reader {
+    Member(Box<Scanner>, IsOver),
+    Prompt(Box<PromptReader>),
+}
+
+type IsOver = bool;
+
+impl Reader {
+    fn of(placing: &Placing) -> Option<Self> {
+        match placing {
+            Placing::Nothing | Placing::Header(_) => None,
+            Placing::Body(wanted) => Some(Self::Member(Box::new(Scanner::new(Arc::clone(wanted))), false)),
+            Placing::Prompt => Some(Self::Prompt(Box::default())),
+        }
+    }
+
+    fn feed(&mut self, piece: &[u8]) {
+        match self {
+            Self::Member(scanner, is_over) => {
+                let reads_on = *is_over || scanner.feed(piece).is_ok();
+                *is_over |= !reads_on || scanner.members().iter().any(|member| *member != Member::Absent);
+            }
+            Self::Prompt(reader) => reader.feed(piece),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        match self {
+            Self::Member(_, is_over) => *is_over,
+            Self::Prompt(reader) => reader.is_over(),
+        }
+    }
+
+    fn found(self, model: Option<&[u8]>) -> Affinity {
+        match self {
+            Self::Member(scanner, _) => match scanner.members().first() {
+                Some(Member::Scalar(value)) => Affinity::Value(hash64(value)),
+                Some(Member::Absent | Member::Other) | None => Affinity::None,
+            },
+            Self::Prompt(reader) => match reader.blocks(model) {
+                none if none.is_empty() => Affinity::None,
+                blocks => Affinity::Prompt(Rc::from(blocks)),
+            },
+        }
+    }
+}
+
+/// Bytes of the body that may be needed; none where all of them may.
+fn reader_needs(placing: &Placing) -> Option<u64> {
+    match placing {
+        Placing::Prompt => Some(PROMPT_READ_BYTES_MAX + RELAY_BYTES as u64),
+        Placing::Nothing | Placing::Header(_) | Placing::Body(_) => None,
+    }
+}
