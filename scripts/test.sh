@@ -34,7 +34,7 @@ lints() {
   # Without the tests what nobody uses any more shows.
   cargo clippy --quiet --lib --bins --locked -- -D warnings
 }
-unit() { cargo test --quiet --locked --lib --test house --test codec --test config; }
+unit() { cargo test --quiet --locked --lib --test house --test codec --test config --test simulation; }
 # The whole program between scripted peers, once on each driver.
 process() {
   CORELANE_TEST_IO=$1 cargo test --quiet --locked --test process

@@ -1,6 +1,6 @@
 //! A prefix cache: chained hashes of prompt blocks, least recently used ones forgotten.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::words::hash;
 
@@ -12,11 +12,13 @@ pub(super) struct PrefixCache {
     max: usize,
     clock: u64,
     blocks: HashMap<u64, u64>,
+    /// The same by when they were used.
+    by_age: BTreeMap<u64, u64>,
 }
 
 impl PrefixCache {
     pub(super) fn new(max: usize) -> Self {
-        Self { max, clock: 0, blocks: HashMap::new() }
+        Self { max, clock: 0, blocks: HashMap::new(), by_age: BTreeMap::new() }
     }
 
     /// How many bytes of the prompt's start are cached; all of its blocks are afterwards.
@@ -28,12 +30,15 @@ impl PrefixCache {
         for block in prompt.chunks_exact(BLOCK_BYTES) {
             chain = hash(block, chain);
             self.clock += 1;
-            hitting &= self.blocks.insert(chain, self.clock).is_some();
+            let before = self.blocks.insert(chain, self.clock);
+            before.map(|before| self.by_age.remove(&before));
+            self.by_age.insert(self.clock, chain);
+            hitting &= before.is_some();
             hit += if hitting { BLOCK_BYTES } else { 0 };
         }
         while self.blocks.len() > self.max {
-            let oldest = self.blocks.iter().min_by_key(|(_, used)| **used).map(|(block, _)| *block);
-            oldest.map(|block| self.blocks.remove(&block));
+            let oldest = self.by_age.pop_first();
+            oldest.map(|(_, block)| self.blocks.remove(&block));
         }
         hit
     }
