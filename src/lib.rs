@@ -20,8 +20,8 @@
 //!  6  proxy     proxy                  the flow of an exchange: the doers
 //!  5  plan      plan                   config -> immutable plan
 //!  4  config    config                 text -> config
-//!  3  cluster   cluster                balancing, health and what may be repeated, as one decision
-//!  2  deciders  route filter balance batch fanout health multi single_flight retry pool metrics
+//!  3  cluster   cluster                balancing, admission, health and what may be repeated, as one decision
+//!  2  deciders  route filter balance admission batch fanout health multi single_flight retry pool metrics
 //!  1  world     codec  net  board  discovery
 //!  0  ground    base                   ids, limits, time, chance, faults, problems
 //!  beside       sim load               the simulated inference server, the load generator
@@ -74,7 +74,7 @@ macro_rules! rooms {
 }
 
 rooms! {
-    balance base batch board cli cluster codec config control discovery fanout filter health lane load metrics multi net plan pool proxy retry route sim single_flight
+    admission balance base batch board cli cluster codec config control discovery fanout filter health lane load metrics multi net plan pool proxy retry route sim single_flight
 }
 
 pub use cli::main;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Floor of each room. A room may import from the floors below it, never from a neighbour, never from above.
-const FLOORS: [(&str, u8); 27] = [
+const FLOORS: [(&str, u8); 28] = [
     ("base", 0),
     ("codec", 1),
     ("net", 1),
@@ -14,6 +14,7 @@ const FLOORS: [(&str, u8); 27] = [
     ("route", 2),
     ("filter", 2),
     ("balance", 2),
+    ("admission", 2),
     ("batch", 2),
     ("fanout", 2),
     ("health", 2),
@@ -36,10 +37,11 @@ const FLOORS: [(&str, u8); 27] = [
 ];
 
 /// Rooms that may not import some room although it lies below them, and why.
-const CLOSED: [(&str, &[&str], &str); 15] = [
+const CLOSED: [(&str, &[&str], &str); 16] = [
     ("route", &["net", "discovery"], "deciders know no socket"),
     ("filter", &["net", "discovery"], "deciders know no socket"),
     ("balance", &["net", "discovery", "codec"], "deciders know no socket"),
+    ("admission", &["net", "discovery", "codec"], "deciders know no socket"),
     ("batch", &["net", "discovery"], "deciders know no socket"),
     ("fanout", &["net", "discovery", "codec"], "deciders know no socket"),
     ("health", &["net", "discovery", "codec"], "deciders know no socket"),

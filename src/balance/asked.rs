@@ -8,7 +8,7 @@ use crate::base::limits::{BODY_WORK_BYTES_MAX, EXCHANGE_WORK_BYTES};
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
     /// Its work, in bytes: what its endpoint is loaded with until it ends.
-    pub work: u64,
+    pub work: u32,
     /// What leads it to some endpoint rather than another.
     pub affinity: &'a Affinity,
 }
@@ -28,6 +28,7 @@ pub enum Affinity {
 impl Asked<'static> {
     /// A request with a body of so many bytes, as far as that is known, and nothing in common with any other.
     pub fn of_bytes(bytes: u64) -> Self {
-        Self { work: EXCHANGE_WORK_BYTES + bytes.min(BODY_WORK_BYTES_MAX), affinity: &Affinity::None }
+        let bytes = bytes.min(u64::from(BODY_WORK_BYTES_MAX)) as u32;
+        Self { work: EXCHANGE_WORK_BYTES + bytes, affinity: &Affinity::None }
     }
 }

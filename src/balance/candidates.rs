@@ -11,8 +11,6 @@ use crate::board::verdicts::{Admission, Verdict, WHOLE};
 pub struct Candidate {
     /// Its share relative to the others; at least 1.
     pub weight: u32,
-    /// Most exchanges at once, over all lanes.
-    pub max_in_flight: Option<u64>,
     /// Its load over all lanes.
     pub load: Arc<EndpointLoad>,
     /// Whether it is admitted.
@@ -20,9 +18,14 @@ pub struct Candidate {
 }
 
 impl Candidate {
+    /// How many of its places are free.
+    pub fn free(&self) -> u64 {
+        self.load.free()
+    }
+
     /// Whether each of its places is taken.
     pub fn is_full(&self) -> bool {
-        self.max_in_flight.is_some_and(|most| self.load.is_full(most))
+        self.load.free() == 0
     }
 }
 
@@ -48,8 +51,14 @@ impl<'a> Candidates<'a> {
         })
     }
 
-    /// The one at `position`, if it is among them: its weight for now, and itself.
+    /// The position of the first one, where no other is to be chosen from.
     #[inline]
+    pub fn only(self) -> Option<usize> {
+        self.get(0).map(|_| 0)
+    }
+
+    /// The one at `position`, if it is among them: its weight for now, and itself.
+    #[inline(always)] // each pick asks for each
     pub(super) fn get(self, position: usize) -> Option<(u64, &'a Candidate)> {
         let candidate = self.all.get(position)?;
         let share = match candidate.verdict.admission(self.now) {

@@ -22,13 +22,14 @@ pub use kind::BalancerKind;
 use least_work::LeastWork;
 use peak_ewma::PeakEwma;
 use prefix::Prefix;
-pub use prefix::Placed;
+use prefix::Placed;
 use random::Random;
 pub use ring::Ring;
 use round_robin::RoundRobin;
 
 use crate::base::rng::Rng;
 use crate::board::blocks::Blocks;
+use crate::board::loads::EndpointLoad;
 
 /// How a cluster is balanced, with what its lanes share of it.
 #[derive(Debug, Clone)]
@@ -45,6 +46,43 @@ pub enum Balancing {
     Hash(Arc<Ring>),
     /// By the beginning of the prompt, after this table.
     Prefix(Arc<Blocks>),
+}
+
+/// What a balancer remembers of a request until it is answered; in a box, for most have nothing.
+#[derive(Debug)]
+pub enum Remembered {
+    /// When its endpoint was picked.
+    Since(Instant),
+    /// Its prompt.
+    Prompt(Placed),
+}
+
+impl Remembered {
+    /// It was answered by this endpoint.
+    pub fn timed(&self, load: &EndpointLoad, now: Instant) {
+        if let Self::Since(since) = self {
+            load.latency().note(now.saturating_duration_since(*since), now);
+        }
+    }
+
+    /// Its endpoint had `cached` of `prompt` tokens computed already.
+    pub fn learn(&self, cached: u64, prompt: u64) {
+        if let Self::Prompt(placed) = self {
+            placed.learn(cached, prompt);
+        }
+    }
+
+    /// It failed.
+    pub fn take_back(&self) {
+        if let Self::Prompt(placed) = self {
+            placed.take_back();
+        }
+    }
+
+    /// Whether it is of use what its answer says of tokens.
+    pub fn is_learning(&self) -> bool {
+        matches!(self, Self::Prompt(_))
+    }
 }
 
 /// One lane's balancer of one cluster.
@@ -78,6 +116,7 @@ impl Balancer {
     }
 
     /// The position of the endpoint to try next, none if each was tried. Allocates nothing.
+    #[inline]
     pub fn pick(&mut self, from: Candidates<'_>, asked: &Asked<'_>, rng: &mut Rng) -> Option<usize> {
         match self {
             Self::RoundRobin(balancer) => balancer.pick(from),
@@ -90,14 +129,14 @@ impl Balancer {
     }
 
     /// The endpoint at `position` is sent it; what is to be remembered until it is answered, if anything.
-    pub fn placed(&mut self, position: usize, asked: &Asked<'_>, now: Instant) -> Option<Box<Placed>> {
+    #[inline]
+    pub fn placed(&mut self, position: usize, asked: &Asked<'_>, now: Instant) -> Option<Box<Remembered>> {
         match self {
-            Self::Prefix(balancer) => balancer.placed(position, asked, now).map(Box::new),
-            Self::RoundRobin(_)
-            | Self::Random(_)
-            | Self::LeastWork(_)
-            | Self::PeakEwma(_)
-            | Self::Hash(_) => None,
+            Self::Prefix(balancer) => {
+                balancer.placed(position, asked, now).map(|placed| Box::new(Remembered::Prompt(placed)))
+            }
+            Self::PeakEwma(_) => Some(Box::new(Remembered::Since(now))),
+            Self::RoundRobin(_) | Self::Random(_) | Self::LeastWork(_) | Self::Hash(_) => None,
         }
     }
 }

@@ -72,7 +72,7 @@ impl Prefix {
         let (work, count) = from.each().fold((0.0, 0.0), |(work, count), (_, _, candidate)| {
             (work + candidate.load.work() as f64, count + 1.0)
         });
-        asked.work.saturating_sub(EXCHANGE_WORK_BYTES) as f64 + if count > 0.0 { work / count / 2.0 } else { 0.0 }
+        f64::from(asked.work.saturating_sub(EXCHANGE_WORK_BYTES)) + if count > 0.0 { work / count / 2.0 } else { 0.0 }
     }
 
     /// What a known byte is worth: so much that the bonus of whoever knows most is within its bound, and those of others
@@ -112,7 +112,7 @@ impl Prefix {
             position,
             at,
             known: self.known[position],
-            bytes: asked.work.saturating_sub(EXCHANGE_WORK_BYTES),
+            bytes: u64::from(asked.work.saturating_sub(EXCHANGE_WORK_BYTES)),
         })
     }
 }
@@ -152,7 +152,7 @@ mod tests {
 
     fn asked(affinity: &Affinity) -> Asked<'_> {
         let Affinity::Prompt(blocks) = affinity else { unreachable!("all of these have one") };
-        Asked { work: EXCHANGE_WORK_BYTES + (blocks.len() * PROMPT_BLOCK_BYTES) as u64, affinity }
+        Asked { work: EXCHANGE_WORK_BYTES + (blocks.len() * PROMPT_BLOCK_BYTES) as u32, affinity }
     }
 
     fn fresh(endpoints: usize, now: Instant) -> (Prefix, Rng) {

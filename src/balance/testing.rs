@@ -13,7 +13,7 @@ pub(super) fn candidates(weights: &[u32]) -> Vec<Candidate> {
     let verdict = || Arc::new(Verdict::new(Instant::now()));
     weights
         .iter()
-        .map(|&weight| Candidate { weight, max_in_flight: None, load: load(), verdict: verdict() })
+        .map(|&weight| Candidate { weight, load: load(), verdict: verdict() })
         .collect()
 }
 

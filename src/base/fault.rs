@@ -56,6 +56,8 @@ pub enum FaultKind {
     NoEndpoint,
     /// Every endpoint that is admitted has as many requests as it may.
     QueueFull,
+    /// Its time ran out while it waited for a place.
+    QueueTimeout,
     /// This process has no descriptor, port or permission left for a connection.
     NoDescriptors,
     /// The endpoint did not accept a connection.
@@ -99,6 +101,7 @@ impl FaultKind {
             Self::BodyTooLarge => "body_too_large",
             Self::NoEndpoint => "no_endpoint",
             Self::QueueFull => "queue_full",
+            Self::QueueTimeout => "queue_timeout",
             Self::NoDescriptors => "no_descriptors",
             Self::Refused => "refused",
             Self::Untrusted => "untrusted",

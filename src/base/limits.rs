@@ -290,11 +290,15 @@ pub const ATTEMPTS_MAX: u32 = 2;
 /// Longest body kept for another attempt: longer prompts are rare, and their clients are told to repeat.
 pub const REPLAY_BYTES_MAX: u64 = 256 * KIB as u64;
 
+/// Most requests that wait for one cluster: each holds its client's connection, and may hold a body.
+pub const QUEUE_MAX: u64 = 65_536;
+/// Most classes of a queue: each is a series of the metrics.
+pub const QUEUE_CLASSES_MAX: usize = 16;
 /// What an open exchange is worth beside the bytes it asks with, in bytes: a stream of answers holds an engine as long as
 /// about a thousand tokens of prompt do.
-pub const EXCHANGE_WORK_BYTES: u64 = 4 * KIB as u64;
+pub const EXCHANGE_WORK_BYTES: u32 = 4 * KIB as u32;
 /// Most bytes of a body that count as work: a longer one is mostly an image or sound, whose bytes say little.
-pub const BODY_WORK_BYTES_MAX: u64 = MIB as u64;
+pub const BODY_WORK_BYTES_MAX: u32 = MIB as u32;
 /// Points of an endpoint on a ring, for each weight of 1: enough that shares differ by some percent only, and the same for
 /// all gateways, or they would not agree.
 pub const RING_POINTS: u32 = 160;

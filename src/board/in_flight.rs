@@ -28,9 +28,9 @@ impl InFlight {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Whether all of `max` places are taken.
-    pub(super) fn is_full(&self, max: u64) -> bool {
-        self.0.load(Ordering::Acquire) >= max
+    /// How many of `max` places are free.
+    pub(super) fn free(&self, max: u64) -> u64 {
+        max.saturating_sub(self.0.load(Ordering::Acquire))
     }
 }
 

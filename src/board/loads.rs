@@ -14,8 +14,13 @@ pub struct EndpointLoad {
     lanes: Box<[Padded<Cell>]>,
     /// Places taken, where the endpoint has a ceiling: one count over all lanes, for two of them must not take the last.
     places: Padded<InFlight>,
+    /// How many there are: the ceiling of the plan in force, also for those who came under the one before.
+    most: AtomicU64,
     latency: Latency,
 }
+
+/// No ceiling.
+const UNBOUNDED: u64 = u64::MAX;
 
 /// What one lane asked for.
 #[derive(Debug, Default)]
@@ -30,13 +35,30 @@ impl EndpointLoad {
         Self {
             lanes: (0..lanes).map(|_| Padded::default()).collect(),
             places: Padded::default(),
+            most: AtomicU64::new(UNBOUNDED),
             latency: Latency::new(now),
         }
     }
 
-    /// Takes one of `most` places; false if there is none left.
-    pub fn take_place(&self, most: u64) -> bool {
-        self.places.0.take(most)
+    /// It has so many places from here on; as many as there may be without a ceiling.
+    pub fn set_most(&self, most: Option<u64>) {
+        self.most.store(most.unwrap_or(UNBOUNDED), Ordering::Release);
+    }
+
+    /// How many places it has, where it has a ceiling.
+    pub fn most(&self) -> Option<u64> {
+        Some(self.most.load(Ordering::Acquire)).filter(|most| *most != UNBOUNDED)
+    }
+
+    /// Whether places are counted.
+    #[inline]
+    pub fn has_ceiling(&self) -> bool {
+        self.most.load(Ordering::Acquire) != UNBOUNDED
+    }
+
+    /// Takes a place; false if there is none left.
+    pub fn take_place(&self) -> bool {
+        self.places.0.take(self.most.load(Ordering::Acquire))
     }
 
     /// Gives one back.
@@ -44,9 +66,13 @@ impl EndpointLoad {
         self.places.0.leave();
     }
 
-    /// Whether all of `most` places are taken.
-    pub fn is_full(&self, most: u64) -> bool {
-        self.places.0.is_full(most)
+    /// How many places are free.
+    #[inline]
+    pub fn free(&self) -> u64 {
+        match self.most.load(Ordering::Acquire) {
+            UNBOUNDED => UNBOUNDED,
+            most => self.places.0.free(most),
+        }
     }
 
     /// `lane` sent one more request, of so much work. Only that lane writes its cell, so no read-modify-write is needed.

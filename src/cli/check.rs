@@ -140,7 +140,8 @@ fn shared_series(plan: &Plan) -> usize {
     let of = |cluster: &ClusterPlan| {
         let shared = usize::from(cluster.sharing.is_some());
         let cached = usize::from(cluster.settings.cache.is_some()) * CACHE_RESULTS.len();
-        shared + cached + usize::from(cluster.settings.batch.is_some()) * batch_series()
+        let waiting = cluster.settings.queue.as_ref().map_or(0, |queue| queue.value.classes.len());
+        waiting + shared + cached + usize::from(cluster.settings.batch.is_some()) * batch_series()
     };
     plan.clusters.iter().map(of).sum()
 }

@@ -98,8 +98,13 @@ impl<'a> Dispatch<'a> {
         cluster.earn();
         let most = most.min(cluster.retry().attempts);
         let mut dispatch = Self { asked, attempts: 0, most, tried: Vec::new() };
-        let step = dispatch.pick(cluster, None, now).unwrap_or_else(|why| Step::GiveUp(nobody(why)));
+        let step = dispatch.begin(cluster, now);
         (dispatch, step)
+    }
+
+    /// The first attempt once more, for there was no place, and now there may be one.
+    pub fn begin(&mut self, cluster: &Rc<Cluster>, now: Instant) -> Step {
+        self.pick(cluster, None, now).unwrap_or_else(|why| Step::GiveUp(nobody(why)))
     }
 
     /// What to do after an attempt that failed.

@@ -7,7 +7,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::balance::{Asked, Balancer, Balancing, Candidate, Candidates, Placed};
+use crate::admission::Queue;
+use crate::balance::{Asked, Balancer, Balancing, Candidate, Candidates, Remembered};
 use crate::base::fault::Fault;
 use crate::base::ids::{ClusterId, LaneId};
 use crate::base::rng::Rng;
@@ -23,7 +24,9 @@ pub struct Cluster {
     candidates: Vec<Candidate>,
     healths: Vec<Arc<Health>>,
     ward: Arc<Ward>,
+    queue: Arc<Queue>,
     rules: Rules,
+    born: Instant,
     /// Borrowed for one decision, and let go before anything is waited for.
     picking: RefCell<Picking>,
 }
@@ -44,8 +47,10 @@ struct Picking {
     balancer: Balancer,
     rng: Rng,
     budget: Budget,
-    drain: Drain,
 }
+
+/// In what a cluster's age is told to its tickets.
+const AGE_UNIT: Duration = Duration::from_micros(100);
 
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,12 +98,13 @@ pub enum NoPick {
 #[must_use = "an endpoint is loaded by it until it is dropped"]
 pub struct Ticket {
     cluster: Rc<Cluster>,
-    position: usize,
+    position: u32,
     /// What its endpoint is loaded with.
-    work: u64,
-    since: Instant,
-    /// What is to be told of its prompt once it is answered.
-    placed: Option<Box<Placed>>,
+    work: u32,
+    /// When it was picked, where it has a place: the cluster's age.
+    since: u32,
+    /// What its balancer learns from.
+    remembered: Option<Box<Remembered>>,
     /// It decides whether the endpoint is well again.
     on_trial: bool,
     has_place: bool,
@@ -113,14 +119,14 @@ impl Cluster {
     pub fn start(
         (id, lane): (ClusterId, LaneId),
         (candidates, healths): (Vec<Candidate>, Vec<Arc<Health>>),
-        ward: Arc<Ward>,
+        (ward, queue): (Arc<Ward>, Arc<Queue>),
         rules: Rules,
-        mut rng: Rng,
+        (mut rng, now): (Rng, Instant),
     ) -> Rc<Self> {
         let balancer = Balancer::start(&rules.balancing, candidates.len(), &mut rng);
         let budget = Budget::new(rules.retry.share);
-        let picking = RefCell::new(Picking { balancer, rng, budget, drain: Drain::default() });
-        Rc::new(Self { id, lane, candidates, healths, ward, rules, picking })
+        let picking = RefCell::new(Picking { balancer, rng, budget });
+        Rc::new(Self { id, lane, candidates, healths, ward, queue, rules, born: now, picking })
     }
 
     /// What may be tried again.
@@ -156,8 +162,13 @@ impl Cluster {
     }
 
     fn choose(&self, asked: &Asked<'_>, tried: &[usize], now: Instant) -> Option<usize> {
-        let Picking { balancer, rng, .. } = &mut *self.picking.borrow_mut();
         let mut among = Candidates { all: &self.candidates, tried, with_held: false, now };
+        if self.candidates.len() == 1 {
+            // There is nothing to choose.
+            among.with_held = true;
+            return among.only();
+        }
+        let Picking { balancer, rng, .. } = &mut *self.picking.borrow_mut();
         balancer.pick(among, asked, rng).or_else(|| {
             // Those that asked to be left alone, where nobody else is there.
             among.with_held = true;
@@ -186,21 +197,21 @@ impl Cluster {
         if on_trial && !candidate.verdict.begin_trial() {
             return None;
         }
-        if candidate.max_in_flight.is_some_and(|most| !candidate.load.take_place(most)) {
+        let has_place = candidate.load.has_ceiling();
+        if has_place && !candidate.load.take_place() {
             if on_trial {
                 candidate.verdict.end_trial();
             }
             return None;
         }
-        candidate.load.add(self.lane, asked.work);
-        let placed = self.picking.borrow_mut().balancer.placed(position, asked, now);
-        let has_place = candidate.max_in_flight.is_some();
+        candidate.load.add(self.lane, u64::from(asked.work));
+        let remembered = self.picking.borrow_mut().balancer.placed(position, asked, now);
         Some(Ticket {
             cluster: Rc::clone(self),
-            position,
+            position: position as u32,
             work: asked.work,
-            since: now,
-            placed,
+            since: if has_place { self.age(now) } else { 0 },
+            remembered,
             on_trial,
             has_place,
             said_busy: false,
@@ -208,23 +219,56 @@ impl Cluster {
         })
     }
 
-    /// How long it takes until a place is free, by how fast exchanges ended here so far; `lanes` of them end as fast.
-    pub fn expected_wait(&self, lanes: usize) -> Duration {
-        self.picking.borrow().drain.interval(lanes)
+    /// How long it takes until a place is free where all are taken, by how long exchanges last here; none where none ended.
+    pub fn expected_wait(&self, now: Instant) -> Option<Duration> {
+        let admitted = self.candidates.iter().filter(|candidate| candidate.verdict.is_admitted(now));
+        let places = admitted.filter_map(|candidate| candidate.load.most()).sum();
+        self.queue.usual(places)
+    }
+
+    /// Where requests wait while it is full.
+    pub fn queue(&self) -> &Arc<Queue> {
+        &self.queue
+    }
+
+    /// Lets as many of those who wait in as there are free places.
+    pub fn fill(&self, now: Instant) {
+        if self.queue.waiting() > 0 {
+            self.queue.fill(self.free(now));
+        }
+    }
+
+    /// Whether some endpoints are admitted, and each of them has as many exchanges as it may.
+    pub fn is_full(&self, now: Instant) -> bool {
+        self.free(now) == 0 && self.candidates.iter().any(|candidate| candidate.verdict.is_admitted(now))
+    }
+
+    /// Places that are free at endpoints that are admitted.
+    pub fn free(&self, now: Instant) -> u64 {
+        let admitted = self.candidates.iter().filter(|candidate| candidate.verdict.is_admitted(now));
+        admitted.map(Candidate::free).fold(0, u64::saturating_add)
+    }
+
+    /// Its age, in units; five days wrap around.
+    fn age(&self, now: Instant) -> u32 {
+        (now.saturating_duration_since(self.born).as_micros() / AGE_UNIT.as_micros()) as u32
     }
 
     /// An attempt ended at `now`, none where nobody looked: its reservation is over.
+    #[inline(always)] // each attempt ends here
     fn on_end(&self, ticket: &Ticket, outcome: Outcome, now: Option<Instant>) {
-        let candidate = &self.candidates[ticket.position];
-        candidate.load.remove(self.lane, ticket.work);
-        if let (Some(placed), Outcome::Failed(_)) = (&ticket.placed, outcome) {
-            placed.take_back();
+        let candidate = &self.candidates[ticket.position()];
+        candidate.load.remove(self.lane, u64::from(ticket.work));
+        if let (Some(remembered), Outcome::Failed(_)) = (&ticket.remembered, outcome) {
+            remembered.take_back();
         }
         if ticket.has_place {
             candidate.load.leave_place();
             if let Some(now) = now {
-                self.picking.borrow_mut().drain.ended(now);
+                let lasted = self.age(now).wrapping_sub(ticket.since);
+                self.queue.lasted(AGE_UNIT * lasted);
             }
+            self.queue.on_end(now);
         }
         match (outcome.sign(), now) {
             (Some(Sign::Busy(_)), _) if ticket.said_busy => {}
@@ -236,46 +280,12 @@ impl Cluster {
 
     fn note(&self, ticket: &Ticket, sign: Sign, now: Instant) {
         let rules = &self.rules.health;
-        if self.healths[ticket.position].note(sign, ticket.on_trial, rules, now)
-            && !self.ward.eject(&self.healths, ticket.position, rules, now)
+        if self.healths[ticket.position()].note(sign, ticket.on_trial, rules, now)
+            && !self.ward.eject(&self.healths, ticket.position(), rules, now)
             && ticket.on_trial
         {
             // It failed its trial, and cannot be done without.
-            self.candidates[ticket.position].verdict.readmit(now, rules.slow_start);
-        }
-    }
-}
-
-/// How fast exchanges end, where they have places.
-#[derive(Debug, Default)]
-struct Drain {
-    last: Option<Instant>,
-    /// Between two ends, seconds; a moving average.
-    interval: f64,
-}
-
-impl Drain {
-    /// Weight of the newest interval.
-    const NEWEST: f64 = 0.2;
-    /// What is said where nothing is known, and the bounds of what is said at all.
-    const UNKNOWN: Duration = Duration::from_secs(1);
-    const LEAST: Duration = Duration::from_millis(1);
-    const MOST: Duration = Duration::from_secs(60);
-
-    fn ended(&mut self, now: Instant) {
-        if let Some(last) = self.last {
-            let interval = now.saturating_duration_since(last).as_secs_f64();
-            self.interval += Self::NEWEST * (interval - self.interval);
-        }
-        self.last = Some(now);
-    }
-
-    fn interval(&self, lanes: usize) -> Duration {
-        match self.interval {
-            0.0 => Self::UNKNOWN,
-            interval => {
-                Duration::from_secs_f64(interval / lanes.max(1) as f64).clamp(Self::LEAST, Self::MOST)
-            }
+            self.candidates[ticket.position()].verdict.readmit(now, rules.slow_start);
         }
     }
 }
@@ -287,8 +297,9 @@ impl Ticket {
     }
 
     /// The endpoint's position in the cluster.
+    #[inline]
     pub fn position(&self) -> usize {
-        self.position
+        self.position as usize
     }
 
     /// The endpoint began to answer like this. That it is well again, or busy, is known from then on, however long the
@@ -308,25 +319,30 @@ impl Ticket {
     /// An answer of this status began at `now`, or a stream had its first token: how fast the endpoint is.
     #[inline(always)] // each answer passes here, and mostly nobody asks
     pub fn timed(&self, status: u16, now: Instant) {
-        if matches!(self.cluster.rules.balancing, Balancing::PeakEwma) && status < 400 {
-            let took = now.saturating_duration_since(self.since);
-            self.cluster.candidates[self.position].load.latency().note(took, now);
+        if let Some(remembered) = self.remembered.as_ref().filter(|_| status < 400) {
+            remembered.timed(&self.cluster.candidates[self.position()].load, now);
         }
     }
 
     /// Its answer said that the endpoint had `cached` of `prompt` tokens computed already.
     pub fn learn(&self, cached: u64, prompt: u64) {
-        if let Some(placed) = &self.placed {
-            placed.learn(cached, prompt);
+        if let Some(remembered) = &self.remembered {
+            remembered.learn(cached, prompt);
         }
     }
 
     /// Whether somebody learns from what the answer says of tokens.
     pub fn is_learning(&self) -> bool {
-        self.placed.is_some()
+        self.remembered.as_ref().is_some_and(|remembered| remembered.is_learning())
+    }
+
+    #[cold]
+    fn cancel(&self) {
+        self.cluster.on_end(self, Outcome::Cancelled, None);
     }
 
     /// The attempt ended like this.
+    #[inline]
     pub fn settle(mut self, outcome: Outcome, now: Instant) {
         self.is_open = false;
         self.cluster.on_end(&self, outcome, Some(now));
@@ -336,7 +352,7 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if self.is_open {
-            self.cluster.on_end(self, Outcome::Cancelled, None);
+            self.cancel();
         }
     }
 }
@@ -402,16 +418,16 @@ mod tests {
 
     #[test]
     fn the_wait_for_a_place_is_told_by_how_fast_they_come_free() {
-        let (mut now, endpoints) = (Instant::now(), endpoints(1, Some(1)));
+        let (mut now, endpoints) = (Instant::now(), endpoints(1, Some(2)));
         let cluster = cluster(&endpoints, Balancing::RoundRobin);
-        assert_eq!(cluster.expected_wait(1), SECOND);
+        assert_eq!(cluster.expected_wait(now), None);
         for _ in 0..60 {
             let ticket = cluster.pick(&Asked::of_bytes(1), &[], now).unwrap();
             now += Duration::from_millis(500);
             ticket.settle(served(200), now);
         }
-        let wait = cluster.expected_wait(2).as_millis();
-        assert!((245..=250).contains(&wait), "{wait} ms");
+        let wait = cluster.expected_wait(now).unwrap();
+        assert!(wait.abs_diff(SECOND / 4) < SECOND / 100, "{wait:?}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::base::ids::{ClusterId, Id, LaneId};
 use crate::base::rng::Rng;
 use crate::board::loads::EndpointLoad;
 use crate::board::verdicts::Verdict;
-use crate::health::{self, Health, Ward};
+use crate::health::{self, Health};
 use crate::retry::{self, RetryOn};
 
 /// The usual rules.
@@ -34,8 +34,9 @@ pub(crate) fn endpoints(count: usize, max_in_flight: Option<u64>) -> Vec<(Candid
     let endpoint = |_| {
         let verdict = Arc::new(Verdict::new(Instant::now()));
         let load = Arc::new(EndpointLoad::new(1, Instant::now()));
+        load.set_most(max_in_flight);
         (
-            Candidate { weight: 1, max_in_flight, load, verdict: Arc::clone(&verdict) },
+            Candidate { weight: 1, load, verdict: Arc::clone(&verdict) },
             Arc::new(Health::new(verdict)),
         )
     };
@@ -50,5 +51,5 @@ pub(crate) fn cluster(endpoints: &[(Candidate, Arc<Health>)], balancing: Balanci
 /// The same with these rules and this seed.
 pub(crate) fn with_rules(endpoints: &[(Candidate, Arc<Health>)], rules: Rules, seed: u64) -> Rc<Cluster> {
     let ids = (ClusterId::at(0), LaneId::at(0));
-    Cluster::start(ids, endpoints.iter().cloned().unzip(), Arc::new(Ward::default()), rules, Rng::new(seed))
+    Cluster::start(ids, endpoints.iter().cloned().unzip(), Default::default(), rules, (Rng::new(seed), Instant::now()))
 }

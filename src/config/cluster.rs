@@ -11,7 +11,8 @@ use crate::balance::BalancerKind;
 use crate::base::choice::{BatchProtocol, HostRule, Words};
 use crate::base::limits::{
     ATTEMPTS_MAX, BETWEEN_BYTES_TIMEOUT, CONNECT_TIMEOUT, CONSECUTIVE_FAULTS, EJECTION_WINDOW,
-    IDLE_PER_ENDPOINT_MAX, PROBE_INTERVAL, PROBE_TIMEOUT, REPLAY_BYTES_MAX, SLOW_START, TICK,
+    IDLE_PER_ENDPOINT_MAX, PROBE_INTERVAL, PROBE_TIMEOUT, QUEUE_CLASSES_MAX, QUEUE_MAX, REPLAY_BYTES_MAX,
+    SLOW_START, TICK,
 };
 use crate::base::problem::Placed;
 use crate::base::secret::Secret;
@@ -67,6 +68,12 @@ table! {
         /// sent again only where its method or an idempotency-key allows it. Up to replay of a body is kept for a further
         /// try, within limits.buffered; further tries are budget of all requests, beside a few in a second.
         retry: RetryConfig = key("retry", Table(RetryConfig::KEYS), Is("{}")),
+        /// Requests wait here while the cluster is full: each admitted endpoint has as many as its `max_in_flight`, which all of
+        /// them need then. Classes are served in this order, each eighth place goes to the longest waiter; inside a class
+        /// keys take turns, clients by their addresses where they have none. At most `max` wait, and `max_wait` each; what
+        /// would wait longer, by how fast requests end, is refused on arrival with 429 and told when to come back. Without it
+        /// a full cluster answers 429 at once.
+        queue: Option<Placed<QueueConfig>> = key("queue", Table(QueueConfig::KEYS), Absent),
         /// Requests of different clients travel as one call, each gets its own part back. While an endpoint has fewer than
         /// `in_flight` calls one goes at once; only while all are busy do others gather, up to `max_items`, `max_bytes` or
         /// `max_wait`. They agree in route, host, path, query, parameters, what goes upstream of credentials, type, `accept`,
@@ -87,6 +94,54 @@ table! {
         /// For endpoints at https://: whose certificates are believed, for which name they must be, and our own with its key,
         /// all of them files in PEM; without it those that this machine believes, for the host as written.
         tls: Option<Placed<TlsConfig>> = key("tls", Table(TlsConfig::KEYS), Absent),
+    }
+}
+
+table! {
+    /// `queue`.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct QueueConfig checked by check_queue {
+        /// Most that wait at once.
+        max: u64 = key("max", Number(1, QUEUE_MAX), Is("256")),
+        /// Classes in the order in which they are served.
+        classes: Vec<String> = key(
+            "classes",
+            NonEmpty(
+                &Form(class_name),
+                "nobody could wait",
+                "name at least one, such as \"default\""
+            ),
+            Is("['interactive', 'default', 'bulk']")
+        ),
+        /// How long one waits at most.
+        max_wait: Duration = key("max_wait", Finite(INSTANT, "a request could wait for ever"), Is("'20s'")),
+    }
+}
+
+/// The name of a class.
+fn class_name(text: &str) -> Result<String, String> {
+    match is_token(text.as_bytes()) {
+        true => Ok(text.to_owned()),
+        false => Err("write a word such as \"interactive\"".to_owned()),
+    }
+}
+
+/// Classes are told apart by their names, and there are few of them.
+fn check_queue(table: &Table<'_, '_>, queue: &QueueConfig) {
+    let classes = &queue.classes;
+    if let Some((_, twice)) = classes.iter().enumerate().find(|(at, name)| classes[..*at].contains(name)) {
+        table.complain(
+            format!("class \"{twice}\" stands twice in `classes`"),
+            "nobody could tell in which place it is served",
+            "remove one of them",
+        );
+    }
+    if classes.len() > QUEUE_CLASSES_MAX {
+        table.complain(
+            format!("`classes` has {} classes", classes.len()),
+            format!("each is a series of the metrics, and {QUEUE_CLASSES_MAX} is the most"),
+            "remove some",
+        );
     }
 }
 

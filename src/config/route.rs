@@ -46,6 +46,9 @@ table! {
         /// `in_flight` of them at once; `answers` is what may be held of them, by those of an array together, by each line
         /// its share: past it one gets its own 502 `answer_too_large`.
         multi: Option<Placed<MultiConfig>> = key("multi", Table(MultiConfig::KEYS), Absent),
+        /// The class of its requests in a cluster's queue; without it that of the key, else what a trusted sender says in
+        /// `x-priority`, else "default".
+        class: Option<String> = key("class", Form(name), Absent),
         /// The path that goes upstream, behind the endpoint's own base.
         rewrite: Option<Placed<RewriteConfig>> = key("rewrite", Table(RewriteConfig::KEYS), Absent),
         /// Whether a client may go on as a WebSocket: true, or a table as below. Where the endpoint agrees (101), bytes

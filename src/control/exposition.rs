@@ -88,6 +88,7 @@ impl Control {
         }
         let by_reason = |((cluster, reason), count)| (vec![("cluster", cluster), ("reason", reason)], count);
         out.counter(names::RETRIES, retries.into_iter().map(by_reason));
+        queues(&plan, &mut out);
         sharing(&plan, &snapshot, &mut out);
         out.finish()
     }
@@ -114,6 +115,18 @@ impl Control {
             plan.endpoints.iter().map(|endpoint| (labels(plan, endpoint), endpoint.verdict().ejections()));
         out.counter(names::EJECTIONS, ejections);
     }
+}
+
+/// Who waits for a place, by class, of those clusters that have a queue.
+fn queues(plan: &Plan, out: &mut Exposition) {
+    let depths = plan.clusters.iter().filter_map(|cluster| {
+        let classes = &cluster.settings.queue.as_ref()?.value.classes;
+        let waiting = cluster.queue.waiting_in(classes.len());
+        Some(classes.iter().zip(waiting).map(|(class, waiting)| {
+            (vec![("cluster", cluster.name.as_str()), ("class", class.as_str())], waiting as f64)
+        }))
+    });
+    out.gauge(names::QUEUE_DEPTH, depths.flatten());
 }
 
 /// What requests share of their answers, of those clusters where they may share some.

@@ -82,9 +82,10 @@ fn build(
         .map(|(id, cluster)| {
             let candidate = |id: &_| {
                 let endpoint = &plan.endpoints[*id];
+                // Who waits under the plan before is let in by this one's ceiling.
+                endpoint.load.set_most(endpoint.max_in_flight);
                 let candidate = Candidate {
                     weight: endpoint.weight,
-                    max_in_flight: endpoint.max_in_flight,
                     load: Arc::clone(&endpoint.load),
                     verdict: Arc::clone(endpoint.verdict()),
                 };
@@ -92,7 +93,8 @@ fn build(
             };
             let endpoints = cluster.endpoints.iter().map(candidate).unzip();
             let rng = Rng::new(rng.next_u64());
-            Cluster::start((id, lane), endpoints, Arc::clone(&cluster.ward), cluster.rules(), rng)
+            let shared = (Arc::clone(&cluster.ward), Arc::clone(&cluster.queue));
+            Cluster::start((id, lane), endpoints, shared, cluster.rules(), (rng, Instant::now()))
         })
         .collect();
     let asks = plan.filters.pairs().filter(|(_, (_, filter))| matches!(filter, FilterPlan::Ask(_)));

@@ -15,7 +15,9 @@ pub(super) async fn run(lane: Rc<Lane>) {
         lane.state.watchdogs.sweep(now);
         lane.look_for_room();
         lane.state.date.set(date_of(SystemTime::now()));
-        for endpoint in lane.state.plan().endpoints.iter() {
+        let plan = lane.state.plan();
+        plan.clusters.iter().for_each(|cluster| cluster.fill(now));
+        for endpoint in plan.endpoints.iter() {
             let expired = endpoint.pool.borrow_mut().expire(now);
             drop(expired);
         }

@@ -74,6 +74,8 @@ pub struct Line<'a> {
     pub head_us: u64,
     /// Holding the body until the route was known.
     pub hold_us: u64,
+    /// Waiting for a place in a full cluster.
+    pub queue_us: u64,
     /// Connecting, over all attempts.
     pub connect_us: u64,
     /// Sending the request, waiting for the client's body included.
@@ -168,6 +170,7 @@ fields! {
     T_us |line| number(line.total_us);
     head_us |line| number(line.head_us);
     hold_us |line| number(line.hold_us);
+    queue_us |line| number(line.queue_us);
     connect_us |line| number(line.connect_us);
     send_us |line| number(line.send_us);
     wait_us |line| number(line.wait_us);

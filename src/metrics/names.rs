@@ -49,4 +49,5 @@ metrics! {
     ENDPOINT_IDLE "corelane_endpoint_idle" "Idle connections to an endpoint."
     ENDPOINT_KEEP_ALIVE "corelane_endpoint_keep_alive_seconds" "How long an idle connection to an endpoint is trusted; the least of all lanes."
     ENDPOINT_IN_FLIGHT "corelane_endpoint_in_flight" "Requests in flight at an endpoint."
+    QUEUE_DEPTH "corelane_queue_depth" "Requests that wait for a place in a full cluster."
 }

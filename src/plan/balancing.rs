@@ -25,6 +25,10 @@ pub(super) fn of(
         let weights = own.iter().map(|id| (all[*id].url.as_str(), all[*id].weight));
         Balancing::Hash(Arc::new(Ring::of(weights)))
     };
+    if own.len() == 1 {
+        // There is nothing to choose, and nothing to look for.
+        return (Balancing::RoundRobin, Placing::Nothing);
+    }
     match &settings.balancer {
         BalancerKind::RoundRobin => (Balancing::RoundRobin, Placing::Nothing),
         BalancerKind::Random => (Balancing::Random, Placing::Nothing),

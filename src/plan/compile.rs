@@ -15,6 +15,7 @@ use super::sharing::Sharing;
 use super::trusts::{self, Trusts};
 pub use super::types::Surroundings;
 use super::types::{Action, ClusterPlan, EndpointPlan, Fanout, Multi, Plan, RoutePlan, Targets};
+use crate::admission::Queue;
 use crate::base::address::Address;
 use crate::base::choice::BatchProtocol;
 use crate::base::ids::{ClusterId, EndpointId, FilterId, Id, IdVec, RouteId};
@@ -172,12 +173,14 @@ fn compile_clusters(
         let own = compile_endpoints(whose, settings, &mut endpoints, around, problems);
         let ward = ward(&name.value, around);
         check_batch(settings, problems);
+        check_queue(settings, problems);
         let whose = (name.value.as_str(), settings);
         let (balancing, placing) = balancing::of(whose, (&own, &endpoints), around, problems);
         clusters.push(ClusterPlan {
             name: name.value.clone(),
             endpoints: own,
             ward,
+            queue: queue(&name.value, around),
             balancing,
             placing,
             sharing: sharing(&name.value, settings, around),
@@ -263,6 +266,24 @@ fn cells(cluster: &str, url: &str, around: &Surroundings<'_>) -> (Arc<EndpointLo
 fn ward(cluster: &str, around: &Surroundings<'_>) -> Arc<Ward> {
     let known = around.previous.and_then(|plan| plan.clusters.iter().find(|known| known.name == cluster));
     known.map_or_else(Arc::default, |known| Arc::clone(&known.ward))
+}
+
+/// Where requests of a cluster wait that stays, or a new place.
+fn queue(cluster: &str, around: &Surroundings<'_>) -> Arc<Queue> {
+    let known = around.previous.and_then(|plan| plan.clusters.iter().find(|known| known.name == cluster));
+    known.map_or_else(Arc::default, |known| Arc::clone(&known.queue))
+}
+
+/// A cluster is full where all of its endpoints are: each has a ceiling then.
+fn check_queue(settings: &ClusterConfig, problems: &mut Vec<Problem>) {
+    let unbounded = settings.endpoints.iter().find(|endpoint| endpoint.value.max_in_flight.is_none());
+    if let (Some(queue), Some(endpoint)) = (&settings.queue, unbounded) {
+        problems.push(queue.problem(
+            format!("`queue` is set, and endpoint \"{}\" has no max_in_flight", endpoint.value.url.text),
+            "the cluster would never be full, and nobody would ever wait",
+            "give each endpoint a max_in_flight, or remove the queue",
+        ));
+    }
 }
 
 /// Lists are named where they must be, and nowhere else.

@@ -64,7 +64,7 @@ impl Serialize for Plan {
 }
 
 fn cluster(plan: &Plan, cluster: &ClusterPlan) -> Value {
-    let ClusterPlan { name: _, endpoints, ward: _, balancing: _, placing: _, sharing: _, settings } = cluster;
+    let ClusterPlan { name: _, endpoints, ward: _, queue: _, balancing: _, placing: _, sharing: _, settings } = cluster;
     let mut shown = json!(settings);
     shown["endpoints"] = endpoints.iter().map(|id| endpoint(&plan.endpoints[*id])).collect();
     shown

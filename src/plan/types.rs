@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::sharing::Sharing;
 use super::placing::Placing;
+use crate::admission::Queue;
 use crate::balance::Balancing;
 use crate::base::address::Address;
 use crate::base::choice::Gathering;
@@ -106,6 +107,8 @@ pub struct ClusterPlan {
     pub endpoints: Vec<EndpointId>,
     /// Decides over ejections; kept through reloads.
     pub ward: Arc<Ward>,
+    /// Where requests wait while it is full; kept through reloads.
+    pub queue: Arc<Queue>,
     /// Who picks; what its lanes share of that is kept through reloads.
     pub balancing: Balancing,
     /// What is looked for in a request before an endpoint is picked.

@@ -44,10 +44,9 @@ pub(super) async fn run(
     let cluster = &request.plan.plan.clusters[ticket.cluster()];
     let timeouts = cluster.settings.timeouts;
     call.notes.endpoint = Some(id);
+    // Nothing was waited for since the head was complete, unless the body was, a place, or another attempt.
+    let is_first = call.notes.is_prompt() && !call.body.is_held();
     call.notes.attempts += 1;
-
-    // Nothing was waited for since the head was complete, unless the body was or another attempt.
-    let is_first = call.notes.attempts == 1 && !call.body.is_held();
     let begun = if is_first { call.notes.arrival.complete } else { Instant::now() };
     let (mut upstream, on, connected) = match take(request, &endpoint, id, wanted, begun) {
         Some(upstream) => (upstream, Connection::Pooled, begun),

@@ -1,5 +1,7 @@
 //! One cluster is asked: drives `Dispatch`, which says whom to try and what may be tried again.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use super::attempt::{self, Failed};
@@ -10,13 +12,17 @@ use super::placing;
 use super::reply;
 use super::request::{Call, Request};
 use super::source::{Relayed, served};
+use super::waiting::{self, TurnedAway};
+use crate::admission::Seat;
 use crate::balance::Affinity;
-use crate::base::fault::{Fault, FaultKind, Sent, Stage};
+use crate::base::fault::{Fault, FaultKind, Sent, Side, Stage};
+use crate::base::hash::hash64;
 use crate::base::ids::{ClusterId, EndpointId};
 use crate::base::time::deadline;
+use crate::cluster::Cluster;
 use crate::cluster::dispatch::{Dispatch, Step};
 use crate::codec::reply::ErrorReply;
-use crate::plan::Placing;
+use crate::plan::{ClusterPlan, Placing};
 
 /// Why a call was given up.
 pub(super) struct GivenUp {
@@ -27,13 +33,22 @@ pub(super) struct GivenUp {
     pub(super) wait: Option<Duration>,
 }
 
+/// What is told where nobody knows how long it takes until a place is free.
+const WAIT_UNKNOWN: Duration = Duration::from_secs(1);
+
 impl GivenUp {
     /// What is told of it.
     pub(super) fn told(self, notes: &mut Notes) -> ErrorReply {
         notes.fault = Some(self.fault);
         match self.body {
             Some(broken) => hold::of_body(broken, self.fault.sent),
-            None => reply::within(reply::of_fault(&self.fault), self.wait),
+            None => match self.fault.kind {
+                FaultKind::QueueFull | FaultKind::QueueTimeout => {
+                    let wait = self.wait.unwrap_or(WAIT_UNKNOWN);
+                    reply::within(reply::of_fault(&self.fault), Some(wait))
+                }
+                _ => reply::of_fault(&self.fault),
+            },
         }
     }
 }
@@ -55,7 +70,19 @@ pub(super) async fn run(
         Placing::Header(_) | Placing::Body(_) | Placing::Prompt => placing::affinity(request, call, id),
     };
     let asked = placing::asked(request, call, &affinity);
+    let mut seat = match &plan.settings.queue {
+        None => None,
+        Some(_) => pass(request, call, (plan, cluster), (None, false)).await?,
+    };
     let (mut dispatch, mut step) = Dispatch::start(cluster, asked, most, pick_time(call));
+    while plan.settings.queue.is_some() && is_full(&step) {
+        // Somebody else had the place.
+        seat = pass(request, call, (plan, cluster), (seat, true)).await?;
+        step = dispatch.begin(cluster, Instant::now());
+    }
+    if let (Some(seat), Step::Attempt { .. }) = (seat, &step) {
+        seat.claim();
+    }
     // An answer in whose place another endpoint is asked, and the body's fault of the attempt that failed last.
     let (mut refused, mut body) = (None, None);
     loop {
@@ -68,8 +95,9 @@ pub(super) async fn run(
                 (ticket, connection)
             }
             Step::GiveUp(fault) => {
-                let wait = || cluster.expected_wait(request.plan.plan.lanes);
-                let wait = (fault.kind == FaultKind::QueueFull).then(wait);
+                let is_full = fault.kind == FaultKind::QueueFull;
+                let wait = if is_full { cluster.expected_wait(Instant::now()) } else { None };
+                let wait = wait.map(|wait| spread(wait, request));
                 return or_aside(GivenUp { fault, body, wait }, refused, call);
             }
         };
@@ -97,9 +125,37 @@ pub(super) async fn run(
     }
 }
 
+/// Whether there was no place.
+fn is_full(step: &Step) -> bool {
+    matches!(step, Step::GiveUp(fault) if fault.kind == FaultKind::QueueFull)
+}
+
+/// Lets a request in where requests wait. In a box: it is rare, and large.
+#[cold]
+fn pass<'f>(
+    request: &'f Request,
+    call: &'f mut Call<'_>,
+    cluster: (&'f ClusterPlan, &'f Cluster),
+    seat: (Option<Seat>, bool),
+) -> Pin<Box<dyn Future<Output = Result<Option<Seat>, GivenUp>> + 'f>> {
+    Box::pin(async move {
+        let passed = waiting::pass(request, call, cluster, seat).await;
+        passed.map_err(|TurnedAway { kind, wait }| {
+            let fault = Fault { side: Side::Proxy, stage: Stage::Pick, kind, sent: Sent::Nothing };
+            GivenUp { fault, body: None, wait: wait.map(|wait| spread(wait, request)) }
+        })
+    })
+}
+
+/// Up to a tenth more, by chance, so that those who are told the same do not come back at once.
+fn spread(wait: Duration, request: &Request) -> Duration {
+    let chance = hash64(request.id.as_bytes()) % 1024;
+    wait + wait / 10 * u32::try_from(chance).unwrap_or(0) / 1024
+}
+
 /// When the first pick is made: the clock need not be asked where nothing was waited for.
 fn pick_time(call: &Call<'_>) -> Instant {
-    if call.notes.attempts == 0 { call.notes.arrival.complete } else { Instant::now() }
+    if call.notes.is_prompt() { call.notes.arrival.complete } else { Instant::now() }
 }
 
 /// An answer in whose place somebody else is asked, and whose it is; it is delivered where nobody else answers.

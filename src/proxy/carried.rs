@@ -88,7 +88,7 @@ impl Load<'_> {
         let head = call_head(asked, carried, body.len()).map_err(reply::of_codec)?;
         let request = carrier::request(self.plan, self.route, head, self.lane);
         let clock = self.lane.watchdogs.watch();
-        let mut carried = Carried { request, call: Call::apart(Intake::of_bytes(body), &clock) };
+        let mut carried = Carried { request, call: Call::apart(Intake::of_bytes(body), &clock, &self.lane.turns) };
         let Carried { request, call } = &mut carried;
         if repeats == Repeats::Unanswered {
             call.body.be_answered_once();

@@ -77,7 +77,7 @@ async fn run(around: Rc<Around>, place: usize, text: Bytes, most: Allowance) -> 
     let clock = around.lane.watchdogs.watch();
     let mut exchange = Exchange {
         request: request(&around, head, &id),
-        call: Call::apart(Intake::of_bytes(asked.body.clone()), &clock),
+        call: Call::apart(Intake::of_bytes(asked.body.clone()), &clock, &around.lane.turns),
         lane: &around.lane,
         is_booked: false,
     };

@@ -107,7 +107,7 @@ pub(super) async fn run(
     let (clock, patience) = (lane.watchdogs.watch(), lane.watchdogs.watch());
     let now = Instant::now();
     let arrival = Arrival::at(now);
-    let call = Call::apart(Intake::of_pieces(pieces), &clock);
+    let call = Call::apart(Intake::of_pieces(pieces), &clock, &lane.turns);
     let mut leg = Leg { request, call, is_booked: false };
     let due = deadline(now, fanout.timeout);
     let said = {

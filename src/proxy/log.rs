@@ -69,6 +69,7 @@ pub(super) fn exchange(
         total_us: summary.total_us,
         head_us: micros(notes.arrival.began, notes.arrival.complete),
         hold_us: us(notes.phases.hold),
+        queue_us: us(notes.phases.queue),
         connect_us: us(notes.phases.connect),
         send_us: us(notes.phases.send),
         wait_us: us(notes.phases.wait),

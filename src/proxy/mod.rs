@@ -91,6 +91,7 @@ mod unread;
 mod untrusted;
 mod upload;
 pub mod upstream;
+mod waiting;
 mod watch;
 pub mod watchdog;
 

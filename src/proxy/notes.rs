@@ -90,12 +90,20 @@ pub(super) struct Batched {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Phases {
     pub(super) hold: Duration,
+    /// In the queue of a full cluster.
+    pub(super) queue: Duration,
     pub(super) connect: Duration,
     pub(super) send: Duration,
     pub(super) wait: Duration,
 }
 
 impl Notes {
+    /// Whether nothing was waited for since the head was complete, as far as an attempt goes: the clock need not be asked.
+    #[inline(always)] // each attempt asks
+    pub(super) fn is_prompt(&self) -> bool {
+        self.attempts == 0 && self.phases.queue.is_zero()
+    }
+
     pub(super) fn new(arrival: Arrival) -> Self {
         Self {
             arrival,
@@ -131,10 +139,10 @@ impl Notes {
     }
 
     /// Where the time went until `now`, when the head of the answer leaves; the client kept us waiting `for_body` for its
-    /// body. There is no queue to wait in.
+    /// body.
     pub(super) fn timing(&self, for_body: Duration, now: Instant) -> Timing {
         let total = now.saturating_duration_since(self.arrival.began);
-        Timing { queue: Duration::ZERO, gateway: self.own(for_body, total), upstream: self.waited }
+        Timing { queue: self.phases.queue, gateway: self.own(for_body, total), upstream: self.waited }
     }
 
     /// Tokens that a request used of whose prompt so many were estimated: what the answer says, else what was delivered.
@@ -163,7 +171,7 @@ impl Notes {
 
     /// The gateway's own share of `total`.
     fn own(&self, for_body: Duration, total: Duration) -> Duration {
-        total.saturating_sub(self.waited + self.waited_client + for_body)
+        total.saturating_sub(self.waited + self.waited_client + self.phases.queue + for_body)
     }
 
     #[inline(always)] // each exchange ends here

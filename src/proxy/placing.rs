@@ -22,6 +22,7 @@ use crate::codec::reply::ErrorReply;
 use crate::plan::Placing;
 
 /// Whether somebody must look into the body before an endpoint of `cluster` is picked.
+#[inline(always)] // each exchange asks
 pub(super) fn reads(request: &Request, cluster: ClusterId) -> bool {
     match request.plan.plan.clusters[cluster].placing {
         Placing::Nothing | Placing::Header(_) => false,

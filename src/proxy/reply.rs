@@ -198,6 +198,10 @@ pub(super) fn of_fault(fault: &Fault) -> ErrorReply {
             should_retry: Some(true),
             ..error(429, "queue_full", "The AI system has as many requests as it may; try again later.")
         },
+        (FaultKind::QueueTimeout, _) => ErrorReply {
+            should_retry: Some(true),
+            ..error(503, "queue_timeout", "The AI system had no place for this request in time; try again later.")
+        },
         (FaultKind::NoDescriptors, _) => ErrorReply {
             should_retry: Some(true),
             retry_after: Some(Duration::from_secs(1)),

@@ -12,6 +12,7 @@ use super::intake::Intake;
 use super::mouth::Mouth;
 use super::notes::{Arrival, Notes};
 use super::state::{LanePlan, RequestId};
+use super::turns::Turns;
 use super::watchdog::Watchdog;
 use crate::balance::Affinity;
 use crate::base::ids::{ClusterId, ListenerId, RouteId};
@@ -188,6 +189,8 @@ pub(super) struct Call<'c> {
     pub(super) body: Intake<'c>,
     /// The cluster's clocks.
     pub(super) clock: &'c Watchdog,
+    /// Where it waits for turns that others grant.
+    pub(super) turns: &'c Turns,
     /// When the cluster's `total` runs out.
     pub(super) deadline: Option<Instant>,
     /// What was found in its body that leads it to an endpoint of a cluster.
@@ -203,10 +206,11 @@ pub(super) struct Call<'c> {
 
 impl<'c> Call<'c> {
     /// A call that no client waits for on its connection, with a body that is there.
-    pub(super) fn apart(body: Intake<'c>, clock: &'c Watchdog) -> Self {
+    pub(super) fn apart(body: Intake<'c>, clock: &'c Watchdog, turns: &'c Turns) -> Self {
         Self {
             body,
             clock,
+            turns,
             deadline: None,
             affinity: None,
             may_move_on: false,

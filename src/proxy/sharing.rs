@@ -100,7 +100,7 @@ struct Load {
 async fn carry(load: Load, lane: Rc<LaneState>, is_blocked: Blocked) {
     let Load { request, body, first, flight, asked, kept_as } = load;
     let clock = lane.watchdogs.watch();
-    let mut carried = Carried { request, call: Call::apart(Intake::of_bytes(body), &clock) };
+    let mut carried = Carried { request, call: Call::apart(Intake::of_bytes(body), &clock, &lane.turns) };
     let Carried { request, call } = &mut carried;
     let plan = Rc::clone(&request.plan);
     let (Action::Forward(targets), Some(sharing)) =

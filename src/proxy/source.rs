@@ -44,6 +44,7 @@ pub(super) enum Cut {
 }
 
 /// What an endpoint said, for its cluster to judge: its status, and for how long it wants to be left alone if it is busy.
+#[inline(always)] // each answer passes here
 pub(super) fn served(head: &ResponseHead) -> Outcome {
     let status = head.status();
     let is_busy = matches!(status, 429 | 503);

@@ -46,6 +46,7 @@ pub(super) async fn run(
     let mut call = Call {
         body: Intake::of_client(ear, manners),
         clock,
+        turns: &lane.turns,
         deadline: None,
         affinity: None,
         may_move_on: false,

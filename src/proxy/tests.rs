@@ -95,7 +95,7 @@ fn a_call_is_made_from_bytes_in_memory_with_no_client_anywhere() {
             let lane = lane(&url);
             let clock = lane.watchdogs.watch();
             let mut request = request("POST /v1 HTTP/1.1\r\nhost: a\r\ncontent-length: 11\r\n\r\n", &lane);
-            let mut call = Call::apart(Intake::of_bytes(Bytes::from_static(b"hello world")), &clock);
+            let mut call = Call::apart(Intake::of_bytes(Bytes::from_static(b"hello world")), &clock, &lane.turns);
             let answer = answer::of(&mut request, &mut call, &lane).await;
             let Answer::Relayed(mut relayed) = answer else { panic!("it is forwarded") };
             assert_eq!(relayed.head.status(), 200);
@@ -129,7 +129,7 @@ fn a_call_that_is_dropped_leaves_nothing_behind() {
             let lane = lane(&url);
             let clock = lane.watchdogs.watch();
             let mut request = request("GET /v1 HTTP/1.1\r\nhost: a\r\n\r\n", &lane);
-            let mut call = Call::apart(Intake::of_bytes(Bytes::new()), &clock);
+            let mut call = Call::apart(Intake::of_bytes(Bytes::new()), &clock, &lane.turns);
             {
                 let mut work = std::pin::pin!(answer::of(&mut request, &mut call, &lane));
                 let mut pause = std::pin::pin!(monoio::time::sleep(std::time::Duration::from_millis(20)));

@@ -33,6 +33,7 @@ mod models;
 mod paths;
 mod placing;
 mod pooling;
+mod queueing;
 mod rates;
 mod readings;
 mod refusing;

@@ -11,7 +11,7 @@ use corelane::base::rng::Rng;
 use corelane::board::loads::EndpointLoad;
 use corelane::board::verdicts::Verdict;
 use corelane::cluster::{Cluster, Outcome, Rules, Ticket};
-use corelane::health::{self, Health, Ward};
+use corelane::health::{self, Health};
 use corelane::retry;
 
 use crate::engine::{Engine, Served, TOKEN_BYTES};
@@ -55,7 +55,6 @@ impl Fleet {
     pub fn new(balancing: Balancing, blocks: usize, begun: Instant, seed: u64) -> Self {
         let candidate = |_| Candidate {
             weight: 1,
-            max_in_flight: None,
             load: Arc::new(EndpointLoad::new(1, begun)),
             verdict: Arc::new(Verdict::new(begun)),
         };
@@ -76,7 +75,7 @@ impl Fleet {
         let ids = (ClusterId::at(0), LaneId::at(0));
         let parts = (candidates.clone(), healths);
         Self {
-            cluster: Cluster::start(ids, parts, Arc::new(Ward::default()), rules, Rng::new(seed)),
+            cluster: Cluster::start(ids, parts, Default::default(), rules, (Rng::new(seed), begun)),
             candidates,
             engines: (0..ENDPOINTS).map(|_| Engine::new(blocks)).collect(),
             begun,
