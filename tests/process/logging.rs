@@ -83,7 +83,7 @@ fn each_exchange_is_one_json_line() {
     assert!(answer.contains(&format!("x-request-id: {}\r\n", chat["request_id"].as_str().unwrap())));
     assert_eq!(chat["upstream_request_id"], Value::Null, "the endpoint gave none");
     assert_eq!(chat["trace_id"].as_str().unwrap().len(), 32);
-    let phases = ["head_us", "hold_us", "connect_us", "send_us", "wait_us", "relay_us"];
+    let phases = ["head_us", "hold_us", "queue_us", "connect_us", "send_us", "wait_us", "relay_us"];
     let sum: u64 = phases.iter().map(|phase| chat[phase].as_u64().unwrap()).sum();
     assert!(sum <= chat["T_us"].as_u64().unwrap() && chat["connect_us"].as_u64() > Some(0), "{chat}");
     assert!(!chat.to_string().contains("secret"), "queries carry secrets");

@@ -5,3 +5,4 @@ mod bursts;
 mod conversations;
 mod engine;
 mod fleet;
+mod goodput;
