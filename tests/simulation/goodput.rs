@@ -140,7 +140,7 @@ fn clients_that_come_back_when_they_are_told_to_lose_next_to_nothing() {
     for lasts in [0.05, 1.0, 20.0] {
         let (ideal, _) = World::new(lasts, usize::MAX, Told::Computed).run();
         for max in [4, 16] {
-            let mut row = |name: &str, told: Told| {
+            let row = |name: &str, told: Told| {
                 let (goodput, refusals) = World::new(lasts, max, told).run();
                 let share = goodput / ideal;
                 println!("| {lasts} s | {max} | {name} | {:.1} % | {refusals:.2} |", 100.0 * share);
