@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# real.sh KIND: sets up a real engine (vllm or llama, CPU), puts corelane in front, drives it with the openai client.
+# real.sh KIND: sets up a real engine (vllm, llama or infinity, CPU), puts corelane in front, drives it with the openai client.
 set -euo pipefail
 
 usage() {
   cat <<'TEXT'
-usage: scripts/real.sh vllm|llama [--io io_uring|epoll] [--dir DIR]
+usage: scripts/real.sh vllm|llama|infinity [--io io_uring|epoll] [--dir DIR]
 
   --io    only this driver (both)
   --dir   where everything is installed, once (${XDG_CACHE_HOME:-~/.cache}/corelane/real)
@@ -15,7 +15,7 @@ environment:
   LLAMA_SERVER, GGUF    a llama-server and a model that exist already (both, or none)
 
 example: scripts/real.sh vllm --io epoll
-The first run takes minutes (vllm: 5 and 6.4 GB, llama: 25), later ones start at once.
+The first run takes minutes (vllm: 5 and 6.4 GB, llama: 25, infinity: 2 and 6 GB), later ones start at once.
 TEXT
 }
 
@@ -33,7 +33,7 @@ kind='' io=()
 while (($#)); do
   case $1 in
     -h | --help) usage && exit 0 ;;
-    vllm | llama) kind=$1 && shift ;;
+    vllm | llama | infinity) kind=$1 && shift ;;
     --io)
       [[ ${2:-} =~ ^(io_uring|epoll)$ ]] || wrong "--io takes io_uring or epoll"
       io+=(--io "$2") && shift 2

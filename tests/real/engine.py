@@ -1,6 +1,7 @@
 """Runs the `openai` client through corelane to a real engine on CPU, with each io driver, and prints a summary."""
 
 import argparse
+import importlib
 import importlib.metadata
 import json
 import os
@@ -12,10 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness import counted
 from harness.engines import ENGINES
 from harness.entry import clean_environment, end_in_order, enter_venv
-from harness.gateway import Gateway
 from harness.processes import Fleet, free_port, get
 from harness.report import Report
 
@@ -54,38 +53,32 @@ class Run:
         self.fleet.start(self.engine.kind, self.engine.command, env=self.engine.env, cwd=self.fleet.logs)
         self.fleet.await_http(self.engine.kind, self.direct + "/health", self.engine.start_limit)
 
-    def through(self, io: str) -> None:
-        from checks import engine as checks
-
-        name, bench = f"corelane-{io}", checks.EngineBench(self.engine, None, self.direct)
+    def through(self, io: str, checks) -> None:
+        bench = checks.EngineBench(self.engine, self.direct)
 
         def start():
-            bench.gateway = Gateway(self.fleet, name, self.binary, io, self.direct)
-            bench.counting = counted.gateway(
-                self.fleet, f"{name}-counted", self.binary, io, self.direct, self.fleet.logs
-            )
+            bench.start(self.fleet, f"corelane-{io}", self.binary, io, self.fleet.logs)
 
         def end():
-            for one in (f"{name}-counted", name):
+            for one in bench.names():
                 code = self.fleet.end(one, patience=10)
                 assert code == 0, f"{one}: exit code {code}"
 
-        if self.report.check(f"{io}: gateway starts", start):
+        if self.report.check(f"{io}: gateway starts", start, limit=30):
             checks.check.run(bench, self.report, prefix=f"{io}: ")
             self.report.check(f"{io}: SIGTERM ends the gateway with 0", end)
 
     def all(self) -> None:
-        from checks import engine as checks
-
+        checks = importlib.import_module(f"checks.{self.engine.checks}")
         title = self.engine.title
-        direct = checks.EngineBench(self.engine, None, self.direct)
+        direct = checks.EngineBench(self.engine, self.direct)
         if not self.step(f"{title} starts", self.start_engine, self.engine.start_limit + 10):
             return
         if not self.step(f"{title} is warm", lambda: checks.warm_up(direct), 180):
             return
         for io in self.given.io or DRIVERS:
             begun = time.monotonic()
-            self.through(io)
+            self.through(io, checks)
             self.steps.append((f"checks with {io}", f"{time.monotonic() - begun:.1f}"))
 
     def summary(self) -> None:
@@ -115,7 +108,8 @@ class Run:
                 return json.loads(get(self.direct + "/version"))["version"]
             except OSError:
                 return "(not running)"
-        told = subprocess.run([self.engine.command[0], "--version"], capture_output=True, text=True, timeout=20)
+        command = self.engine.version or [self.engine.command[0], "--version"]
+        told = subprocess.run(command, capture_output=True, text=True, timeout=20)
         return (told.stderr + told.stdout).partition("version: ")[2].split("\n")[0] or "(version unknown)"
 
 

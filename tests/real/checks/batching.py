@@ -1,7 +1,6 @@
 """Requests that travel together: `openai` to a real model under LitServe, and `tritonclient` to MLServer."""
 
 import asyncio
-import time
 
 import numpy
 import openai
@@ -12,6 +11,8 @@ from harness.embedding import Counted
 from harness.expect import equal, true
 from harness.gateway import Gateway
 from harness.report import Book
+
+from .vectors import TEXTS, a_third_leaves, answered, ask, client, each_alone, in_order, is_minilm, passed, used
 
 check = Book("batching")
 run = check.run
@@ -39,10 +40,7 @@ to = "binary"
 name = "kserve"
 to = "kserve"
 """
-WORDS = ["river", "Zürich", "駅", "🚲 and 🚋", "\t tab", '"quoted"', "\\u0041", "naïve café", "Привет", "e\u0301"]
-TEXTS = [f"{number}: {WORDS[number % 10]} " + "and so on " * (number % 7) for number in range(100)]
 WRONG = ["", "x" * 2001]  # what the server refuses with 400
-TOLERANCE = 1e-4  # others in a call change how a text is padded, and by that its last digits
 
 
 def gateway(bench) -> Gateway:
@@ -56,43 +54,11 @@ def gateway(bench) -> Gateway:
     return bench.batching
 
 
-def client(base: str) -> openai.AsyncOpenAI:
-    return openai.AsyncOpenAI(base_url=base + "/v1", api_key="unused", max_retries=0, timeout=20)
-
-
-async def ask(api, text, encoding: str | None = None):
-    more = {"encoding_format": encoding} if encoding else {}  # the client's own is base64
-    return await api.embeddings.create(model="minilm", input=text, **more)
-
-
 async def alone(bench) -> list:
     """What the server answers to each text when it is asked directly and for it alone."""
     if not hasattr(bench, "alone"):
-        async with client(bench.embed) as api:
-            bench.alone = [await ask(api, text) for text in TEXTS]
+        bench.alone = await each_alone(bench.embed)
     return bench.alone
-
-
-def same(item, wanted, place: int = 0) -> None:
-    equal((item.index, item.object), (place, "embedding"), "index and kind")
-    got, wanted = numpy.array(item.embedding), numpy.array(wanted.data[0].embedding)
-    apart, cosine = numpy.abs(got - wanted).max(), got @ wanted
-    true(apart <= TOLERANCE and cosine >= 0.9999, f"a vector is {apart:.2g} off, with a cosine of {cosine:.6f}")
-
-
-def answered(answers: list, wanted: list) -> None:
-    """Each is the answer to its own text."""
-    for answer, one in zip(answers, wanted, strict=True):
-        equal((len(answer.data), answer.model, answer.object), (1, "minilm", "list"), "answer")
-        same(answer.data[0], one)
-
-
-def used(answers: list, tokens: int) -> None:
-    """What the clients were told that they used is what the server counted."""
-    for answer in answers:
-        true(answer.usage.prompt_tokens > 0, "an answer with no usage")
-        equal(answer.usage.total_tokens, answer.usage.prompt_tokens, "total_tokens")
-    equal(sum(answer.usage.prompt_tokens for answer in answers), tokens, "usage of all")
 
 
 def refused(error) -> None:
@@ -102,13 +68,7 @@ def refused(error) -> None:
 
 @check("openai: the server behind is the model it says it is", limit=60)
 async def model(bench):
-    texts = ["The weather is lovely today.", "It's so sunny outside!", "He drove to the stadium."]
-    async with client(gateway(bench).url) as api:
-        answer = await ask(api, texts)
-    vectors = numpy.array([item.embedding for item in answer.data])
-    # These are the figures that its authors print.
-    wanted = [[1, 0.6660, 0.1046], [0.6660, 1, 0.1411], [0.1046, 0.1411, 1]]
-    true(numpy.abs(vectors @ vectors.T - wanted).max() < 1e-3, f"similarities are {vectors @ vectors.T}")
+    await is_minilm(gateway(bench).url)
 
 
 for encoding in (None, "float"):
@@ -149,9 +109,7 @@ async def cut(bench):
     async with client(gateway(bench).url) as api:
         with Counted(bench.embed) as seen:
             answer = await ask(api, TEXTS)
-    equal(len(answer.data), 100, "items")
-    for place, (item, one) in enumerate(zip(answer.data, wanted)):
-        same(item, one, place)
+    in_order(answer, wanted)
     used([answer], seen.tokens)
     equal((seen.requests, seen.texts), (4, 100), "calls and texts")
 
@@ -170,18 +128,7 @@ async def cut_wrong(bench):
 
 @check("openai: clients that leave disturb nobody", limit=40)
 async def leaving(bench):
-    wanted, through = (await alone(bench))[:60], gateway(bench)
-    async with client(through.url) as api:
-        tasks = [asyncio.create_task(ask(api, text)) for text in TEXTS[:60]]
-        # A third of them leaves while calls are under way and others gather.
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        left = [task for task in tasks[::3] if task.cancel()]
-        answers = await asyncio.gather(*tasks, return_exceptions=True)
-    true(len(left) >= 5, f"only {len(left)} were there to leave")
-    stayed = [(answer, one) for task, answer, one in zip(tasks, answers, wanted) if task not in left]
-    answered(*zip(*stayed))
-    seen = through.await_stats(lambda now: now["total_in_flight"] == 0)
-    equal(seen["total_in_flight"], 0, "in flight")
+    await a_third_leaves(gateway(bench), (await alone(bench))[:60])
 
 
 def tensors(number: int) -> dict[str, numpy.ndarray]:
@@ -235,9 +182,3 @@ async def binary(bench):
     before = passed(through, "binary")
     await infer_all(through, "binary", range(24), binary=True)
     equal(passed(through, "binary") - before, 24, "calls")
-
-
-def passed(through: Gateway, cluster: str) -> int:
-    """Calls of a cluster; lanes tell their counts a moment later."""
-    time.sleep(0.3)
-    return sum(one["requests"] for one in through.stats()["endpoints"][cluster].values())

