@@ -25,7 +25,7 @@ pub mod units;
 pub mod url;
 pub(crate) mod values;
 
-pub use cluster::{BatchConfig, ClusterConfig, EndpointConfig, HealthConfig, TimeoutConfig};
+pub use cluster::{BatchConfig, ClusterConfig, EndpointConfig, TimeoutConfig};
 pub use filter::{
     AskConfig, CorsConfig, FilterConfig, GuardConfig, HeadersConfig, IpConfig, JwksConfig, JwtConfig,
     KeysConfig, LimitRate, RateLimitConfig, SchemaConfig, SideConfig, ValidateConfig,

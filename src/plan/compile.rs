@@ -14,7 +14,7 @@ use super::trusts::{self, Trusts};
 pub use super::types::Surroundings;
 use super::types::{Action, ClusterPlan, EndpointPlan, Fanout, Multi, Plan, RoutePlan, Targets};
 use crate::base::address::Address;
-use crate::base::choice::BatchProtocol;
+use crate::base::choice::{BatchProtocol, Words};
 use crate::base::ids::{ClusterId, EndpointId, FilterId, Id, IdVec, RouteId};
 use crate::base::problem::{Placed, Problem};
 use crate::base::secret::Secret;
@@ -162,6 +162,9 @@ fn compile_clusters(
         let own = compile_endpoints(whose, settings, &mut endpoints, around, problems);
         let ward = ward(&name.value, around);
         check_batch(settings, problems);
+        if around.is_whole {
+            check_health(settings, problems);
+        }
         clusters.push(ClusterPlan {
             name: name.value.clone(),
             endpoints: own,
@@ -249,6 +252,17 @@ fn cells(cluster: &str, url: &str, around: &Surroundings<'_>) -> (Arc<EndpointLo
 fn ward(cluster: &str, around: &Surroundings<'_>) -> Arc<Ward> {
     let known = around.previous.and_then(|plan| plan.clusters.iter().find(|known| known.name == cluster));
     known.map_or_else(Arc::default, |known| Arc::clone(&known.ward))
+}
+
+/// Probes need something to ask for.
+fn check_health(settings: &ClusterConfig, problems: &mut Vec<Problem>) {
+    if let (Some(health), None) = (&settings.health, settings.probe_path()) {
+        problems.push(health.problem(
+            "`health` does not say what is asked for",
+            format!("of the engine \"{}\" it is not known", settings.engine.word()),
+            "add path, such as \"/health\", or name the engine",
+        ));
+    }
 }
 
 /// Lists are named where they must be, and nowhere else.

@@ -16,6 +16,6 @@ mod types;
 pub use crate::base::choice::{HalfClose, HostRule};
 pub use sharing::{Batching, Kept, Sharing, Waiting};
 pub use types::{
-    AccessLogPlan, Action, ClusterPlan, EndpointPlan, Fanout, ListenerPlan, Multi, Plan, ProbePlan,
-    RoutePlan, Targets, Timeouts,
+    AccessLogPlan, Action, ClusterPlan, EndpointPlan, Fanout, ListenerPlan, Multi, Plan, RoutePlan, Targets,
+    Timeouts,
 };

@@ -19,9 +19,8 @@ use crate::codec::reply::LocalReply;
 use crate::config::file::FilePrint;
 use crate::config::values::ByName;
 pub use crate::config::{
-    AccessLogConfig as AccessLogPlan, HealthConfig as ProbePlan, LimitsConfig as LimitsPlan,
-    ListenerConfig as ListenerPlan, ObserveConfig as ObservePlan, ServerConfig as ServerPlan,
-    TimeoutConfig as Timeouts,
+    AccessLogConfig as AccessLogPlan, LimitsConfig as LimitsPlan, ListenerConfig as ListenerPlan,
+    ObserveConfig as ObservePlan, ServerConfig as ServerPlan, TimeoutConfig as Timeouts,
 };
 use crate::config::{ClusterConfig, FilterConfig, RouteConfig};
 use crate::discovery::dns::Resolved;
@@ -131,13 +130,14 @@ impl ClusterPlan {
     /// Those of health alone.
     pub fn health_rules(&self) -> health::Rules {
         let ClusterConfig { ejection, slow_start, health, .. } = &self.settings;
+        let health = health.as_ref().map(|health| &health.value);
         health::Rules {
             consecutive_faults: ejection.consecutive_faults,
             window: ejection.window,
             share: ejection.share,
             slow_start: *slow_start,
-            unhealthy_after: health.as_ref().map_or(0, |health| health.unhealthy_after),
-            healthy_after: health.as_ref().map_or(0, |health| health.healthy_after),
+            unhealthy_after: health.map_or(0, |health| health.unhealthy_after),
+            healthy_after: health.map_or(0, |health| health.healthy_after),
         }
     }
 
