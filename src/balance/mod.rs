@@ -2,11 +2,13 @@
 
 mod candidates;
 mod least_work;
+mod positions;
 mod random;
 mod round_robin;
 
 pub use candidates::{Candidate, Candidates};
 pub use least_work::LeastWork;
+pub use positions::Positions;
 pub use random::Random;
 pub use round_robin::RoundRobin;
 

@@ -126,6 +126,15 @@ words!(Engine {
     Generic = "generic",
 });
 
+/// By what endpoints are found that take part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Discover {
+    /// By the models that they list.
+    Models,
+}
+
+words!(Discover { Models = "models" });
+
 /// Which Host is sent upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostRule {

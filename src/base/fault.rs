@@ -54,6 +54,8 @@ pub enum FaultKind {
     BodyTooLarge,
     /// No endpoint is admitted.
     NoEndpoint,
+    /// No endpoint lists the model that is asked for.
+    NotListed,
     /// Every endpoint that is admitted has as many requests as it may.
     QueueFull,
     /// This process has no descriptor, port or permission left for a connection.
@@ -98,6 +100,7 @@ impl FaultKind {
             Self::ClientSlow => "client_slow",
             Self::BodyTooLarge => "body_too_large",
             Self::NoEndpoint => "no_endpoint",
+            Self::NotListed => "model_not_found",
             Self::QueueFull => "queue_full",
             Self::NoDescriptors => "no_descriptors",
             Self::Refused => "refused",

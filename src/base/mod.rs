@@ -8,6 +8,7 @@ pub mod glob;
 pub mod hex;
 pub mod ids;
 pub mod limits;
+pub mod model;
 pub mod network;
 pub mod problem;
 pub mod rng;

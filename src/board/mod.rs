@@ -11,6 +11,8 @@ pub mod in_flight;
 pub mod lanes;
 pub mod lines;
 pub mod loads;
+pub mod published;
+pub mod served;
 pub mod verdicts;
 
 /// A value alone on its cache lines (two of them: the prefetcher fetches pairs), so that one lane's writes do not

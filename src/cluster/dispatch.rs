@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::{Cluster, NoPick, Ticket};
+use crate::balance::Positions;
 use crate::base::fault::{Fault, FaultKind, Sent, Side, Stage};
 use crate::retry::RetryOn;
 
@@ -88,16 +89,22 @@ pub struct Dispatch {
     /// Most attempts here, beside one on a fresh connection after a stale one.
     most: u32,
     tried: Vec<usize>,
+    /// Those that are asked, where not all are: the same in all attempts.
+    only: Option<Positions>,
 }
 
 impl Dispatch {
-    /// The first attempt of at most `most`, where the cluster's rules allow as many.
-    pub fn start(cluster: &Rc<Cluster>, most: u32, now: Instant) -> (Self, Step) {
+    /// The first attempt of at most `most`, where the cluster's rules allow as many. Where it asks only those that list a
+    /// model, `model` is the one that goes upstream.
+    pub fn start(cluster: &Rc<Cluster>, model: Option<&str>, most: u32, now: Instant) -> (Self, Step) {
         cluster.earn();
         let most = most.min(cluster.retry().attempts);
-        let mut dispatch = Self { attempts: 0, most, tried: Vec::new() };
-        let step = dispatch.pick(cluster, None, now).unwrap_or_else(|why| Step::GiveUp(nobody(why)));
-        (dispatch, step)
+        let mut dispatch = Self { attempts: 0, most, tried: Vec::new(), only: None };
+        let step = cluster.who_lists(model).and_then(|only| {
+            dispatch.only = only;
+            dispatch.pick(cluster, None, now)
+        });
+        (dispatch, step.unwrap_or_else(|why| Step::GiveUp(nobody(why))))
     }
 
     /// What to do after an attempt that failed.
@@ -160,7 +167,7 @@ impl Dispatch {
         because: Option<RetryOn>,
         now: Instant,
     ) -> Result<Step, NoPick> {
-        let ticket = cluster.pick(&self.tried, now)?;
+        let ticket = cluster.pick_of((&self.tried, self.only.as_ref()), now)?;
         self.attempts += 1;
         Ok(Step::Attempt { ticket, connection: Connection::Pooled, because })
     }
@@ -200,6 +207,7 @@ fn nobody(why: NoPick) -> Fault {
     let kind = match why {
         NoPick::NoEndpoint => FaultKind::NoEndpoint,
         NoPick::Full => FaultKind::QueueFull,
+        NoPick::NotListed => FaultKind::NotListed,
     };
     Fault { side: Side::Proxy, stage: Stage::Pick, kind, sent: Sent::Nothing }
 }
@@ -240,7 +248,7 @@ mod tests {
     }
 
     fn start(cluster: &Rc<Cluster>) -> (Dispatch, usize) {
-        let (dispatch, step) = Dispatch::start(cluster, u32::MAX, Instant::now());
+        let (dispatch, step) = Dispatch::start(cluster, None, u32::MAX, Instant::now());
         (dispatch, of(step).unwrap().0)
     }
 
@@ -318,7 +326,7 @@ mod tests {
     #[test]
     fn a_cluster_without_endpoints_is_told_at_once() {
         assert_eq!(
-            of(Dispatch::start(&cluster(0), u32::MAX, Instant::now()).1),
+            of(Dispatch::start(&cluster(0), None, u32::MAX, Instant::now()).1),
             Err(nobody(NoPick::NoEndpoint))
         );
     }

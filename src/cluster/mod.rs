@@ -1,19 +1,22 @@
 //! Balancing, health and what may be repeated, as one decision of one cluster on one lane; knows no socket and no body.
 
 pub mod dispatch;
+pub mod listings;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::balance::{Balancer, BalancerKind, Candidate, Candidates};
+use crate::balance::{Balancer, BalancerKind, Candidate, Candidates, Positions};
 use crate::base::fault::Fault;
 use crate::base::ids::{ClusterId, LaneId};
 use crate::base::rng::Rng;
+use crate::board::published::Seen;
 use crate::board::verdicts::Admission;
 use crate::health::{self, Health, Sign, Ward};
 use crate::retry::{self, Budget};
+use listings::{Listings, Unlisted};
 
 /// One cluster as one lane carries it; its tickets share it.
 #[derive(Debug)]
@@ -24,6 +27,8 @@ pub struct Cluster {
     healths: Vec<Arc<Health>>,
     ward: Arc<Ward>,
     rules: Rules,
+    /// Who lists which model, where only those are asked that list the request's.
+    listings: Option<Seen<Listings>>,
     /// Borrowed for one decision, and let go before anything is waited for.
     picking: RefCell<Picking>,
 }
@@ -86,6 +91,8 @@ pub enum NoPick {
     NoEndpoint,
     /// Those that are admitted have as many requests as they may.
     Full,
+    /// None lists the model that is asked for.
+    NotListed,
 }
 
 /// A reservation made by a pick, settled once; dropped without a word, it is cancelled.
@@ -110,12 +117,13 @@ impl Cluster {
         (candidates, healths): (Vec<Candidate>, Vec<Arc<Health>>),
         ward: Arc<Ward>,
         rules: Rules,
+        listings: Option<Seen<Listings>>,
         mut rng: Rng,
     ) -> Rc<Self> {
         let balancer = Balancer::start(rules.balancer, candidates.len(), &mut rng);
         let budget = Budget::new(rules.retry.share);
         let picking = RefCell::new(Picking { balancer, rng, budget, drain: Drain::default() });
-        Rc::new(Self { id, lane, candidates, healths, ward, rules, picking })
+        Rc::new(Self { id, lane, candidates, healths, ward, rules, listings, picking })
     }
 
     /// What may be tried again.
@@ -133,12 +141,40 @@ impl Cluster {
         self.picking.borrow_mut().budget.spend(now)
     }
 
-    /// Reserves the endpoint to try next; none if each that is admitted was `tried`, or is full.
-    pub fn pick(self: &Rc<Self>, tried: &[usize], now: Instant) -> Result<Ticket, NoPick> {
+    /// Whether only those endpoints are asked that list the request's model.
+    pub fn narrows(&self) -> bool {
+        self.listings.is_some()
+    }
+
+    /// The endpoints that are asked for `model`; none where all are.
+    pub fn who_lists(&self, model: Option<&str>) -> Result<Option<Positions>, NoPick> {
+        let (Some(listings), Some(model)) = (&self.listings, model) else { return Ok(None) };
+        match listings.now().who(model) {
+            Ok(who) => Ok(Some(who.clone())),
+            Err(Unlisted::Nowhere) => Err(NoPick::NotListed),
+            // It may be served, once it is known by whom.
+            Err(Unlisted::Unknown) => Err(NoPick::NoEndpoint),
+        }
+    }
+
+    #[cfg(test)]
+    fn pick(self: &Rc<Self>, tried: &[usize], now: Instant) -> Result<Ticket, NoPick> {
+        self.pick_of((tried, None), now)
+    }
+
+    /// Reserves the endpoint to try next, of `only` some where not all are asked; none if each that is admitted was `tried`, or
+    /// is full.
+    pub fn pick_of(
+        self: &Rc<Self>,
+        (tried, only): (&[usize], Option<&Positions>),
+        now: Instant,
+    ) -> Result<Ticket, NoPick> {
         let mut lost: Vec<usize> = Vec::new();
         loop {
             let passed: &[usize] = if lost.is_empty() { tried } else { &lost };
-            let Some(position) = self.choose(passed, now) else { return Err(self.no_pick(tried, now)) };
+            let Some(position) = self.choose((passed, only), now) else {
+                return Err(self.no_pick((tried, only), now));
+            };
             if let Some(ticket) = self.reserve(position, now) {
                 return Ok(ticket);
             }
@@ -150,9 +186,9 @@ impl Cluster {
         }
     }
 
-    fn choose(&self, tried: &[usize], now: Instant) -> Option<usize> {
+    fn choose(&self, (tried, only): (&[usize], Option<&Positions>), now: Instant) -> Option<usize> {
         let Picking { balancer, rng, .. } = &mut *self.picking.borrow_mut();
-        let mut among = Candidates { all: &self.candidates, tried, with_held: false, now };
+        let mut among = Candidates { all: &self.candidates, tried, only, with_held: false, now };
         balancer.pick(among, rng).or_else(|| {
             // Those that asked to be left alone, where nobody else is there.
             among.with_held = true;
@@ -160,9 +196,10 @@ impl Cluster {
         })
     }
 
-    fn no_pick(&self, tried: &[usize], now: Instant) -> NoPick {
+    fn no_pick(&self, (tried, only): (&[usize], Option<&Positions>), now: Instant) -> NoPick {
         let is_full = |(position, candidate): (usize, &Candidate)| {
-            candidate.is_full() && candidate.verdict.is_admitted(now) && !tried.contains(&position)
+            let is_asked = !tried.contains(&position) && only.is_none_or(|only| only.contain(position));
+            candidate.is_full() && candidate.verdict.is_admitted(now) && is_asked
         };
         match self.candidates.iter().enumerate().any(is_full) {
             true => NoPick::Full,
@@ -365,6 +402,23 @@ mod tests {
         assert_eq!(other.pick(&[], now).unwrap_err(), NoPick::Full);
         drop((again, tickets));
         assert_eq!((0..4).filter_map(|_| other.pick(&[], now).ok()).collect::<Vec<_>>().len(), 4);
+    }
+
+    #[test]
+    fn those_that_are_not_asked_are_neither_picked_nor_full() {
+        let (now, endpoints) = (Instant::now(), endpoints(3, Some(1)));
+        let cluster = cluster(&endpoints, BalancerKind::LeastWork);
+        let mut only = Positions::none_of(3);
+        only.add(1);
+        let pick = |tried: &[usize]| cluster.pick_of((tried, Some(&only)), now);
+        let ticket = pick(&[]).unwrap();
+        assert_eq!(ticket.position(), 1);
+        assert_eq!(pick(&[]).unwrap_err(), NoPick::Full);
+        assert_eq!(pick(&[1]).unwrap_err(), NoPick::NoEndpoint);
+        let _others = (cluster.pick(&[], now).unwrap(), cluster.pick(&[], now).unwrap());
+        drop(ticket);
+        endpoints[1].0.verdict.find(false);
+        assert_eq!(pick(&[]).unwrap_err(), NoPick::NoEndpoint, "that the others are full does not matter");
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl World {
     /// One request, from its first attempt to its answer.
     fn ask(&mut self) -> Answer {
         self.requests += 1;
-        let (mut dispatch, mut step) = Dispatch::start(&self.cluster, u32::MAX, self.now);
+        let (mut dispatch, mut step) = Dispatch::start(&self.cluster, None, u32::MAX, self.now);
         for attempt in 1.. {
             let mut ticket = match step {
                 Step::Attempt { ticket, .. } => ticket,

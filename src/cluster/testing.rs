@@ -50,5 +50,6 @@ pub(crate) fn cluster(endpoints: &[(Candidate, Arc<Health>)], balancer: Balancer
 /// The same with these rules and this seed.
 pub(crate) fn with_rules(endpoints: &[(Candidate, Arc<Health>)], rules: Rules, seed: u64) -> Rc<Cluster> {
     let ids = (ClusterId::at(0), LaneId::at(0));
-    Cluster::start(ids, endpoints.iter().cloned().unzip(), Arc::new(Ward::default()), rules, Rng::new(seed))
+    let (parts, ward) = (endpoints.iter().cloned().unzip(), Arc::new(Ward::default()));
+    Cluster::start(ids, parts, ward, rules, None, Rng::new(seed))
 }

@@ -8,7 +8,7 @@ use super::reader::{Setting, Table, Value};
 use super::table::table;
 use super::url::EndpointUrl;
 use crate::balance::BalancerKind;
-use crate::base::choice::{BatchProtocol, Engine, HostRule, Words};
+use crate::base::choice::{BatchProtocol, Discover, Engine, HostRule, Words};
 use crate::base::limits::{
     ATTEMPTS_MAX, BETWEEN_BYTES_TIMEOUT, CONNECT_TIMEOUT, CONSECUTIVE_FAULTS, EJECTION_WINDOW,
     IDLE_PER_ENDPOINT_MAX, PROBE_INTERVAL, PROBE_TIMEOUT, REPLAY_BYTES_MAX, SLOW_START, TICK,
@@ -84,6 +84,10 @@ table! {
         /// client's own credential, which is removed; better "${NAME}" (an environment variable) or "file:/path" (a file's
         /// content).
         auth: Option<AuthConfig> = key("auth", Table(AuthConfig::KEYS), Absent),
+        /// "models" has only those endpoints take part that list the request's model, by what they say they serve, which is
+        /// asked each 10 s and where a connection was made; who does not answer keeps the last list. Where nobody lists it
+        /// the answer is 404 `model_not_found`, where no list was read yet 503; a request without a model is not narrowed.
+        discover: Option<Discover> = key("discover", Choice(Discover::WORDS), Absent),
         /// For endpoints at https://: whose certificates are believed, for which name they must be, and our own with its key,
         /// all of them files in PEM; without it those that this machine believes, for the host as written.
         tls: Option<Placed<TlsConfig>> = key("tls", Table(TlsConfig::KEYS), Absent),

@@ -8,6 +8,7 @@ use std::time::Instant;
 use crate::balance::Candidate;
 use crate::base::ids::LaneId;
 use crate::base::rng::Rng;
+use crate::board::published::Seen;
 use crate::cluster::Cluster;
 use crate::filter::FilterPlan;
 use crate::metrics::recorder::Recorder;
@@ -92,7 +93,8 @@ fn build(
             };
             let endpoints = cluster.endpoints.iter().map(candidate).unzip();
             let rng = Rng::new(rng.next_u64());
-            Cluster::start((id, lane), endpoints, Arc::clone(&cluster.ward), cluster.rules(), rng)
+            let listings = cluster.settings.discover.map(|_| Seen::of(&cluster.listings));
+            Cluster::start((id, lane), endpoints, Arc::clone(&cluster.ward), cluster.rules(), listings, rng)
         })
         .collect();
     let asks = plan.filters.pairs().filter(|(_, (_, filter))| matches!(filter, FilterPlan::Ask(_)));

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::chains;
 use super::filters;
 use super::fixed;
+use super::listing;
 use super::routes::{self, Rows};
 use super::sharing::Sharing;
 use super::trusts::{self, Trusts};
@@ -21,6 +22,7 @@ use crate::base::secret::Secret;
 use crate::base::trust::Trust;
 use crate::board::buffered::Budget;
 use crate::board::loads::EndpointLoad;
+use crate::board::served::Served;
 use crate::board::verdicts::Verdict;
 use crate::codec::reply::LocalReply;
 use crate::config::url::EndpointAddress;
@@ -56,12 +58,12 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         let Some(action) = compile_action(route, &names, &mut problems) else { continue };
         let whose = format!("route \"{}\"", route.name.value);
         let chain = filters.chain(&whose, &route.settings.filters, &mut problems);
-        let id: RouteId = routes.push(compile_route(route, (chain, action), body_max));
+        let id: RouteId = routes.push(compile_route(route, (chain, action), &clusters, body_max));
         rows.add(route, id, &mut problems);
         routes::check_rewrite(route, &mut problems);
         if around.is_whole {
             let reader = filters.reader_of(&routes[id].chain, &chains);
-            routes::check_room(route, reader, (routes[id].body_max, buffered), &mut problems);
+            routes::check_room(route, (&routes[id], reader), buffered, &mut problems);
         }
     }
     if around.is_whole {
@@ -91,7 +93,7 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         limits: config.limits.clone(),
         judged: judged(&table, &filters),
         edits_fields: filters.iter().any(|(_, filter)| filter.edits()),
-        reads_bodies: config.filters.0.iter().any(|(_, filter)| filter.reads_bodies()),
+        reads_bodies: reads_bodies(config, &routes),
         filters,
         filter_settings: config.filters.clone(),
         chains,
@@ -105,6 +107,12 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         warnings,
         budget: budget(buffered, around),
     })
+}
+
+/// Whether a filter looks into bodies, or a route for the model.
+fn reads_bodies(config: &Config, routes: &IdVec<RouteId, RoutePlan>) -> bool {
+    config.filters.0.iter().any(|(_, filter)| filter.reads_bodies())
+        || routes.iter().any(|route| route.narrows)
 }
 
 fn by_name(routes: &IdVec<RouteId, RoutePlan>) -> HashMap<&str, RouteId> {
@@ -125,8 +133,14 @@ fn budget(bytes: u64, around: &Surroundings<'_>) -> Arc<Budget> {
     }
 }
 
-fn compile_route(route: &NamedRoute, (chain, action): (Vec<FilterId>, Action), body_max: u64) -> RoutePlan {
+fn compile_route(
+    route: &NamedRoute,
+    (chain, action): (Vec<FilterId>, Action),
+    clusters: &IdVec<ClusterId, ClusterPlan>,
+    body_max: u64,
+) -> RoutePlan {
     let settings = route.settings.clone();
+    let narrows = action.clusters().any(|id| clusters[id].settings.discover.is_some());
     let rewrite = settings.rewrite.as_ref().map(|rewrite| &rewrite.value);
     let part = |part: Option<&Option<String>>| part.cloned().flatten().unwrap_or_default();
     RoutePlan {
@@ -136,6 +150,7 @@ fn compile_route(route: &NamedRoute, (chain, action): (Vec<FilterId>, Action), b
             let place = rule.parameter("model")?;
             Some((rule, place))
         }),
+        narrows,
         action,
         rewrite: Rewrite {
             strip: part(rewrite.map(|rewrite| &rewrite.strip)),
@@ -167,9 +182,11 @@ fn compile_clusters(
         }
         clusters.push(ClusterPlan {
             name: name.value.clone(),
-            endpoints: own,
             ward,
             sharing: sharing(&name.value, settings, around),
+            listings: listing::published(&own, &endpoints),
+            is_listed: settings.discover.is_some(),
+            endpoints: own,
             settings: settings.clone(),
         });
     }
@@ -189,7 +206,7 @@ fn compile_endpoints(
     for endpoint in &config.endpoints {
         if let Some(addresses) = addresses(endpoint, around.resolved, problems) {
             let EndpointConfig { url, weight, max_in_flight } = &endpoint.value;
-            let (load, health) = cells(name, &url.text, around);
+            let Cells { load, health, served } = Cells::of(name, &url.text, around);
             let told =
                 |why| endpoint.problem("an endpoint cannot be trusted", why, "name it by tls.server_name");
             let tls = trusts::client(trust, url, server_name)
@@ -205,6 +222,7 @@ fn compile_endpoints(
                 max_in_flight: max_in_flight.map(u64::from),
                 load,
                 health,
+                served,
             }));
         }
     }
@@ -232,19 +250,31 @@ fn addresses(
     }
 }
 
-/// What is known of an endpoint that stays, or nothing yet.
-fn cells(cluster: &str, url: &str, around: &Surroundings<'_>) -> (Arc<EndpointLoad>, Arc<Health>) {
-    let known = around.previous.and_then(|plan| {
-        plan.endpoints
-            .iter()
-            .find(|endpoint| endpoint.url == url && plan.clusters[endpoint.cluster].name == cluster)
-    });
-    match known {
-        Some(endpoint) => (Arc::clone(&endpoint.load), Arc::clone(&endpoint.health)),
-        None => (
-            Arc::new(EndpointLoad::new(around.lanes)),
-            Arc::new(Health::new(Arc::new(Verdict::new(around.at)))),
-        ),
+/// What is known of an endpoint beside its plan.
+struct Cells {
+    load: Arc<EndpointLoad>,
+    health: Arc<Health>,
+    served: Arc<Served>,
+}
+
+impl Cells {
+    /// Those of one that stays, or nothing yet.
+    fn of(cluster: &str, url: &str, around: &Surroundings<'_>) -> Self {
+        let known = around.previous.and_then(|plan| {
+            plan.endpoints
+                .iter()
+                .find(|endpoint| endpoint.url == url && plan.clusters[endpoint.cluster].name == cluster)
+        });
+        match known {
+            Some(EndpointPlan { load, health, served, .. }) => {
+                Self { load: Arc::clone(load), health: Arc::clone(health), served: Arc::clone(served) }
+            }
+            None => Self {
+                load: Arc::new(EndpointLoad::new(around.lanes)),
+                health: Arc::new(Health::new(Arc::new(Verdict::new(around.at)))),
+                served: Arc::default(),
+            },
+        }
     }
 }
 

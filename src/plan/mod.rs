@@ -7,6 +7,7 @@ mod chains;
 pub mod compile;
 mod filters;
 mod fixed;
+mod listing;
 mod routes;
 mod sharing;
 mod shown;

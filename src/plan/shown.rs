@@ -64,7 +64,8 @@ impl Serialize for Plan {
 }
 
 fn cluster(plan: &Plan, cluster: &ClusterPlan) -> Value {
-    let ClusterPlan { name: _, endpoints, ward: _, sharing: _, settings } = cluster;
+    let ClusterPlan { name: _, endpoints, ward: _, sharing: _, listings: _, is_listed: _, settings } =
+        cluster;
     let mut shown = json!(settings);
     shown["endpoints"] = endpoints.iter().map(|id| endpoint(&plan.endpoints[*id])).collect();
     shown
@@ -82,6 +83,7 @@ fn endpoint(endpoint: &EndpointPlan) -> Value {
         max_in_flight,
         load: _,
         health: _,
+        served: _,
     } = endpoint;
     let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
     let mut shown =
@@ -94,7 +96,7 @@ fn endpoint(endpoint: &EndpointPlan) -> Value {
 
 fn route(plan: &Plan, route: &RoutePlan) -> Value {
     // What `rewrite` does stands in the settings as it was written.
-    let RoutePlan { name, chain: _, model_at: _, action, rewrite: _, body_max, settings } = route;
+    let RoutePlan { name, chain: _, model_at: _, narrows: _, action, rewrite: _, body_max, settings } = route;
     let mut shown = json!(settings);
     shown["name"] = json!(name);
     shown["body"] = json!(show_size(*body_max));

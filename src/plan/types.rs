@@ -13,8 +13,11 @@ use crate::base::trust::TlsClient;
 use crate::board::audit::Audit;
 use crate::board::buffered::Budget;
 use crate::board::loads::EndpointLoad;
+use crate::board::published::Published;
+use crate::board::served::Served;
 use crate::board::verdicts::Verdict;
 use crate::cluster::Rules;
+use crate::cluster::listings::Listings;
 use crate::codec::reply::LocalReply;
 use crate::config::file::FilePrint;
 use crate::config::values::ByName;
@@ -53,7 +56,7 @@ pub struct Plan {
     pub limits: LimitsPlan,
     /// All filters, with their names.
     pub filters: Filters,
-    /// Whether some of them look into bodies.
+    /// Whether some of them look into bodies, or a route does for the model.
     pub reads_bodies: bool,
     /// Whether some of them change fields.
     pub edits_fields: bool,
@@ -105,8 +108,24 @@ pub struct ClusterPlan {
     pub ward: Arc<Ward>,
     /// What requests of it share of their answers, where they share some; kept through reloads.
     pub sharing: Option<Arc<Sharing>>,
+    /// Which of its endpoints list which model, as far as they were asked.
+    pub listings: Arc<Published<Listings>>,
+    /// Whether they are asked.
+    pub is_listed: bool,
     /// All that needs no compiling: balancing, clocks, idle connections and so on.
     pub settings: ClusterConfig,
+}
+
+impl Action {
+    /// The clusters that it leads to.
+    pub fn clusters(&self) -> impl Iterator<Item = ClusterId> {
+        let (shares, others) = match self {
+            Self::Forward(Targets { shares, fallback }) => (&shares[..], &fallback[..]),
+            Self::Fanout(fanout) => (&[][..], &fanout.to[..]),
+            Self::Respond(_) | Self::Multi(_) => (&[][..], &[][..]),
+        };
+        shares.iter().map(|(id, _)| *id).chain(others.iter().copied())
+    }
 }
 
 impl EndpointPlan {
@@ -172,6 +191,8 @@ pub struct EndpointPlan {
     pub load: Arc<EndpointLoad>,
     /// What is known of it, and whether it is admitted; kept through reloads.
     pub health: Arc<Health>,
+    /// What it says that it serves; kept through reloads.
+    pub served: Arc<Served>,
 }
 
 /// One route.
@@ -183,6 +204,8 @@ pub struct RoutePlan {
     pub chain: Vec<FilterId>,
     /// Where its path says the model, with the rule that takes it.
     pub model_at: Option<(PathRule, usize)>,
+    /// Whether some cluster that it leads to asks only those endpoints that list the request's model.
+    pub narrows: bool,
     /// What it does.
     pub action: Action,
     /// What becomes of the target on its way upstream.

@@ -82,7 +82,7 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &Rc<Lan
             answer.unwrap_or_else(|refusal| refuse(refusal, request, call))
         }
         Action::Forward(targets) => {
-            let first = forward::draw(targets, lane);
+            let first = forward::draw(targets, request, lane);
             if let Some(sharing) = &plan.plan.clusters[first].sharing {
                 let destination = Destination { first, targets, sharing };
                 let answer = boxed(|| sharing::run(request, call, lane, destination)).await;
@@ -147,6 +147,9 @@ async fn examine(
         // In a box: it is rare, and large.
         Box::pin(ask::run(request, call, id)).await?;
     }
+    if let Some(refusal) = request.found.unreadable() {
+        return Err(refusal.clone().into());
+    }
     let splices = request.found.take_splices();
     if !splices.is_empty() {
         let length = call.body.splice(&splices).ok_or_else(reply::buffers_full)?;
@@ -182,6 +185,7 @@ fn seen<T>(request: &mut Request, to: impl FnOnce(&View<'_>, &mut Findings) -> T
         client: sender.client(head.head(), &plan.listeners[*listener].trusted),
         route: route.map(|id| (id, plan.routes[id].name.as_str())),
         path_model: path_model.as_deref(),
+        asks_model: route.is_some_and(|id| plan.routes[id].narrows),
         operation: route.map_or(Operation::Other, |id| decide::operation(plan, id, head)),
         now: Instant::now(),
         today: SystemTime::now(),

@@ -47,7 +47,8 @@ pub(super) async fn run(
     let cluster = &request.plan.clusters[id];
     call.deadline = plan.settings.timeouts.total.and_then(|total| deadline(Instant::now(), Some(total)));
     call.notes.stage = Stage::Pick;
-    let (mut dispatch, mut step) = Dispatch::start(cluster, most, pick_time(call));
+    let model = if cluster.narrows() { request.model_upstream() } else { None };
+    let (mut dispatch, mut step) = Dispatch::start(cluster, model, most, pick_time(call));
     // An answer in whose place another endpoint is asked, and the body's fault of the attempt that failed last.
     let (mut refused, mut body) = (None, None);
     loop {

@@ -64,6 +64,7 @@ mod intake;
 mod leg;
 mod lines;
 mod log;
+pub mod lookup;
 mod mouth;
 mod multi;
 mod notes;
@@ -92,6 +93,7 @@ mod upload;
 pub mod upstream;
 mod watch;
 pub mod watchdog;
+mod whole;
 
 #[cfg(test)]
 mod tests;
