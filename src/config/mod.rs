@@ -35,7 +35,9 @@ pub use limits::LimitsConfig;
 pub use listener::ListenerConfig;
 pub use observe::{AccessLogConfig, ObserveConfig};
 pub use root::{Config, ROOT};
-pub use route::{FanoutConfig, MultiConfig, NamedRoute, RespondConfig, RouteConfig, TargetConfig, name};
+pub use route::{
+    FanoutConfig, MultiConfig, NamedRoute, RespondConfig, RouteConfig, Says, TargetConfig, name,
+};
 pub use server::{CoreList, ServerConfig};
 
 #[cfg(test)]

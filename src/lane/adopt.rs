@@ -99,7 +99,8 @@ fn build(
         .collect();
     let asks = plan.filters.pairs().filter(|(_, (_, filter))| matches!(filter, FilterPlan::Ask(_)));
     let services = asks.map(|(id, _)| (id, Service::default())).collect();
-    LanePlan { recorder: RefCell::new(recorder(&plan)), clusters, endpoints, services, plan }
+    let catalog = plan.catalog.as_ref().map(Seen::of);
+    LanePlan { recorder: RefCell::new(recorder(&plan)), clusters, endpoints, catalog, services, plan }
 }
 
 /// An empty recorder for `plan`.

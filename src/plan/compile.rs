@@ -28,7 +28,7 @@ use crate::codec::reply::LocalReply;
 use crate::config::url::EndpointAddress;
 use crate::config::{
     BatchConfig, ClusterConfig, Config, EndpointConfig, FanoutConfig, MultiConfig, NamedRoute, RespondConfig,
-    RouteConfig, TargetConfig,
+    RouteConfig, Says, TargetConfig,
 };
 use crate::discovery::dns::Resolved;
 use crate::filter::Filters;
@@ -46,7 +46,7 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         fixed::check_unchanged(config, (&server, &listeners), (previous, around), &mut problems);
     }
     let trusts = Trusts::of(config, &mut problems);
-    let (clusters, endpoints) = compile_clusters(config, around, &trusts, &mut problems);
+    let (mut clusters, endpoints) = compile_clusters(config, around, &trusts, &mut problems);
     filters::find_unreachable(config, around.resolved, &trusts, &mut problems);
     let names = clusters.pairs().map(|(id, cluster)| (cluster.name.as_str(), id)).collect();
     let filters = chains::Names::of(config);
@@ -67,11 +67,7 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         }
     }
     if around.is_whole {
-        if config.routes.is_empty() {
-            problems.push(no_route(around));
-        }
-        rows.find_shadows(&mut problems);
-        chains::find_unused(config, &mut problems);
+        find_useless(config, around, &rows, &mut problems);
     }
     problems.sort_by(|a, b| a.place.cmp(&b.place));
     if !problems.is_empty() {
@@ -82,6 +78,7 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
     let filters = filters::filters(config, known);
     chains::find_disorder(config, &mut warnings);
     let table = rows.into_table();
+    let catalog = listing::catalog(&mut clusters, (&endpoints, &routes), around.now);
     Ok(Plan {
         generation: around.previous.map_or(1, |plan| plan.generation + 1),
         lanes: around.lanes,
@@ -99,6 +96,7 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         chains,
         clusters,
         endpoints,
+        catalog,
         routes,
         table,
         observe: config.observe.clone(),
@@ -107,6 +105,15 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         warnings,
         budget: budget(buffered, around),
     })
+}
+
+/// What would do nothing.
+fn find_useless(config: &Config, around: &Surroundings<'_>, rows: &Rows<'_>, problems: &mut Vec<Problem>) {
+    if config.routes.is_empty() {
+        problems.push(no_route(around));
+    }
+    rows.find_shadows(problems);
+    chains::find_unused(config, problems);
 }
 
 /// Whether a filter looks into bodies, or a route for the model.
@@ -330,7 +337,7 @@ fn compile_action(
     problems: &mut Vec<Problem>,
 ) -> Option<Action> {
     let RouteConfig { to, respond, fanout, multi, .. } = &route.settings;
-    match (to, respond, fanout, multi) {
+    match (to, &respond.0, fanout, multi) {
         (Some(to), None, None, None) => {
             let mut found = Vec::new();
             for TargetConfig { cluster, weight } in &to.value.0 {
@@ -348,8 +355,9 @@ fn compile_action(
             }
             Some(Action::Forward(Targets { shares: found, fallback }))
         }
-        (None, Some(respond), None, None) => {
-            let RespondConfig { status, body, content_type } = &respond.value;
+        (None, Some(Says::Models), None, None) => Some(Action::Models),
+        (None, Some(Says::This(respond)), None, None) => {
+            let RespondConfig { status, body, content_type } = respond;
             Some(Action::Respond(LocalReply {
                 status: *status,
                 content_type: Bytes::from(content_type.value.clone()),

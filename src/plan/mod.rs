@@ -3,6 +3,7 @@
 //! A plan has no "unset", no name that is looked up later and no value that needs checking again. Ids are valid only
 //! inside their own plan.
 
+mod catalog;
 mod chains;
 pub mod compile;
 mod filters;
@@ -15,6 +16,7 @@ mod trusts;
 mod types;
 
 pub use crate::base::choice::{HalfClose, HostRule};
+pub use catalog::Catalog;
 pub use sharing::{Batching, Kept, Sharing, Waiting};
 pub use types::{
     AccessLogPlan, Action, ClusterPlan, EndpointPlan, Fanout, ListenerPlan, Multi, Plan, RoutePlan, Targets,

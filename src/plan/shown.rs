@@ -28,6 +28,7 @@ impl Serialize for Plan {
             chains: _,
             clusters,
             endpoints: _,
+            catalog: _,
             routes,
             table,
             judged: _,
@@ -107,7 +108,7 @@ fn route(plan: &Plan, route: &RoutePlan) -> Value {
             shown["to"] = targets.shares.iter().map(target).collect();
         }
         Action::Fanout(fanout) => shown["fanout"]["need"] = json!(fanout.need),
-        Action::Multi(_) => {}
+        Action::Multi(_) | Action::Models => {}
         Action::Respond(reply) => {
             let LocalReply { status, content_type, fields: _, body } = reply;
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

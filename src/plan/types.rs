@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::catalog::Catalog;
 use super::sharing::Sharing;
 use crate::base::address::Address;
 use crate::base::choice::Gathering;
@@ -68,6 +69,8 @@ pub struct Plan {
     pub clusters: IdVec<ClusterId, ClusterPlan>,
     /// All endpoints of all clusters.
     pub endpoints: IdVec<EndpointId, EndpointPlan>,
+    /// Which models clients are told of, where a route tells.
+    pub catalog: Option<Arc<Published<Catalog>>>,
     /// All routes.
     pub routes: IdVec<RouteId, RoutePlan>,
     /// How routes are found.
@@ -122,7 +125,7 @@ impl Action {
         let (shares, others) = match self {
             Self::Forward(Targets { shares, fallback }) => (&shares[..], &fallback[..]),
             Self::Fanout(fanout) => (&[][..], &fanout.to[..]),
-            Self::Respond(_) | Self::Multi(_) => (&[][..], &[][..]),
+            Self::Respond(_) | Self::Models | Self::Multi(_) => (&[][..], &[][..]),
         };
         shares.iter().map(|(id, _)| *id).chain(others.iter().copied())
     }
@@ -223,6 +226,8 @@ pub enum Action {
     Forward(Targets),
     /// Answers by itself.
     Respond(LocalReply),
+    /// Tells which models there are.
+    Models,
     /// Sends the request to several clusters at once.
     Fanout(Fanout),
     /// Answers the requests in its body.

@@ -10,6 +10,7 @@ use super::answered::Answer;
 use super::ask::{self, Stop};
 use super::audit;
 use super::boxed::boxed;
+use super::catalog;
 use super::common::Destination;
 use super::decide;
 use super::fanout;
@@ -73,6 +74,9 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &Rc<Lan
     }
     match &plan.plan.routes[id].action {
         Action::Respond(_) => Answer::OfRoute,
+        Action::Models => {
+            catalog::answer(request).map_or_else(|refusal| refuse(refusal, request, call), Answer::Own)
+        }
         Action::Fanout(several) => {
             let answer = boxed(|| fanout::run(request, call, lane, several)).await;
             answer.unwrap_or_else(|refusal| refuse(refusal, request, call))

@@ -156,7 +156,7 @@ fn follow(plan: &Plan, message: &[u8], sender: &Sender, seen: &mut Seen) -> Resu
     }
     match &plan.routes[route].action {
         Action::Respond(reply) => Ok(Outcome::Answered(reply.status)),
-        Action::Multi(_) => Ok(Outcome::Answered(200)),
+        Action::Models | Action::Multi(_) => Ok(Outcome::Answered(200)),
         Action::Fanout(fanout) => {
             // Each gets all of them.
             let all = fanout.to.iter().map(|id| (*id, 1, 1)).collect();

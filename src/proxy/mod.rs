@@ -40,6 +40,7 @@ mod boxed;
 mod call;
 mod carried;
 mod carrier;
+mod catalog;
 pub mod caught;
 mod client;
 mod collect;
