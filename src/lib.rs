@@ -36,7 +36,8 @@
 //! [`plan::compile`]. A number is wrong: [`metrics`]. Nothing happened after a reload: `control/reload.rs`, [`lane::adopt`]; after a file
 //! that the configuration names had changed: `control/follow.rs`.
 //! It was not replaced: `control/replace.rs`, [`net::handed`]. An endpoint at https:// is not trusted: [`base::trust`], `net/tls.rs`,
-//! `plan/trusts.rs`, `proxy/untrusted.rs`.
+//! `plan/trusts.rs`, `proxy/untrusted.rs`. A model is not found that an endpoint serves: `control/asking.rs`, [`discovery::models`],
+//! [`cluster::listings`].
 //!
 //! # Where this differs from a first sketch, and why
 //!

@@ -58,6 +58,7 @@ fn the_defaults_of_the_example_are_those_of_no_file_at_all() {
     let bare = "[cluster.chat]\nendpoints = [\"http://127.0.0.1:8000\", \"http://127.0.0.1:8001\"]\n\
         [[route]]\nto = \"chat\"\n[[route]]\nmatch = { path = \"/shared\" }\nto = \"chat\"\n\
         [[route]]\nmatch = { path = \"/ping\" }\nrespond = {}\n\
+        [[route]]\nmatch = { path = \"/v1/models\" }\nrespond = \"models\"\n\
         [[route]]\nmatch = { path = \"/ask-all\" }\nfanout = { to = [\"chat\"] }\n\
         [[route]]\nmatch = { path = \"/multi\" }\nmulti = {}\n";
     assert_eq!(settings(example), settings(bare.to_owned()));

@@ -117,6 +117,12 @@ impl<T> Line<T> {
         self.leave(number)
     }
 
+    /// The next one in the order of arrival behind `number`, whatever its class.
+    pub fn behind(&mut self, number: Number) -> Option<T> {
+        let next = *self.all.range(number + 1..).next()?.0;
+        self.leave(next)
+    }
+
     /// Whoever waits under `number` leaves.
     pub fn leave(&mut self, number: Number) -> Option<T> {
         let (place, key) = self.all.remove(&number)?;

@@ -158,8 +158,12 @@ impl Queue {
     /// Lets the next one in, if anybody waits.
     fn grant(&self, held: &mut MutexGuard<'_, Held>) -> bool {
         let next = held.line.turn();
+        self.let_in(next, held)
+    }
+
+    fn let_in(&self, turn: Option<Arc<Turn>>, held: &MutexGuard<'_, Held>) -> bool {
         self.waiting.store(held.line.count(), Ordering::Release);
-        let Some(turn) = next else { return false };
+        let Some(turn) = turn else { return false };
         self.granted.fetch_add(1, Ordering::AcqRel);
         turn.is_granted.store(true, Ordering::Release);
         turn.lane.tell(turn.number);
@@ -193,13 +197,15 @@ impl Seat {
         self.turn.is_granted.load(Ordering::Acquire)
     }
 
-    /// Somebody else had the place: it waits on, where it was.
+    /// There was no place for it, or somebody else had it: it waits on, where it was. The turn goes to whoever came next behind
+    /// it, for the place may be one that only some can use; so each is asked once.
     pub fn wait_on(&self) {
         let mut held = self.queue.lock();
         if self.turn.is_granted.swap(false, Ordering::AcqRel) {
             self.queue.granted.fetch_sub(1, Ordering::AcqRel);
+            let next = held.line.behind(self.number);
             held.line.back(self.number, self.class, self.key, Arc::clone(&self.turn));
-            self.queue.waiting.store(held.line.count(), Ordering::Release);
+            self.queue.let_in(next, &held);
         }
     }
 
@@ -276,13 +282,15 @@ mod tests {
         let two = seats.next().unwrap();
         assert!(two.is_granted());
         two.wait_on();
-        assert!(!two.is_granted() && queue.waiting() == 2);
+        let three = seats.next().unwrap();
+        assert!(!two.is_granted() && three.is_granted(), "the place may be one for the other");
+        three.wait_on();
+        assert!(!two.is_granted() && queue.waiting() == 2, "each is asked once");
         queue.fill(1);
         assert!(two.is_granted(), "it is where it was, in front of the last one");
         queue.fill(1);
         assert_eq!(queue.waiting(), 1, "the place is kept for it");
         drop(two);
-        let three = seats.next().unwrap();
         assert!(three.is_granted());
         drop(three);
         assert!(queue.is_quiet());

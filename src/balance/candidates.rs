@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::positions::Positions;
 use crate::board::loads::EndpointLoad;
 use crate::board::verdicts::{Admission, Verdict, WHOLE};
 
@@ -36,6 +37,8 @@ pub struct Candidates<'a> {
     pub all: &'a [Candidate],
     /// Positions that already failed this exchange.
     pub tried: &'a [usize],
+    /// Those that are asked at all, where that is not each of them.
+    pub only: Option<&'a Positions>,
     /// Whether those that asked to be left alone are among them: nobody else is.
     pub with_held: bool,
     /// When.
@@ -63,6 +66,7 @@ impl<'a> Candidates<'a> {
         let candidate = self.all.get(position)?;
         let share = match candidate.verdict.admission(self.now) {
             _ if self.tried.contains(&position) || candidate.is_full() => return None,
+            _ if self.only.is_some_and(|only| !only.contain(position)) => return None,
             Admission::Share(share) => share,
             // One exchange at a time; it should come soon.
             Admission::Trial => WHOLE,

@@ -25,6 +25,7 @@ impl Random {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::balance::Positions;
     use crate::balance::testing::{among, candidates};
 
     #[test]
@@ -35,5 +36,12 @@ mod tests {
         assert!((2880..3120).contains(&firsts), "{firsts}");
         assert_eq!(Random.pick(Candidates { tried: &[0], ..among(&all) }, &mut rng), Some(1));
         assert_eq!(Random.pick(Candidates { tried: &[0, 1], ..among(&all) }, &mut rng), None);
+        let mut only = Positions::none_of(2);
+        only.add(0);
+        assert!(
+            (0..99)
+                .all(|_| Random.pick(Candidates { only: Some(&only), ..among(&all) }, &mut rng) == Some(0))
+        );
+        assert_eq!(Random.pick(Candidates { tried: &[0], only: Some(&only), ..among(&all) }, &mut rng), None);
     }
 }

@@ -19,5 +19,5 @@ pub(super) fn candidates(weights: &[u32]) -> Vec<Candidate> {
 
 /// All of them, and none tried.
 pub(super) fn among(all: &[Candidate]) -> Candidates<'_> {
-    Candidates { all, tried: &[], with_held: false, now: Instant::now() }
+    Candidates { all, tried: &[], only: None, with_held: false, now: Instant::now() }
 }

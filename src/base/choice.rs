@@ -91,6 +91,50 @@ pub enum Gathering {
 
 words!(Gathering { All = "all", First = "first", Quorum = "quorum" });
 
+/// Which inference server the endpoints of a cluster are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// vLLM.
+    Vllm,
+    /// SGLang.
+    Sglang,
+    /// Text Generation Inference.
+    Tgi,
+    /// Text Embeddings Inference.
+    Tei,
+    /// Triton Inference Server.
+    Triton,
+    /// The server of llama.cpp.
+    Llamacpp,
+    /// Ollama.
+    Ollama,
+    /// OpenAI, or whoever speaks as it does.
+    Openai,
+    /// Any other.
+    Generic,
+}
+
+words!(Engine {
+    Vllm = "vllm",
+    Sglang = "sglang",
+    Tgi = "tgi",
+    Tei = "tei",
+    Triton = "triton",
+    Llamacpp = "llamacpp",
+    Ollama = "ollama",
+    Openai = "openai",
+    Generic = "generic",
+});
+
+/// By what endpoints are found that take part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Discover {
+    /// By the models that they list.
+    Models,
+}
+
+words!(Discover { Models = "models" });
+
 /// Which Host is sent upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostRule {

@@ -54,6 +54,8 @@ pub enum FaultKind {
     BodyTooLarge,
     /// No endpoint is admitted.
     NoEndpoint,
+    /// No endpoint lists the model that is asked for.
+    NotListed,
     /// Every endpoint that is admitted has as many requests as it may.
     QueueFull,
     /// Its time ran out while it waited for a place.
@@ -100,6 +102,7 @@ impl FaultKind {
             Self::ClientSlow => "client_slow",
             Self::BodyTooLarge => "body_too_large",
             Self::NoEndpoint => "no_endpoint",
+            Self::NotListed => "model_not_found",
             Self::QueueFull => "queue_full",
             Self::QueueTimeout => "queue_timeout",
             Self::NoDescriptors => "no_descriptors",

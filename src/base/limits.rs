@@ -158,6 +158,21 @@ pub const JSON_TREE_VALUES_MAX: usize = 100_000;
 /// Longest name of a member that is told back to who wrote it.
 pub const PARAM_BYTES_MAX: usize = 256;
 
+/// How often endpoints are asked for the models that they serve.
+pub const MODELS_PERIOD: Duration = Duration::from_secs(10);
+/// How soon they are asked again at most: after a connection that was made, or after a failure, which doubles it.
+pub const MODELS_PAUSE: Duration = Duration::from_secs(1);
+/// Longest list of models that is read: an engine with a thousand adapters writes some hundred KiB.
+pub const MODEL_LIST_BYTES_MAX: usize = 4 * MIB;
+/// Models of one endpoint; hubs list some hundred.
+pub const MODELS_MAX: usize = 10_000;
+/// Longest name of a model that counts: a request's own could be no longer.
+pub const MODEL_NAME_BYTES_MAX: usize = BODY_VALUE_BYTES_MAX;
+/// How long an endpoint has for such an answer, from the connection on.
+pub const LOOKUP_TIME: Duration = Duration::from_secs(5);
+/// Endpoints that are asked at once; others wait.
+pub const LOOKUPS_MAX: usize = 64;
+
 /// Members of a body that routes may ask for, over all routes; a scan keeps one bit for each.
 pub const BODY_FIELDS_MAX: usize = 64;
 /// Segments of such a member's path: `a.b.c` has three.

@@ -13,6 +13,8 @@ pub mod lanes;
 pub mod latency;
 pub mod lines;
 pub mod loads;
+pub mod published;
+pub mod served;
 pub mod verdicts;
 
 /// A value alone on its cache lines (two of them: the prefetcher fetches pairs), so that one lane's writes do not

@@ -106,7 +106,10 @@ fn summary(plan: &Plan) -> String {
     let streams = connections * (4 * RELAY_BYTES_LARGE + plan.limits.head_bytes);
     let holds = plan.reads_bodies
         || plan.table.rows().any(|(matcher, _)| !matcher.body.is_empty())
-        || plan.routes.iter().any(|route| !matches!(route.action, Action::Forward(_) | Action::Respond(_)))
+        || plan
+            .routes
+            .iter()
+            .any(|route| !matches!(route.action, Action::Forward(_) | Action::Respond(_) | Action::Models))
         || plan.clusters.iter().any(|cluster| cluster.sharing.is_some());
     // A shared answer keeps so much for those who come later; each has one client at least.
     let shares = plan.clusters.iter().any(|cluster| cluster.sharing.is_some());

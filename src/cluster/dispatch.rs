@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::{Cluster, NoPick, Ticket};
-use crate::balance::Asked;
+use crate::balance::{Asked, Positions};
 use crate::base::fault::{Fault, FaultKind, Sent, Side, Stage};
 use crate::retry::RetryOn;
 
@@ -90,15 +90,29 @@ pub struct Dispatch<'a> {
     /// Most attempts here, beside one on a fresh connection after a stale one.
     most: u32,
     tried: Vec<usize>,
+    /// Those that are asked, where not all are: the same in all attempts.
+    only: Option<Positions>,
 }
 
 impl<'a> Dispatch<'a> {
-    /// The first attempt of at most `most` at what is `asked`, where the cluster's rules allow as many.
-    pub fn start(cluster: &Rc<Cluster>, asked: Asked<'a>, most: u32, now: Instant) -> (Self, Step) {
+    /// The first attempt of at most `most` at what is `asked`, where the cluster's rules allow as many. Where it asks only
+    /// those that list a model, `model` is the one that goes upstream.
+    pub fn start(
+        cluster: &Rc<Cluster>,
+        (asked, model): (Asked<'a>, Option<&str>),
+        most: u32,
+        now: Instant,
+    ) -> (Self, Step) {
         cluster.earn();
         let most = most.min(cluster.retry().attempts);
-        let mut dispatch = Self { asked, attempts: 0, most, tried: Vec::new() };
-        let step = dispatch.begin(cluster, now);
+        let mut dispatch = Self { asked, attempts: 0, most, tried: Vec::new(), only: None };
+        let step = match cluster.who_lists(model) {
+            Ok(only) => {
+                dispatch.only = only;
+                dispatch.begin(cluster, now)
+            }
+            Err(why) => Step::GiveUp(nobody(why)),
+        };
         (dispatch, step)
     }
 
@@ -167,7 +181,7 @@ impl<'a> Dispatch<'a> {
         because: Option<RetryOn>,
         now: Instant,
     ) -> Result<Step, NoPick> {
-        let ticket = cluster.pick(&self.asked, &self.tried, now)?;
+        let ticket = cluster.pick(&self.asked, (&self.tried, self.only.as_ref()), now)?;
         self.attempts += 1;
         Ok(Step::Attempt { ticket, connection: Connection::Pooled, because })
     }
@@ -207,6 +221,7 @@ fn nobody(why: NoPick) -> Fault {
     let kind = match why {
         NoPick::NoEndpoint => FaultKind::NoEndpoint,
         NoPick::Full => FaultKind::QueueFull,
+        NoPick::NotListed => FaultKind::NotListed,
     };
     Fault { side: Side::Proxy, stage: Stage::Pick, kind, sent: Sent::Nothing }
 }
@@ -247,7 +262,7 @@ mod tests {
     }
 
     fn start(cluster: &Rc<Cluster>) -> (Dispatch<'static>, usize) {
-        let (dispatch, step) = Dispatch::start(cluster, Asked::of_bytes(1), u32::MAX, Instant::now());
+        let (dispatch, step) = Dispatch::start(cluster, (Asked::of_bytes(1), None), u32::MAX, Instant::now());
         (dispatch, of(step).unwrap().0)
     }
 
@@ -325,7 +340,7 @@ mod tests {
     #[test]
     fn a_cluster_without_endpoints_is_told_at_once() {
         assert_eq!(
-            of(Dispatch::start(&cluster(0), Asked::of_bytes(1), u32::MAX, Instant::now()).1),
+            of(Dispatch::start(&cluster(0), (Asked::of_bytes(1), None), u32::MAX, Instant::now()).1),
             Err(nobody(NoPick::NoEndpoint))
         );
     }

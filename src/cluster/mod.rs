@@ -1,6 +1,7 @@
 //! Balancing, health and what may be repeated, as one decision of one cluster on one lane; knows no socket and no body.
 
 pub mod dispatch;
+pub mod listings;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -8,13 +9,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::admission::Queue;
-use crate::balance::{Asked, Balancer, Balancing, Candidate, Candidates, Remembered};
+use crate::balance::{Asked, Balancer, Balancing, Candidate, Candidates, Positions, Remembered};
 use crate::base::fault::Fault;
 use crate::base::ids::{ClusterId, LaneId};
 use crate::base::rng::Rng;
+use crate::board::published::Seen;
 use crate::board::verdicts::Admission;
 use crate::health::{self, Health, Sign, Ward};
 use crate::retry::{self, Budget};
+use listings::{Listings, Unlisted};
 
 /// One cluster as one lane carries it; its tickets share it.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub struct Cluster {
     queue: Arc<Queue>,
     rules: Rules,
     born: Instant,
+    /// Who lists which model, where only those are asked that list the request's.
+    listings: Option<Seen<Listings>>,
     /// Borrowed for one decision, and let go before anything is waited for.
     picking: RefCell<Picking>,
 }
@@ -91,6 +96,8 @@ pub enum NoPick {
     NoEndpoint,
     /// Those that are admitted have as many requests as they may.
     Full,
+    /// None lists the model that is asked for.
+    NotListed,
 }
 
 /// A reservation made by a pick, settled once; dropped without a word, it is cancelled.
@@ -121,12 +128,13 @@ impl Cluster {
         (candidates, healths): (Vec<Candidate>, Vec<Arc<Health>>),
         (ward, queue): (Arc<Ward>, Arc<Queue>),
         rules: Rules,
+        listings: Option<Seen<Listings>>,
         (mut rng, now): (Rng, Instant),
     ) -> Rc<Self> {
         let balancer = Balancer::start(&rules.balancing, candidates.len(), &mut rng);
         let budget = Budget::new(rules.retry.share);
         let picking = RefCell::new(Picking { balancer, rng, budget });
-        Rc::new(Self { id, lane, candidates, healths, ward, queue, rules, born: now, picking })
+        Rc::new(Self { id, lane, candidates, healths, ward, queue, rules, born: now, listings, picking })
     }
 
     /// What may be tried again.
@@ -144,12 +152,41 @@ impl Cluster {
         self.picking.borrow_mut().budget.spend(now)
     }
 
-    /// Reserves the endpoint to try next; none if each that is admitted was `tried`, or is full.
-    pub fn pick(self: &Rc<Self>, asked: &Asked<'_>, tried: &[usize], now: Instant) -> Result<Ticket, NoPick> {
+    /// Whether only those endpoints are asked that list the request's model.
+    pub fn narrows(&self) -> bool {
+        self.listings.is_some()
+    }
+
+    /// The endpoints that are asked for `model`; none where all are.
+    pub fn who_lists(&self, model: Option<&str>) -> Result<Option<Positions>, NoPick> {
+        let (Some(listings), Some(model)) = (&self.listings, model) else { return Ok(None) };
+        match listings.now().who(model) {
+            Ok(who) => Ok(Some(who.clone())),
+            Err(Unlisted::Nowhere) => Err(NoPick::NotListed),
+            // It may be served, once it is known by whom.
+            Err(Unlisted::Unknown) => Err(NoPick::NoEndpoint),
+        }
+    }
+
+    #[cfg(test)]
+    fn picked(self: &Rc<Self>, tried: &[usize], now: Instant) -> Result<Ticket, NoPick> {
+        self.pick(&Asked::of_bytes(1), (tried, None), now)
+    }
+
+    /// Reserves the endpoint to try next, of `only` some where not all are asked; none if each that is admitted was `tried`, or
+    /// is full.
+    pub fn pick(
+        self: &Rc<Self>,
+        asked: &Asked<'_>,
+        (tried, only): (&[usize], Option<&Positions>),
+        now: Instant,
+    ) -> Result<Ticket, NoPick> {
         let mut lost: Vec<usize> = Vec::new();
         loop {
             let passed: &[usize] = if lost.is_empty() { tried } else { &lost };
-            let Some(position) = self.choose(asked, passed, now) else { return Err(self.no_pick(tried, now)) };
+            let Some(position) = self.choose(asked, (passed, only), now) else {
+                return Err(self.no_pick((tried, only), now));
+            };
             if let Some(ticket) = self.reserve(position, asked, now) {
                 return Ok(ticket);
             }
@@ -161,8 +198,13 @@ impl Cluster {
         }
     }
 
-    fn choose(&self, asked: &Asked<'_>, tried: &[usize], now: Instant) -> Option<usize> {
-        let mut among = Candidates { all: &self.candidates, tried, with_held: false, now };
+    fn choose(
+        &self,
+        asked: &Asked<'_>,
+        (tried, only): (&[usize], Option<&Positions>),
+        now: Instant,
+    ) -> Option<usize> {
+        let mut among = Candidates { all: &self.candidates, tried, only, with_held: false, now };
         if self.candidates.len() == 1 {
             // There is nothing to choose.
             among.with_held = true;
@@ -176,9 +218,10 @@ impl Cluster {
         })
     }
 
-    fn no_pick(&self, tried: &[usize], now: Instant) -> NoPick {
+    fn no_pick(&self, (tried, only): (&[usize], Option<&Positions>), now: Instant) -> NoPick {
         let is_full = |(position, candidate): (usize, &Candidate)| {
-            candidate.is_full() && candidate.verdict.is_admitted(now) && !tried.contains(&position)
+            let is_asked = !tried.contains(&position) && only.is_none_or(|only| only.contain(position));
+            candidate.is_full() && candidate.verdict.is_admitted(now) && is_asked
         };
         match self.candidates.iter().enumerate().any(is_full) {
             true => NoPick::Full,
@@ -383,7 +426,7 @@ mod tests {
         let (now, endpoints) = (Instant::now(), endpoints(1, None));
         let cluster = cluster(&endpoints, Balancing::LeastWork);
         let load = &endpoints[0].0.load;
-        let pick = || cluster.pick(&Asked::of_bytes(1), &[], now).unwrap();
+        let pick = || cluster.picked(&[], now).unwrap();
         let (one, two, dropped, again) = (pick(), pick(), pick(), cluster.again(0, &Asked::of_bytes(1), now).unwrap());
         assert_eq!(load.in_flight(), 4);
         one.settle(served(200), now);
@@ -392,7 +435,7 @@ mod tests {
         assert_eq!(load.in_flight(), 1);
         again.settle(Outcome::Cancelled, now);
         assert_eq!(load.in_flight(), 0);
-        assert_eq!(cluster.pick(&Asked::of_bytes(1), &[0], now).unwrap_err(), NoPick::NoEndpoint);
+        assert_eq!(cluster.picked(&[0], now).unwrap_err(), NoPick::NoEndpoint);
     }
 
     #[test]
@@ -401,19 +444,36 @@ mod tests {
         let (one, other) =
             (cluster(&endpoints, Balancing::RoundRobin), cluster(&endpoints, Balancing::RoundRobin));
         let mut tickets: Vec<_> =
-            (0..4).map(|at| if at % 2 == 0 { &one } else { &other }.pick(&Asked::of_bytes(1), &[], now).unwrap()).collect();
-        assert_eq!(one.pick(&Asked::of_bytes(1), &[], now).unwrap_err(), NoPick::Full);
-        assert_eq!(other.pick(&Asked::of_bytes(1), &[0], now).unwrap_err(), NoPick::Full);
+            (0..4).map(|at| if at % 2 == 0 { &one } else { &other }.picked(&[], now).unwrap()).collect();
+        assert_eq!(one.picked(&[], now).unwrap_err(), NoPick::Full);
+        assert_eq!(other.picked(&[0], now).unwrap_err(), NoPick::Full);
         assert_eq!(
-            other.pick(&Asked::of_bytes(1), &[0, 1], now).unwrap_err(),
+            other.picked(&[0, 1], now).unwrap_err(),
             NoPick::NoEndpoint,
             "that it is full does not matter"
         );
         tickets.pop().unwrap().settle(served(200), now);
-        let again = one.pick(&Asked::of_bytes(1), &[], now).unwrap();
-        assert_eq!(other.pick(&Asked::of_bytes(1), &[], now).unwrap_err(), NoPick::Full);
+        let again = one.picked(&[], now).unwrap();
+        assert_eq!(other.picked(&[], now).unwrap_err(), NoPick::Full);
         drop((again, tickets));
-        assert_eq!((0..4).filter_map(|_| other.pick(&Asked::of_bytes(1), &[], now).ok()).collect::<Vec<_>>().len(), 4);
+        assert_eq!((0..4).filter_map(|_| other.picked(&[], now).ok()).collect::<Vec<_>>().len(), 4);
+    }
+
+    #[test]
+    fn those_that_are_not_asked_are_neither_picked_nor_full() {
+        let (now, endpoints) = (Instant::now(), endpoints(3, Some(1)));
+        let cluster = cluster(&endpoints, Balancing::LeastWork);
+        let mut only = Positions::none_of(3);
+        only.add(1);
+        let pick = |tried: &[usize]| cluster.pick(&Asked::of_bytes(1), (tried, Some(&only)), now);
+        let ticket = pick(&[]).unwrap();
+        assert_eq!(ticket.position(), 1);
+        assert_eq!(pick(&[]).unwrap_err(), NoPick::Full);
+        assert_eq!(pick(&[1]).unwrap_err(), NoPick::NoEndpoint);
+        let _others = (cluster.picked(&[], now).unwrap(), cluster.picked(&[], now).unwrap());
+        drop(ticket);
+        endpoints[1].0.verdict.find(false);
+        assert_eq!(pick(&[]).unwrap_err(), NoPick::NoEndpoint, "that the others are full does not matter");
     }
 
     #[test]
@@ -422,7 +482,7 @@ mod tests {
         let cluster = cluster(&endpoints, Balancing::RoundRobin);
         assert_eq!(cluster.expected_wait(now), None);
         for _ in 0..60 {
-            let ticket = cluster.pick(&Asked::of_bytes(1), &[], now).unwrap();
+            let ticket = cluster.picked(&[], now).unwrap();
             now += Duration::from_millis(500);
             ticket.settle(served(200), now);
         }
@@ -435,7 +495,7 @@ mod tests {
         let (mut now, endpoints) = (Instant::now(), endpoints(2, None));
         let cluster = cluster(&endpoints, Balancing::RoundRobin);
         let verdict = &endpoints[0].0.verdict;
-        let only_first = |now| cluster.pick(&Asked::of_bytes(1), &[1], now);
+        let only_first = |now| cluster.picked(&[1], now);
         for _ in 0..5 {
             assert!(verdict.is_admitted(now));
             only_first(now).unwrap().settle(failed(), now);
@@ -456,7 +516,7 @@ mod tests {
     fn an_endpoint_that_dies_with_many_exchanges_is_out_for_one_window() {
         let (now, endpoints) = (Instant::now(), endpoints(2, None));
         let cluster = cluster(&endpoints, Balancing::RoundRobin);
-        let dying: Vec<_> = (0..50).map(|_| cluster.pick(&Asked::of_bytes(1), &[1], now).unwrap()).collect();
+        let dying: Vec<_> = (0..50).map(|_| cluster.picked(&[1], now).unwrap()).collect();
         dying.into_iter().for_each(|ticket| ticket.settle(failed(), now));
         let verdict = &endpoints[0].0.verdict;
         assert_eq!((verdict.ejections(), verdict.admission(now + 30 * SECOND)), (1, Admission::Trial));
@@ -467,7 +527,7 @@ mod tests {
         let (now, endpoints) = (Instant::now(), endpoints(1, None));
         let cluster = cluster(&endpoints, Balancing::LeastWork);
         for _ in 0..50 {
-            cluster.pick(&Asked::of_bytes(1), &[], now).unwrap().settle(failed(), now);
+            cluster.picked(&[], now).unwrap().settle(failed(), now);
         }
     }
 
@@ -476,7 +536,7 @@ mod tests {
         let (now, endpoints) = (Instant::now(), endpoints(2, None));
         let cluster = cluster(&endpoints, Balancing::LeastWork);
         for outcome in [Outcome::Cancelled, served(400), served(404), served(429)].repeat(20) {
-            cluster.pick(&Asked::of_bytes(1), &[1], now).unwrap().settle(outcome, now);
+            cluster.picked(&[1], now).unwrap().settle(outcome, now);
         }
     }
 
@@ -485,10 +545,10 @@ mod tests {
         let (now, endpoints) = (Instant::now(), endpoints(2, None));
         let cluster = cluster(&endpoints, Balancing::LeastWork);
         let busy = Outcome::Served { status: 503, retry_after: Some(7 * SECOND) };
-        cluster.pick(&Asked::of_bytes(1), &[1], now).unwrap().settle(busy, now);
+        cluster.picked(&[1], now).unwrap().settle(busy, now);
         for _ in 0..20 {
-            assert_eq!(cluster.pick(&Asked::of_bytes(1), &[], now + 6 * SECOND).unwrap().position(), 1);
+            assert_eq!(cluster.picked(&[], now + 6 * SECOND).unwrap().position(), 1);
         }
-        assert_eq!(cluster.pick(&Asked::of_bytes(1), &[1], now).unwrap().position(), 0);
+        assert_eq!(cluster.picked(&[1], now).unwrap().position(), 0);
     }
 }

@@ -92,7 +92,8 @@ impl World {
     /// One request, from its first attempt to its answer.
     fn ask(&mut self) -> Answer {
         self.requests += 1;
-        let (mut dispatch, mut step) = Dispatch::start(&self.cluster, Asked::of_bytes(100), u32::MAX, self.now);
+        let asked = (Asked::of_bytes(100), None);
+        let (mut dispatch, mut step) = Dispatch::start(&self.cluster, asked, u32::MAX, self.now);
         for attempt in 1.. {
             let mut ticket = match step {
                 Step::Attempt { ticket, .. } => ticket,

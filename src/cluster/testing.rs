@@ -51,5 +51,6 @@ pub(crate) fn cluster(endpoints: &[(Candidate, Arc<Health>)], balancing: Balanci
 /// The same with these rules and this seed.
 pub(crate) fn with_rules(endpoints: &[(Candidate, Arc<Health>)], rules: Rules, seed: u64) -> Rc<Cluster> {
     let ids = (ClusterId::at(0), LaneId::at(0));
-    Cluster::start(ids, endpoints.iter().cloned().unzip(), Default::default(), rules, (Rng::new(seed), Instant::now()))
+    let (parts, now) = (endpoints.iter().cloned().unzip(), Instant::now());
+    Cluster::start(ids, parts, Default::default(), rules, None, (Rng::new(seed), now))
 }

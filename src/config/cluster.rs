@@ -8,7 +8,7 @@ use super::reader::{Setting, Table, Value};
 use super::table::table;
 use super::url::EndpointUrl;
 use crate::balance::BalancerKind;
-use crate::base::choice::{BatchProtocol, HostRule, Words};
+use crate::base::choice::{BatchProtocol, Discover, Engine, HostRule, Words};
 use crate::base::limits::{
     ATTEMPTS_MAX, BETWEEN_BYTES_TIMEOUT, CONNECT_TIMEOUT, CONSECUTIVE_FAULTS, EJECTION_WINDOW,
     IDLE_PER_ENDPOINT_MAX, PROBE_INTERVAL, PROBE_TIMEOUT, QUEUE_CLASSES_MAX, QUEUE_MAX, REPLAY_BYTES_MAX,
@@ -18,6 +18,7 @@ use crate::base::problem::Placed;
 use crate::base::secret::Secret;
 use crate::codec::field::is_token;
 use crate::codec::json::Wanted;
+use crate::discovery::engine;
 use crate::pool::IdleLimit;
 use crate::retry::RetryOn;
 
@@ -25,6 +26,9 @@ table! {
     /// `[cluster.NAME]`.
     #[derive(Debug, Clone, PartialEq)]
     pub struct ClusterConfig checked by check {
+        /// Which server the endpoints are, "vllm", "sglang", "tgi", "tei", "triton", "llamacpp", "ollama" or "openai", or
+        /// "generic" for any other: it decides what is left out here, such as the path of `health`, and turns nothing on.
+        engine: Engine = key("engine", Choice(Engine::WORDS), Is("'generic'")),
         /// http://host:port[/base], https://… or unix:/path, each; as a table where it has a weight. Names are resolved at start and
         /// at each reload, all of them within 5 s.
         endpoints: Vec<Placed<EndpointConfig>> = key(
@@ -50,9 +54,9 @@ table! {
         /// upstream closes.
         keep_alive: KeepAliveConfig = key("keep_alive", Table(KeepAliveConfig::KEYS), Is("{}")),
         /// Active probes: GET, where 2xx is healthy, 429 and 503 lower an endpoint's share, and anything else and silence are
-        /// not; so many in a row take it out, and bring it back. A request that succeeds outweighs failed probes. Without it
-        /// only requests tell.
-        health: Option<HealthConfig> = key("health", Table(HealthConfig::KEYS), Absent),
+        /// not; so many in a row take it out, and bring it back. A request that succeeds outweighs failed probes. The path is
+        /// known of most engines. Without `health` only requests tell.
+        health: Option<Placed<HealthConfig>> = key("health", Table(HealthConfig::KEYS), Absent),
         /// So many faults in a row within the window (no connection, a reset, nonsense, a clock that ran out, a 5xx but 503)
         /// take an endpoint out for the window, then for twice, three times, up to ten times that; one live request decides
         /// whether it is back. Only where another one stays, and up to a share of the cluster, rounded down, at least one.
@@ -91,6 +95,10 @@ table! {
         /// client's own credential, which is removed; better "${NAME}" (an environment variable) or "file:/path" (a file's
         /// content).
         auth: Option<AuthConfig> = key("auth", Table(AuthConfig::KEYS), Absent),
+        /// "models" has only those endpoints take part that list the request's model, by what they say they serve, which is
+        /// asked each 10 s and where a connection was made; who does not answer keeps the last list. Where nobody lists it
+        /// the answer is 404 `model_not_found`, where no list was read yet 503; a request without a model is not narrowed.
+        discover: Option<Discover> = key("discover", Choice(Discover::WORDS), Absent),
         /// For endpoints at https://: whose certificates are believed, for which name they must be, and our own with its key,
         /// all of them files in PEM; without it those that this machine believes, for the host as written.
         tls: Option<Placed<TlsConfig>> = key("tls", Table(TlsConfig::KEYS), Absent),
@@ -284,8 +292,8 @@ table! {
     /// `health`.
     #[derive(Debug, Clone, PartialEq)]
     pub struct HealthConfig {
-        /// The target asked for, behind the endpoint's own base.
-        path: String = key("path", Form(target), Required("there would be nothing to ask for", "\"/health\"")),
+        /// The target asked for, behind the endpoint's own base; where its engine has one, that without it.
+        path: Option<String> = key("path", Form(target), Absent),
         /// From one probe of an endpoint to the next.
         interval: Duration = key(
             "interval",
@@ -362,6 +370,14 @@ impl Setting for BalancerKind {
 
     fn show(&self, kind: &'static Kind) -> serde_json::Value {
         self.name().show(kind)
+    }
+}
+
+impl ClusterConfig {
+    /// What probes ask for; none where there are none.
+    pub fn probe_path(&self) -> Option<&str> {
+        let health = &self.health.as_ref()?.value;
+        health.path.as_deref().or_else(|| engine::health_path(self.engine))
     }
 }
 

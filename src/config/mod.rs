@@ -25,7 +25,7 @@ pub mod units;
 pub mod url;
 pub(crate) mod values;
 
-pub use cluster::{BatchConfig, ClusterConfig, EndpointConfig, HealthConfig, QueueConfig, TimeoutConfig};
+pub use cluster::{BatchConfig, ClusterConfig, EndpointConfig, QueueConfig, TimeoutConfig};
 pub use filter::{
     AskConfig, CorsConfig, FilterConfig, GuardConfig, HeadersConfig, IpConfig, JwksConfig, JwtConfig,
     KeysConfig, LimitRate, RateLimitConfig, SchemaConfig, SideConfig, ValidateConfig,
@@ -35,7 +35,9 @@ pub use limits::LimitsConfig;
 pub use listener::ListenerConfig;
 pub use observe::{AccessLogConfig, ObserveConfig};
 pub use root::{Config, ROOT};
-pub use route::{FanoutConfig, MultiConfig, NamedRoute, RespondConfig, RouteConfig, TargetConfig, name};
+pub use route::{
+    FanoutConfig, MultiConfig, NamedRoute, RespondConfig, RouteConfig, Says, TargetConfig, name,
+};
 pub use server::{CoreList, ServerConfig};
 
 #[cfg(test)]

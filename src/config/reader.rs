@@ -359,7 +359,10 @@ impl<'s, 't> Value<'s, 't> {
                     Some((word, text)) => {
                         // What must be there shows best what a table looks like.
                         let needed: Vec<_> = keys.iter().filter_map(Key::example).collect();
-                        let such = format!("a table such as {{ {} }}", needed.join(", "));
+                        let such = match &needed[..] {
+                            [] => "a table: { … }".to_owned(),
+                            needed => format!("a table such as {{ {} }}", needed.join(", ")),
+                        };
                         let fix = format!("write \"{word}\", or {such}");
                         Value { or: None, ..*self }.cannot_be(text, &fix);
                     }

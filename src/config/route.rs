@@ -34,8 +34,10 @@ table! {
         /// Clusters that are asked, in this order, where there is no connection, no place or no endpoint in `to`, or it
         /// answers 429 or 5xx but 504; one try each, before the first byte of an answer only.
         fallback: Vec<Placed<String>> = key("fallback", List(&Text), Is("[]")),
-        /// An answer of the gateway's own.
-        respond: Option<Placed<RespondConfig>> = key("respond", Table(RespondConfig::KEYS), Absent),
+        /// An answer of the gateway's own, or "models" for the list of models that the clusters serve to which
+        /// routes lead, refreshed each 10 s, with the exact names in `match.body.model`; of a key that is for some models
+        /// only those. On a path with `{model}` it is that one, or 404.
+        respond: Respond = key("respond", Or("models", &Table(RespondConfig::KEYS)), Absent),
         /// Several clusters that are asked at once. What is told: the answers of "all" as one object; the "first" that is
         /// good (2xx), streamed as it comes; or, as with "all", the first good ones that make a "quorum", of which there
         /// are `need`, more than half without it. A cluster that has not answered within `timeout`, or shown the
@@ -138,6 +140,43 @@ table! {
         strip: Option<String> = key("strip", Form(path_prefix), Absent),
         /// Put in front of it.
         add: Option<String> = key("add", Form(path_prefix), Absent),
+    }
+}
+
+/// `respond`: what a route says itself; none where it says nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Respond(pub Option<Says>);
+
+/// What a route says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Says {
+    /// Which models there are.
+    Models,
+    /// This.
+    This(RespondConfig),
+}
+
+impl Setting for Respond {
+    fn read(value: Value<'_, '_>, kind: &'static Kind) -> Option<Self> {
+        let Kind::Or(word, table) = kind else { super::values::unfit::<Self>(kind) };
+        let says = match value.text() == Some(word) {
+            true => Says::Models,
+            false => Says::This(RespondConfig::read(value.or(word), table)?),
+        };
+        Some(Self(Some(says)))
+    }
+
+    fn show(&self, kind: &'static Kind) -> serde_json::Value {
+        let Kind::Or(word, table) = kind else { super::values::unfit::<Self>(kind) };
+        match &self.0 {
+            None => serde_json::Value::Null,
+            Some(Says::Models) => serde_json::Value::from(*word),
+            Some(Says::This(config)) => config.show(table),
+        }
+    }
+
+    fn absent() -> Option<Self> {
+        Some(Self(None))
     }
 }
 

@@ -108,7 +108,7 @@ impl Control {
         let (plan, now) = (self.plan(), Instant::now());
         let admitted = |id: &_| plan.endpoints[*id].verdict().is_admitted(now);
         let serves = |action: &Action| match action {
-            Action::Respond(_) | Action::Multi(_) => true,
+            Action::Respond(_) | Action::Models | Action::Multi(_) => true,
             Action::Fanout(fanout) => {
                 let serving =
                     fanout.to.iter().filter(|id| plan.clusters[**id].endpoints.iter().any(admitted)).count();

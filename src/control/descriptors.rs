@@ -1,7 +1,8 @@
 //! What the limit of open descriptors bears: clients that take all of them leave none for the endpoints they wait for.
 
 use crate::base::limits::{
-    ADMIN_CONNECTIONS_MAX, DESCRIPTORS_A_LANE, DESCRIPTORS_OWN, DESCRIPTORS_SHARE, OPEN_FILES_UNKNOWN,
+    ADMIN_CONNECTIONS_MAX, DESCRIPTORS_A_LANE, DESCRIPTORS_OWN, DESCRIPTORS_SHARE, LOOKUPS_MAX,
+    OPEN_FILES_UNKNOWN,
 };
 use crate::plan::Plan;
 
@@ -26,11 +27,15 @@ impl Descriptors {
 
     /// Lowers the plan's connections to what the limit bears; what to tell the operator, if that is new.
     pub(super) fn clamp(&mut self, plan: &mut Plan) -> Option<String> {
-        let idle = plan
+        let idle: usize = plan
             .clusters
             .iter()
             .map(|cluster| cluster.settings.keep_alive.max_idle * cluster.endpoints.len())
             .sum();
+        let listed = plan.clusters.iter().filter(|cluster| cluster.is_listed);
+        let listed: usize = listed.map(|cluster| cluster.endpoints.len()).sum();
+        // Connections to endpoints that are no client's: those that lie idle, and those that ask what is served.
+        let idle = idle + listed.min(LOOKUPS_MAX);
         let bearable = bearable(self.limit, plan.lanes, plan.listeners.len(), idle);
         let asked = plan.limits.connections;
         let clamped = (bearable < asked).then_some(bearable);

@@ -3,6 +3,7 @@
 
 mod access_log;
 mod admin;
+mod asking;
 mod collect;
 mod collected;
 mod descriptors;
@@ -15,6 +16,7 @@ mod guarded;
 mod hear;
 mod key_sets;
 pub mod load;
+mod lookups;
 mod notify;
 mod opened;
 mod permission;
@@ -42,7 +44,7 @@ use crate::lane::flag::Flag;
 use crate::lane::inbox::Command;
 use crate::net::driver;
 use crate::net::handed::Handed;
-use crate::net::listen::Listener;
+use crate::net::listen::{ListenSocket, Listener};
 use crate::plan::Plan;
 use collected::Collected;
 use descriptors::Descriptors;
@@ -51,6 +53,7 @@ use files::Files;
 use follow::Follower;
 use key_sets::KeySets;
 use load::Origin;
+use lookups::Lookups;
 use notify::Notify;
 use opened::Opened;
 use places::Places;
@@ -165,28 +168,34 @@ async fn supervise(
         descriptors: RefCell::new(descriptors),
         follower,
         key_sets: KeySets::start()?,
+        lookups: Lookups::default(),
         replaced: Flag::default(),
     });
     monoio::spawn(Rc::clone(&control).hear(reports));
     control.await_lanes().await?;
-    if let Some(socket) = admin {
-        let listener = Listener::adopt(socket)
-            .map_err(|error| failed("the admin API cannot accept", error, "raise the limit of open files"))?;
-        let control = Rc::clone(&control);
-        monoio::spawn(async move {
-            while control.guarded(serve::serve(&listener, &control)).await.is_none() {
-                monoio::time::sleep(TICK).await;
-            }
-        });
-    }
+    admin.map_or(Ok(()), |socket| serve_admin(&control, socket))?;
     monoio::spawn(Rc::clone(&control).count_seconds());
     monoio::spawn(Rc::clone(&control).refresh_on(changed));
     started(&said);
     control.notify.ready();
+    monoio::spawn(Rc::clone(&control).look_up());
     let outcome = control.run_until_told(signals).await;
     end_lanes(&control, &threads).await;
     control.log.borrow_mut().end();
     outcome
+}
+
+/// Answers the admin API from now on.
+fn serve_admin(control: &Rc<Control>, socket: ListenSocket) -> Result<(), RunError> {
+    let listener = Listener::adopt(socket)
+        .map_err(|error| failed("the admin API cannot accept", error, "raise the limit of open files"))?;
+    let control = Rc::clone(control);
+    monoio::spawn(async move {
+        while control.guarded(serve::serve(&listener, &control)).await.is_none() {
+            monoio::time::sleep(TICK).await;
+        }
+    });
+    Ok(())
 }
 
 async fn end_lanes(control: &Control, threads: &[JoinHandle<()>]) {

@@ -93,6 +93,9 @@ impl Control {
         self.plan.replace(Arc::clone(&plan));
         self.follower.follow(&plan.files);
         self.key_sets.follow(&plan);
+        // What was read while it was compiled is in force there too.
+        plan.relist();
+        self.lookups.changed.set();
         plan.warnings.iter().for_each(warn);
         // Whoever asked may send a request next: it must meet the new plan.
         let adopted = monoio::time::timeout(ADOPTION_TIME, async {

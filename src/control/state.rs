@@ -15,6 +15,7 @@ use super::files::Files;
 use super::follow::Follower;
 use super::key_sets::KeySets;
 use super::load::Origin;
+use super::lookups::Lookups;
 use super::notify::Notify;
 use super::places::Places;
 use crate::base::choice::IoDriver;
@@ -68,6 +69,8 @@ pub(super) struct Control {
     pub(super) follower: Follower,
     /// Fetches the keys of issuers.
     pub(super) key_sets: KeySets,
+    /// Asks endpoints what they serve.
+    pub(super) lookups: Lookups,
     /// A successor accepts.
     pub(super) replaced: Flag,
 }

@@ -1,3 +1,5 @@
 //! The outside in, endpoints out; blocking, so it is called where nobody waits; knows neither lanes nor plans.
 
 pub mod dns;
+pub mod engine;
+pub mod models;

@@ -82,14 +82,15 @@ impl<'p> Examination<'p> {
         let by_tokens = holder.filter(|(_, holder)| holder.tokens.is_some()).map(|(id, _)| id);
         let asks_tokens = by_tokens.or_else(|| limits(|limit| limit.tokens.is_some()));
         let asker = asks_model.or(asks_tokens);
-        if asker.is_none() && judges.is_empty() {
+        let reads = asker.is_some() || view.asks_model;
+        if !reads && judges.is_empty() {
             return None;
         }
-        let model = match (asker, kind(view.head)) {
+        let model = match (reads, kind(view.head)) {
             // Who counts tokens must read the body as the engine will, as well.
-            (Some(_), Kind::Plain) => Model::Reading(ModelReader::new(view.head)),
+            (true, Kind::Plain) => Model::Reading(ModelReader::new(view.head)),
             // Whoever does not look at the label reads it all the same.
-            (Some(_), Kind::Encoded) => Model::Read(Err(unreadable::encoded())),
+            (true, Kind::Encoded) => Model::Read(Err(unreadable::encoded())),
             _ => Model::Read(Ok(None)),
         };
         let estimate = asks_tokens.map(|_| Box::new(Walker::new(Estimate::default())));
@@ -196,12 +197,15 @@ impl<'p> Examination<'p> {
     ) -> Result<u64, Refused> {
         findings.waiting.clear();
         findings.models.path = view.path_model.map(Into::into);
-        if let Some(asker) = self.asker {
-            let read = match std::mem::replace(&mut self.model, Model::Read(Ok(None))) {
-                Model::Reading(mut reader) => reader.end(),
-                Model::Read(read) => read,
-            };
-            findings.models.body = read.map_err(|refusal| (asker, refusal))?;
+        let read = match std::mem::replace(&mut self.model, Model::Read(Ok(None))) {
+            Model::Reading(mut reader) => reader.end(),
+            Model::Read(read) => read,
+        };
+        match (read, self.asker) {
+            (Ok(model), _) => findings.models.body = model,
+            (Err(refusal), Some(asker)) => return Err((asker, refusal)),
+            // No filter refuses it: whoever needs the model does.
+            (Err(refusal), None) => findings.unreadable = Some(refusal),
         }
         if let Some((id, holder)) = holder_of(filters, findings)
             && let Some(allowed) = &holder.models

@@ -9,6 +9,7 @@ use super::rate_limit::{Asked, Counted};
 use crate::base::ids::FilterId;
 use crate::board::in_flight::Place;
 use crate::codec::edit::Edits;
+use crate::codec::reply::ErrorReply;
 use crate::codec::splice::{Splice, settled};
 
 /// What is known of a request by its filters.
@@ -26,6 +27,8 @@ pub struct Findings {
     pub(super) waiting: Vec<FilterId>,
     /// The models that it asks for, where somebody asked for them.
     pub(super) models: Models,
+    /// What is told of its body, where only its route asked for the model and that cannot be read.
+    pub(super) unreadable: Option<ErrorReply>,
     /// The first guard that would have refused it.
     pub(super) flagged: Option<FilterId>,
     /// What is taken out of its body.
@@ -79,6 +82,7 @@ impl Findings {
         edits: Vec::new(),
         waiting: Vec::new(),
         models: Models::NONE,
+        unreadable: None,
         flagged: None,
         splices: Vec::new(),
         is_settled: false,
@@ -101,6 +105,16 @@ impl Findings {
     /// The model that it asks for, where somebody asked for it.
     pub fn model(&self) -> Option<&str> {
         self.models.name()
+    }
+
+    /// Nothing but the model, of a request that others travel in.
+    pub fn of_model(model: &str) -> Self {
+        Self { models: Models { path: None, body: Some(model.into()) }, ..Self::default() }
+    }
+
+    /// What is told of its body, where its route needs the model and that cannot be read.
+    pub fn unreadable(&self) -> Option<&ErrorReply> {
+        self.unreadable.as_ref()
     }
 
     /// A service lets it pass with these fields.

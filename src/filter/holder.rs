@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::base::glob::Glob;
+use crate::base::glob::{Case, Glob};
 use crate::base::ids::RouteId;
 use crate::board::buckets::{Rate, Single};
 use crate::board::in_flight::InFlight;
@@ -31,6 +31,12 @@ pub struct Holder {
 }
 
 impl Holder {
+    /// Whether they may use this model.
+    pub fn may_use(&self, model: &str) -> bool {
+        let fits = |glob: &Glob| glob.fits(model.as_bytes(), Case::Sensitive);
+        self.models.as_ref().is_none_or(|allowed| allowed.iter().any(fits))
+    }
+
     /// Whether the credential holds at this time.
     pub(super) fn is_valid(&self, today: SystemTime) -> bool {
         self.expires.is_none_or(|expires| today < expires)

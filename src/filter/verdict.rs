@@ -19,6 +19,8 @@ pub struct View<'r> {
     pub route: Option<(RouteId, &'r str)>,
     /// What `{model}` of its route's path stands for.
     pub path_model: Option<&'r str>,
+    /// Whether its route needs to know the model.
+    pub asks_model: bool,
     /// What is asked of the endpoint, by the path that goes there.
     pub operation: Operation,
     /// What the clock says,

@@ -8,6 +8,7 @@ use std::time::Instant;
 use crate::balance::Candidate;
 use crate::base::ids::LaneId;
 use crate::base::rng::Rng;
+use crate::board::published::Seen;
 use crate::cluster::Cluster;
 use crate::filter::FilterPlan;
 use crate::metrics::recorder::Recorder;
@@ -94,12 +95,14 @@ fn build(
             let endpoints = cluster.endpoints.iter().map(candidate).unzip();
             let rng = Rng::new(rng.next_u64());
             let shared = (Arc::clone(&cluster.ward), Arc::clone(&cluster.queue));
-            Cluster::start((id, lane), endpoints, shared, cluster.rules(), (rng, Instant::now()))
+            let listings = cluster.settings.discover.map(|_| Seen::of(&cluster.listings));
+            Cluster::start((id, lane), endpoints, shared, cluster.rules(), listings, (rng, Instant::now()))
         })
         .collect();
     let asks = plan.filters.pairs().filter(|(_, (_, filter))| matches!(filter, FilterPlan::Ask(_)));
     let services = asks.map(|(id, _)| (id, Service::default())).collect();
-    LanePlan { recorder: RefCell::new(recorder(&plan)), clusters, endpoints, services, plan }
+    let catalog = plan.catalog.as_ref().map(Seen::of);
+    LanePlan { recorder: RefCell::new(recorder(&plan)), clusters, endpoints, catalog, services, plan }
 }
 
 /// An empty recorder for `plan`.

@@ -23,7 +23,7 @@ pub(super) async fn run(lane: Rc<Lane>) {
             if probing.is_under_way.get() || probing.due.get().is_some_and(|due| now < due) {
                 continue;
             }
-            probing.due.set(Some(now + probe.interval));
+            probing.due.set(Some(now + probe.value.interval));
             probing.is_under_way.set(true);
             lane.probes.set(lane.probes.get() + 1);
             monoio::spawn(ask(Rc::clone(&lane), Rc::clone(&plan), id));
@@ -37,7 +37,7 @@ async fn ask(lane: Rc<Lane>, plan: Rc<LanePlan>, id: EndpointId) {
     let (endpoint, on_lane) = (&plan.plan.endpoints[id], &plan.endpoints[id]);
     let cluster = &plan.plan.clusters[endpoint.cluster];
     if let Some(settings) = &cluster.settings.health {
-        let mut probe = pin!(probe::run(endpoint, cluster, settings));
+        let mut probe = pin!(probe::run(endpoint, cluster, settings.value.timeout));
         let probed = loop {
             match monoio::time::timeout(TICK, probe.as_mut()).await {
                 Ok(probed) => break probed,

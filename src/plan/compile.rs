@@ -10,6 +10,7 @@ use super::chains;
 use super::filters;
 use super::placing::Placing;
 use super::fixed;
+use super::listing;
 use super::routes::{self, Rows};
 use super::sharing::Sharing;
 use super::trusts::{self, Trusts};
@@ -17,19 +18,20 @@ pub use super::types::Surroundings;
 use super::types::{Action, ClusterPlan, EndpointPlan, Fanout, Multi, Plan, RoutePlan, Targets};
 use crate::admission::Queue;
 use crate::base::address::Address;
-use crate::base::choice::BatchProtocol;
+use crate::base::choice::{BatchProtocol, Words};
 use crate::base::ids::{ClusterId, EndpointId, FilterId, Id, IdVec, RouteId};
 use crate::base::problem::{Placed, Problem};
 use crate::base::secret::Secret;
 use crate::base::trust::Trust;
 use crate::board::buffered::Budget;
 use crate::board::loads::EndpointLoad;
+use crate::board::served::Served;
 use crate::board::verdicts::Verdict;
 use crate::codec::reply::LocalReply;
 use crate::config::url::EndpointAddress;
 use crate::config::{
     BatchConfig, ClusterConfig, Config, EndpointConfig, FanoutConfig, MultiConfig, NamedRoute, RespondConfig,
-    RouteConfig, TargetConfig,
+    RouteConfig, Says, TargetConfig,
 };
 use crate::discovery::dns::Resolved;
 use crate::filter::Filters;
@@ -47,7 +49,7 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         fixed::check_unchanged(config, (&server, &listeners), (previous, around), &mut problems);
     }
     let trusts = Trusts::of(config, &mut problems);
-    let (clusters, endpoints) = compile_clusters(config, around, &trusts, &mut problems);
+    let (mut clusters, endpoints) = compile_clusters(config, around, &trusts, &mut problems);
     filters::find_unreachable(config, around.resolved, &trusts, &mut problems);
     let names = clusters.pairs().map(|(id, cluster)| (cluster.name.as_str(), id)).collect();
     let filters = chains::Names::of(config);
@@ -59,20 +61,16 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         let Some(action) = compile_action(route, &names, &mut problems) else { continue };
         let whose = format!("route \"{}\"", route.name.value);
         let chain = filters.chain(&whose, &route.settings.filters, &mut problems);
-        let id: RouteId = routes.push(compile_route(route, (chain, action), body_max));
+        let id: RouteId = routes.push(compile_route(route, (chain, action), &clusters, body_max));
         rows.add(route, id, &mut problems);
         routes::check_rewrite(route, &mut problems);
         if around.is_whole {
             let reader = filters.reader_of(&routes[id].chain, &chains);
-            routes::check_room(route, reader, (routes[id].body_max, buffered), &mut problems);
+            routes::check_room(route, (&routes[id], reader), buffered, &mut problems);
         }
     }
     if around.is_whole {
-        if config.routes.is_empty() {
-            problems.push(no_route(around));
-        }
-        rows.find_shadows(&mut problems);
-        chains::find_unused(config, &mut problems);
+        find_useless(config, around, &rows, &mut problems);
     }
     problems.sort_by(|a, b| a.place.cmp(&b.place));
     if !problems.is_empty() {
@@ -83,6 +81,7 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
     let filters = filters::filters(config, known);
     chains::find_disorder(config, &mut warnings);
     let table = rows.into_table();
+    let catalog = listing::catalog(&mut clusters, (&endpoints, &routes), around.now);
     Ok(Plan {
         generation: around.previous.map_or(1, |plan| plan.generation + 1),
         lanes: around.lanes,
@@ -94,12 +93,13 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         limits: config.limits.clone(),
         judged: judged(&table, &filters, &clusters),
         edits_fields: filters.iter().any(|(_, filter)| filter.edits()),
-        reads_bodies: config.filters.0.iter().any(|(_, filter)| filter.reads_bodies()),
+        reads_bodies: reads_bodies(config, &routes),
         filters,
         filter_settings: config.filters.clone(),
         chains,
         clusters,
         endpoints,
+        catalog,
         routes,
         table,
         observe: config.observe.clone(),
@@ -108,6 +108,21 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         warnings,
         budget: budget(buffered, around),
     })
+}
+
+/// What would do nothing.
+fn find_useless(config: &Config, around: &Surroundings<'_>, rows: &Rows<'_>, problems: &mut Vec<Problem>) {
+    if config.routes.is_empty() {
+        problems.push(no_route(around));
+    }
+    rows.find_shadows(problems);
+    chains::find_unused(config, problems);
+}
+
+/// Whether a filter looks into bodies, or a route for the model.
+fn reads_bodies(config: &Config, routes: &IdVec<RouteId, RoutePlan>) -> bool {
+    config.filters.0.iter().any(|(_, filter)| filter.reads_bodies())
+        || routes.iter().any(|route| route.narrows)
 }
 
 fn by_name(routes: &IdVec<RouteId, RoutePlan>) -> HashMap<&str, RouteId> {
@@ -136,8 +151,14 @@ fn budget(bytes: u64, around: &Surroundings<'_>) -> Arc<Budget> {
     }
 }
 
-fn compile_route(route: &NamedRoute, (chain, action): (Vec<FilterId>, Action), body_max: u64) -> RoutePlan {
+fn compile_route(
+    route: &NamedRoute,
+    (chain, action): (Vec<FilterId>, Action),
+    clusters: &IdVec<ClusterId, ClusterPlan>,
+    body_max: u64,
+) -> RoutePlan {
     let settings = route.settings.clone();
+    let narrows = action.clusters().any(|id| clusters[id].settings.discover.is_some());
     let rewrite = settings.rewrite.as_ref().map(|rewrite| &rewrite.value);
     let part = |part: Option<&Option<String>>| part.cloned().flatten().unwrap_or_default();
     RoutePlan {
@@ -147,6 +168,7 @@ fn compile_route(route: &NamedRoute, (chain, action): (Vec<FilterId>, Action), b
             let place = rule.parameter("model")?;
             Some((rule, place))
         }),
+        narrows,
         action,
         rewrite: Rewrite {
             strip: part(rewrite.map(|rewrite| &rewrite.strip)),
@@ -176,14 +198,19 @@ fn compile_clusters(
         check_queue(settings, problems);
         let whose = (name.value.as_str(), settings);
         let (balancing, placing) = balancing::of(whose, (&own, &endpoints), around, problems);
+        if around.is_whole {
+            check_health(settings, problems);
+        }
         clusters.push(ClusterPlan {
             name: name.value.clone(),
-            endpoints: own,
             ward,
             queue: queue(&name.value, around),
             balancing,
             placing,
             sharing: sharing(&name.value, settings, around),
+            listings: listing::published(&own, &endpoints),
+            is_listed: settings.discover.is_some(),
+            endpoints: own,
             settings: settings.clone(),
         });
     }
@@ -203,7 +230,7 @@ fn compile_endpoints(
     for endpoint in &config.endpoints {
         if let Some(addresses) = addresses(endpoint, around.resolved, problems) {
             let EndpointConfig { url, weight, max_in_flight } = &endpoint.value;
-            let (load, health) = cells(name, &url.text, around);
+            let Cells { load, health, served } = Cells::of(name, &url.text, around);
             let told =
                 |why| endpoint.problem("an endpoint cannot be trusted", why, "name it by tls.server_name");
             let tls = trusts::client(trust, url, server_name)
@@ -219,6 +246,7 @@ fn compile_endpoints(
                 max_in_flight: max_in_flight.map(u64::from),
                 load,
                 health,
+                served,
             }));
         }
     }
@@ -246,19 +274,31 @@ fn addresses(
     }
 }
 
-/// What is known of an endpoint that stays, or nothing yet.
-fn cells(cluster: &str, url: &str, around: &Surroundings<'_>) -> (Arc<EndpointLoad>, Arc<Health>) {
-    let known = around.previous.and_then(|plan| {
-        plan.endpoints
-            .iter()
-            .find(|endpoint| endpoint.url == url && plan.clusters[endpoint.cluster].name == cluster)
-    });
-    match known {
-        Some(endpoint) => (Arc::clone(&endpoint.load), Arc::clone(&endpoint.health)),
-        None => (
-            Arc::new(EndpointLoad::new(around.lanes, around.at)),
-            Arc::new(Health::new(Arc::new(Verdict::new(around.at)))),
-        ),
+/// What is known of an endpoint beside its plan.
+struct Cells {
+    load: Arc<EndpointLoad>,
+    health: Arc<Health>,
+    served: Arc<Served>,
+}
+
+impl Cells {
+    /// Those of one that stays, or nothing yet.
+    fn of(cluster: &str, url: &str, around: &Surroundings<'_>) -> Self {
+        let known = around.previous.and_then(|plan| {
+            plan.endpoints
+                .iter()
+                .find(|endpoint| endpoint.url == url && plan.clusters[endpoint.cluster].name == cluster)
+        });
+        match known {
+            Some(EndpointPlan { load, health, served, .. }) => {
+                Self { load: Arc::clone(load), health: Arc::clone(health), served: Arc::clone(served) }
+            }
+            None => Self {
+                load: Arc::new(EndpointLoad::new(around.lanes, around.at)),
+                health: Arc::new(Health::new(Arc::new(Verdict::new(around.at)))),
+                served: Arc::default(),
+            },
+        }
     }
 }
 
@@ -282,6 +322,17 @@ fn check_queue(settings: &ClusterConfig, problems: &mut Vec<Problem>) {
             format!("`queue` is set, and endpoint \"{}\" has no max_in_flight", endpoint.value.url.text),
             "the cluster would never be full, and nobody would ever wait",
             "give each endpoint a max_in_flight, or remove the queue",
+        ));
+    }
+}
+
+/// Probes need something to ask for.
+fn check_health(settings: &ClusterConfig, problems: &mut Vec<Problem>) {
+    if let (Some(health), None) = (&settings.health, settings.probe_path()) {
+        problems.push(health.problem(
+            "`health` does not say what is asked for",
+            format!("of the engine \"{}\" it is not known", settings.engine.word()),
+            "add path, such as \"/health\", or name the engine",
         ));
     }
 }
@@ -321,7 +372,7 @@ fn compile_action(
     problems: &mut Vec<Problem>,
 ) -> Option<Action> {
     let RouteConfig { to, respond, fanout, multi, .. } = &route.settings;
-    match (to, respond, fanout, multi) {
+    match (to, &respond.0, fanout, multi) {
         (Some(to), None, None, None) => {
             let mut found = Vec::new();
             for TargetConfig { cluster, weight } in &to.value.0 {
@@ -339,8 +390,9 @@ fn compile_action(
             }
             Some(Action::Forward(Targets { shares: found, fallback }))
         }
-        (None, Some(respond), None, None) => {
-            let RespondConfig { status, body, content_type } = &respond.value;
+        (None, Some(Says::Models), None, None) => Some(Action::Models),
+        (None, Some(Says::This(respond)), None, None) => {
+            let RespondConfig { status, body, content_type } = respond;
             Some(Action::Respond(LocalReply {
                 status: *status,
                 content_type: Bytes::from(content_type.value.clone()),

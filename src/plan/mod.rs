@@ -4,10 +4,12 @@
 //! inside their own plan.
 
 mod balancing;
+mod catalog;
 mod chains;
 pub mod compile;
 mod filters;
 mod fixed;
+mod listing;
 mod placing;
 mod routes;
 mod sharing;
@@ -16,9 +18,10 @@ mod trusts;
 mod types;
 
 pub use crate::base::choice::{HalfClose, HostRule};
+pub use catalog::Catalog;
 pub use placing::Placing;
 pub use sharing::{Batching, Kept, Sharing, Waiting};
 pub use types::{
-    AccessLogPlan, Action, ClusterPlan, EndpointPlan, Fanout, ListenerPlan, Multi, Plan, ProbePlan,
-    RoutePlan, Targets, Timeouts,
+    AccessLogPlan, Action, ClusterPlan, EndpointPlan, Fanout, ListenerPlan, Multi, Plan, RoutePlan, Targets,
+    Timeouts,
 };

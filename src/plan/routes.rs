@@ -1,5 +1,6 @@
 //! Routes to the rows of the table: a list of values in a condition makes one row for each.
 
+use super::types::RoutePlan;
 use crate::base::glob::Glob;
 use crate::base::ids::RouteId;
 use crate::base::limits::ROUTE_ROWS_MAX;
@@ -107,16 +108,16 @@ fn each(rows: Vec<Matcher>, values: &[Pattern], put: impl Fn(&mut Matcher, &Patt
         .collect()
 }
 
-/// A body that is looked into, by the route or by its filter `reader`, must have room to be held.
+/// A body that is looked into, by the route, for the endpoints that list its model, or by its filter `reader`, must have room to be held.
 pub(super) fn check_room(
     route: &NamedRoute,
-    reader: Option<&str>,
-    (body_max, buffered): (u64, u64),
+    (RoutePlan { narrows, body_max, .. }, reader): (&RoutePlan, Option<&str>),
+    buffered: u64,
     problems: &mut Vec<Problem>,
 ) {
-    let is_routed = !route.settings.matching.body.0.is_empty();
+    let is_routed = *narrows || !route.settings.matching.body.0.is_empty();
     let is_held = route.settings.fanout.is_some() || route.settings.multi.is_some();
-    if (!is_routed && !is_held && reader.is_none()) || body_max <= Budget::longest(buffered) {
+    if (!is_routed && !is_held && reader.is_none()) || *body_max <= Budget::longest(buffered) {
         return;
     }
     let name = &route.name.value;

@@ -61,6 +61,8 @@ pub struct Waiting {
     pub asked: RequestHead,
     /// What of it a call for several carries.
     pub carried: Vec<u8>,
+    /// The model that it asks for, where its cluster needs to know.
+    pub model: Option<Box<str>>,
     /// Where its part of the answer goes.
     pub flight: Arc<Flight<SharedHead, ErrorReply>>,
 }

@@ -28,6 +28,7 @@ impl Serialize for Plan {
             chains: _,
             clusters,
             endpoints: _,
+            catalog: _,
             routes,
             table,
             judged: _,
@@ -64,7 +65,7 @@ impl Serialize for Plan {
 }
 
 fn cluster(plan: &Plan, cluster: &ClusterPlan) -> Value {
-    let ClusterPlan { name: _, endpoints, ward: _, queue: _, balancing: _, placing: _, sharing: _, settings } = cluster;
+    let ClusterPlan { name: _, endpoints, settings, .. } = cluster;
     let mut shown = json!(settings);
     shown["endpoints"] = endpoints.iter().map(|id| endpoint(&plan.endpoints[*id])).collect();
     shown
@@ -82,6 +83,7 @@ fn endpoint(endpoint: &EndpointPlan) -> Value {
         max_in_flight,
         load: _,
         health: _,
+        served: _,
     } = endpoint;
     let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
     let mut shown =
@@ -94,7 +96,7 @@ fn endpoint(endpoint: &EndpointPlan) -> Value {
 
 fn route(plan: &Plan, route: &RoutePlan) -> Value {
     // What `rewrite` does stands in the settings as it was written.
-    let RoutePlan { name, chain: _, model_at: _, action, rewrite: _, body_max, settings } = route;
+    let RoutePlan { name, chain: _, model_at: _, narrows: _, action, rewrite: _, body_max, settings } = route;
     let mut shown = json!(settings);
     shown["name"] = json!(name);
     shown["body"] = json!(show_size(*body_max));
@@ -105,7 +107,7 @@ fn route(plan: &Plan, route: &RoutePlan) -> Value {
             shown["to"] = targets.shares.iter().map(target).collect();
         }
         Action::Fanout(fanout) => shown["fanout"]["need"] = json!(fanout.need),
-        Action::Multi(_) => {}
+        Action::Multi(_) | Action::Models => {}
         Action::Respond(reply) => {
             let LocalReply { status, content_type, fields: _, body } = reply;
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

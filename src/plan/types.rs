@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::catalog::Catalog;
 use super::sharing::Sharing;
 use super::placing::Placing;
 use crate::admission::Queue;
@@ -16,15 +17,17 @@ use crate::base::trust::TlsClient;
 use crate::board::audit::Audit;
 use crate::board::buffered::Budget;
 use crate::board::loads::EndpointLoad;
+use crate::board::published::Published;
+use crate::board::served::Served;
 use crate::board::verdicts::Verdict;
 use crate::cluster::Rules;
+use crate::cluster::listings::Listings;
 use crate::codec::reply::LocalReply;
 use crate::config::file::FilePrint;
 use crate::config::values::ByName;
 pub use crate::config::{
-    AccessLogConfig as AccessLogPlan, HealthConfig as ProbePlan, LimitsConfig as LimitsPlan,
-    ListenerConfig as ListenerPlan, ObserveConfig as ObservePlan, ServerConfig as ServerPlan,
-    TimeoutConfig as Timeouts,
+    AccessLogConfig as AccessLogPlan, LimitsConfig as LimitsPlan, ListenerConfig as ListenerPlan,
+    ObserveConfig as ObservePlan, ServerConfig as ServerPlan, TimeoutConfig as Timeouts,
 };
 use crate::config::{ClusterConfig, FilterConfig, RouteConfig};
 use crate::discovery::dns::Resolved;
@@ -57,7 +60,7 @@ pub struct Plan {
     pub limits: LimitsPlan,
     /// All filters, with their names.
     pub filters: Filters,
-    /// Whether some of them look into bodies.
+    /// Whether some of them look into bodies, or a route does for the model.
     pub reads_bodies: bool,
     /// Whether some of them change fields.
     pub edits_fields: bool,
@@ -69,6 +72,8 @@ pub struct Plan {
     pub clusters: IdVec<ClusterId, ClusterPlan>,
     /// All endpoints of all clusters.
     pub endpoints: IdVec<EndpointId, EndpointPlan>,
+    /// Which models clients are told of, where a route tells.
+    pub catalog: Option<Arc<Published<Catalog>>>,
     /// All routes.
     pub routes: IdVec<RouteId, RoutePlan>,
     /// How routes are found.
@@ -115,8 +120,24 @@ pub struct ClusterPlan {
     pub placing: Placing,
     /// What requests of it share of their answers, where they share some; kept through reloads.
     pub sharing: Option<Arc<Sharing>>,
+    /// Which of its endpoints list which model, as far as they were asked.
+    pub listings: Arc<Published<Listings>>,
+    /// Whether they are asked.
+    pub is_listed: bool,
     /// All that needs no compiling: balancing, clocks, idle connections and so on.
     pub settings: ClusterConfig,
+}
+
+impl Action {
+    /// The clusters that it leads to.
+    pub fn clusters(&self) -> impl Iterator<Item = ClusterId> {
+        let (shares, others) = match self {
+            Self::Forward(Targets { shares, fallback }) => (&shares[..], &fallback[..]),
+            Self::Fanout(fanout) => (&[][..], &fanout.to[..]),
+            Self::Respond(_) | Self::Models | Self::Multi(_) => (&[][..], &[][..]),
+        };
+        shares.iter().map(|(id, _)| *id).chain(others.iter().copied())
+    }
 }
 
 impl EndpointPlan {
@@ -140,13 +161,14 @@ impl ClusterPlan {
     /// Those of health alone.
     pub fn health_rules(&self) -> health::Rules {
         let ClusterConfig { ejection, slow_start, health, .. } = &self.settings;
+        let health = health.as_ref().map(|health| &health.value);
         health::Rules {
             consecutive_faults: ejection.consecutive_faults,
             window: ejection.window,
             share: ejection.share,
             slow_start: *slow_start,
-            unhealthy_after: health.as_ref().map_or(0, |health| health.unhealthy_after),
-            healthy_after: health.as_ref().map_or(0, |health| health.healthy_after),
+            unhealthy_after: health.map_or(0, |health| health.unhealthy_after),
+            healthy_after: health.map_or(0, |health| health.healthy_after),
         }
     }
 
@@ -181,6 +203,8 @@ pub struct EndpointPlan {
     pub load: Arc<EndpointLoad>,
     /// What is known of it, and whether it is admitted; kept through reloads.
     pub health: Arc<Health>,
+    /// What it says that it serves; kept through reloads.
+    pub served: Arc<Served>,
 }
 
 /// One route.
@@ -192,6 +216,8 @@ pub struct RoutePlan {
     pub chain: Vec<FilterId>,
     /// Where its path says the model, with the rule that takes it.
     pub model_at: Option<(PathRule, usize)>,
+    /// Whether some cluster that it leads to asks only those endpoints that list the request's model.
+    pub narrows: bool,
     /// What it does.
     pub action: Action,
     /// What becomes of the target on its way upstream.
@@ -209,6 +235,8 @@ pub enum Action {
     Forward(Targets),
     /// Answers by itself.
     Respond(LocalReply),
+    /// Tells which models there are.
+    Models,
     /// Sends the request to several clusters at once.
     Fanout(Fanout),
     /// Answers the requests in its body.

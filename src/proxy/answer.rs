@@ -10,6 +10,7 @@ use super::answered::Answer;
 use super::ask::{self, Stop};
 use super::audit;
 use super::boxed::boxed;
+use super::catalog;
 use super::common::Destination;
 use super::decide;
 use super::fanout;
@@ -74,6 +75,7 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &Rc<Lan
     }
     match &plan.plan.routes[id].action {
         Action::Respond(_) => Answer::OfRoute,
+        Action::Models => told(catalog::answer(request).map(Answer::Own), request, call),
         Action::Fanout(several) => {
             told(boxed(|| fanout::run(request, call, lane, several)).await, request, call)
         }
@@ -81,7 +83,7 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &Rc<Lan
             told(boxed(|| multi::run(request, call, lane, several)).await, request, call)
         }
         Action::Forward(targets) => {
-            let first = forward::draw(targets, lane);
+            let first = forward::draw(targets, request, lane);
             if placing::reads(request, first)
                 && let Err(refusal) = boxed(|| placing::read(request, call, lane, first)).await
             {
@@ -150,6 +152,9 @@ async fn examine(
         // In a box: it is rare, and large.
         Box::pin(ask::run(request, call, id)).await?;
     }
+    if let Some(refusal) = request.found.unreadable() {
+        return Err(refusal.clone().into());
+    }
     let splices = request.found.take_splices();
     if !splices.is_empty() {
         let length = call.body.splice(&splices).ok_or_else(reply::buffers_full)?;
@@ -185,6 +190,7 @@ fn seen<T>(request: &mut Request, to: impl FnOnce(&View<'_>, &mut Findings) -> T
         client: sender.client(head.head(), &plan.listeners[*listener].trusted),
         route: route.map(|id| (id, plan.routes[id].name.as_str())),
         path_model: path_model.as_deref(),
+        asks_model: route.is_some_and(|id| plan.routes[id].narrows),
         operation: route.map_or(Operation::Other, |id| decide::operation(plan, id, head)),
         now: Instant::now(),
         today: SystemTime::now(),

@@ -149,7 +149,11 @@ async fn connect(
     call.notes.phases.connect += now - begun;
     let fault = |kind| Fault::upstream(Stage::Connect, kind, Sent::Nothing);
     match connected {
-        Some(Ok(stream)) => Ok((Upstream::new(stream), now)),
+        Some(Ok(stream)) => {
+            // Whoever was away may serve something else now.
+            request.plan.plan.endpoints[id].served.want();
+            Ok((Upstream::new(stream), now))
+        }
         Some(Err(error)) => Err(match blame(&error) {
             Blame::Theirs => fault(FaultKind::Refused),
             Blame::Untrusted => {

@@ -121,7 +121,8 @@ fn waiting(request: &Request, member: Member, destination: Destination<'_>) -> O
     let Common { carried, alike, .. } = Common::of(request, destination)?;
     let key = Digest::of_all(&[alike.bytes(), member.parameters().bytes()]);
     let route = request.route().1.name.clone();
-    Some(Waiting { key, member, route, asked: request.head.clone(), carried, flight: Flight::new() })
+    let model = request.model_upstream().map(Into::into);
+    Some(Waiting { key, member, route, asked: request.head.clone(), carried, model, flight: Flight::new() })
 }
 
 /// Counts what goes as one call: how many, and how long each waited.

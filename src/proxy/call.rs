@@ -70,11 +70,12 @@ pub(super) async fn run(
         Placing::Header(_) | Placing::Body(_) | Placing::Prompt => placing::affinity(request, call, id),
     };
     let asked = placing::asked(request, call, &affinity);
+    let model = if cluster.narrows() { request.model_upstream() } else { None };
     let mut seat = match &plan.settings.queue {
         None => None,
         Some(_) => pass(request, call, (plan, cluster), (None, false)).await?,
     };
-    let (mut dispatch, mut step) = Dispatch::start(cluster, asked, most, pick_time(call));
+    let (mut dispatch, mut step) = Dispatch::start(cluster, (asked, model), most, pick_time(call));
     while plan.settings.queue.is_some() && is_full(&step) {
         // Somebody else had the place.
         seat = pass(request, call, (plan, cluster), (seat, true)).await?;

@@ -30,6 +30,16 @@ pub(super) struct Load<'l> {
     pub(super) lane: &'l Rc<LaneState>,
 }
 
+/// What is asked, in the words of one for whom it is.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) head: &'a RequestHead,
+    /// What of that a call for several carries.
+    pub(super) carried: &'a [u8],
+    /// The model that goes upstream, where somebody needs to know it.
+    pub(super) model: Option<&'a str>,
+}
+
 /// What may be sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Repeats {
@@ -72,21 +82,22 @@ impl Load<'_> {
             [only] => only.member.body(),
             _ => Bytes::from(batching.protocol.merge(&members)),
         };
-        self.send((&one.asked, &one.carried), body, Repeats::Unanswered).await
+        let asked = Asked { head: &one.asked, carried: &one.carried, model: one.model.as_deref() };
+        self.send(asked, body, Repeats::Unanswered).await
     }
 
     /// Makes one call, and reads its answer to the end.
     pub(super) async fn send(
         &self,
-        (asked, carried): (&RequestHead, &[u8]),
+        Asked { head, carried, model }: Asked<'_>,
         body: Bytes,
         repeats: Repeats,
     ) -> Result<Answered, ErrorReply> {
         let Action::Forward(targets) = &self.plan.plan.routes[self.route].action else {
             return Err(reply::no_route());
         };
-        let head = call_head(asked, carried, body.len()).map_err(reply::of_codec)?;
-        let request = carrier::request(self.plan, self.route, head, self.lane);
+        let head = call_head(head, carried, body.len()).map_err(reply::of_codec)?;
+        let request = carrier::request(self.plan, self.route, (head, model), self.lane);
         let clock = self.lane.watchdogs.watch();
         let mut carried = Carried { request, call: Call::apart(Intake::of_bytes(body), &clock, &self.lane.turns) };
         let Carried { request, call } = &mut carried;

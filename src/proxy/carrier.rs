@@ -111,8 +111,13 @@ impl<'l> Bell<'l> {
     }
 }
 
-/// A request of nobody: it carries what was compared, and nothing else of anybody.
-pub(super) fn request(plan: &Rc<LanePlan>, route: RouteId, head: RequestHead, lane: &LaneState) -> Request {
+/// A request of nobody for a model, if for any: it carries what was compared, and nothing else of anybody.
+pub(super) fn request(
+    plan: &Rc<LanePlan>,
+    route: RouteId,
+    (head, model): (RequestHead, Option<&str>),
+    lane: &LaneState,
+) -> Request {
     Request {
         framing: head.framing(),
         is_changed: false,
@@ -124,7 +129,7 @@ pub(super) fn request(plan: &Rc<LanePlan>, route: RouteId, head: RequestHead, la
         listener: ListenerId::at(0),
         plan: Rc::clone(plan),
         route: Some(route),
-        found: Found::default(),
+        found: Found::of_model(model),
         dress: None,
     }
 }

@@ -50,7 +50,7 @@ pub(super) async fn run(
         Answer::Own(reply) => own(reply, request, call, mouth, lane).await,
         Answer::OfRoute => match &request.route().1.action {
             Action::Respond(reply) => own(reply, request, call, mouth, lane).await,
-            Action::Forward(_) | Action::Fanout(_) | Action::Multi(_) => {
+            Action::Forward(_) | Action::Models | Action::Fanout(_) | Action::Multi(_) => {
                 unreachable!("a route that forwards says nothing itself")
             }
         },

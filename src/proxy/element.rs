@@ -129,7 +129,7 @@ impl Exchange<'_> {
             Answer::Own(reply) => self.own(&reply),
             Answer::OfRoute => match &Rc::clone(&request.plan).plan.routes[request.route().0].action {
                 Action::Respond(reply) => self.own(reply),
-                Action::Forward(_) | Action::Fanout(_) | Action::Multi(_) => {
+                Action::Forward(_) | Action::Models | Action::Fanout(_) | Action::Multi(_) => {
                     unreachable!("a route that forwards says nothing itself")
                 }
             },

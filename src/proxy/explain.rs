@@ -121,7 +121,8 @@ fn follow(plan: &Plan, message: &[u8], sender: &Sender, seen: &mut Seen) -> Resu
     let client = sender.client(head.head(), &plan.listeners[listener].trusted);
     let (now, today) = (Instant::now(), SystemTime::now());
     let operation = Operation::Other;
-    let view = View { head: &head, client, route: None, path_model: None, operation, now, today };
+    let view =
+        View { head: &head, client, route: None, path_model: None, asks_model: false, operation, now, today };
     if let Some(preflight) = decide::preflight(plan, listener, &head) {
         seen.route = preflight.route;
         return Ok(Outcome::Answered(reply::nothing().status));
@@ -133,7 +134,8 @@ fn follow(plan: &Plan, message: &[u8], sender: &Sender, seen: &mut Seen) -> Resu
     let path_model = decide::path_model(plan, route, &head);
     let name = plan.routes[route].name.as_str();
     let operation = decide::operation(plan, route, &head);
-    let view = View { route: Some((route, name)), path_model: path_model.as_deref(), operation, ..view };
+    let (path_model, asks_model) = (path_model.as_deref(), plan.routes[route].narrows);
+    let view = View { route: Some((route, name)), path_model, asks_model, operation, ..view };
     filter::begin(&plan.routes[route].chain, &view, &mut seen.found);
     seen.judge(|found, passed| filter::walk(filters, &view, found, passed))?;
     let chains = decide::chains(plan, listener, seen.route);
@@ -143,6 +145,9 @@ fn follow(plan: &Plan, message: &[u8], sender: &Sender, seen: &mut Seen) -> Resu
         body.iter().for_each(|piece| examination.feed(piece));
         seen.judge(|found, passed| examination.judge(filters, &view, found, passed))?;
     }
+    if let Some(refusal) = seen.found.unreadable() {
+        return Err(refusal.clone());
+    }
     let splices = seen.found.take_splices();
     let length = || spliced(&body, &splices).iter().map(|piece| piece.len() as u64).sum();
     let changed = (!splices.is_empty()).then(|| head.framing().with_length(length()));
@@ -151,7 +156,7 @@ fn follow(plan: &Plan, message: &[u8], sender: &Sender, seen: &mut Seen) -> Resu
     }
     match &plan.routes[route].action {
         Action::Respond(reply) => Ok(Outcome::Answered(reply.status)),
-        Action::Multi(_) => Ok(Outcome::Answered(200)),
+        Action::Models | Action::Multi(_) => Ok(Outcome::Answered(200)),
         Action::Fanout(fanout) => {
             // Each gets all of them.
             let all = fanout.to.iter().map(|id| (*id, 1, 1)).collect();

@@ -4,8 +4,10 @@ use super::call::{self, Aside, GivenUp, or_aside};
 use super::request::{Call, Request};
 use super::source::Relayed;
 use super::state::LaneState;
+use crate::balance::Positions;
 use crate::base::fault::{Fault, FaultKind, Sent, Stage};
 use crate::base::ids::ClusterId;
+use crate::cluster::NoPick;
 use crate::cluster::dispatch::AtHand;
 use crate::plan::Targets;
 
@@ -37,7 +39,7 @@ async fn fall_back(
     let attempts = request.plan.plan.clusters[first].settings.retry.attempts;
     let tries = [(first, attempts.saturating_sub(1).max(1))];
     let mut left = tries.into_iter().chain(fallback.iter().map(|id| (*id, 1))).peekable();
-    let mut aside: Option<Aside> = None;
+    let (mut aside, mut before): (Option<Aside>, Option<GivenUp>) = (None, None);
     loop {
         let (cluster, most) = left.next().expect("the last one ends it");
         call.may_move_on = left.peek().is_some();
@@ -45,8 +47,8 @@ async fn fall_back(
         let is_left = call.may_move_on && call.body.at_hand() == AtHand::Whole;
         match outcome {
             Ok(answer) => {
-                if let Some(before) = aside.take() {
-                    before.abandon(request);
+                if let Some(refused) = aside.take() {
+                    refused.abandon(request);
                 }
                 let may_move = is_left && call.body.at_hand_behind_answer() == AtHand::Whole;
                 if !may_move || !is_moved_by(answer.head.status()) {
@@ -54,7 +56,13 @@ async fn fall_back(
                 }
                 aside = Some(Aside::of(answer, call));
             }
-            Err(given_up) if is_left && is_untouched(&given_up.fault) => {}
+            Err(given_up) if is_left && is_untouched(&given_up.fault) => {
+                before = before.or((given_up.fault.kind != FaultKind::NotListed).then_some(given_up));
+            }
+            // That the last one does not serve the model tells nothing of those that do.
+            Err(given_up) if given_up.fault.kind == FaultKind::NotListed => {
+                return or_aside(before.unwrap_or(given_up), aside, call);
+            }
             Err(given_up) => return or_aside(given_up, aside, call),
         }
     }
@@ -68,7 +76,7 @@ fn is_moved_by(status: u16) -> bool {
 /// Whether nobody can have done anything with the request: there was no connection, no place, or no endpoint.
 fn is_untouched(fault: &Fault) -> bool {
     match (fault.kind, fault.stage) {
-        (FaultKind::QueueFull | FaultKind::NoEndpoint, _) => true,
+        (FaultKind::QueueFull | FaultKind::NoEndpoint | FaultKind::NotListed, _) => true,
         (FaultKind::Refused | FaultKind::Untrusted | FaultKind::Timeout, Stage::Connect) => true,
         (FaultKind::Reset, _) => fault.sent == Sent::Nothing,
         _ => false,
@@ -76,11 +84,34 @@ fn is_untouched(fault: &Fault) -> bool {
 }
 
 /// One cluster by weight, drawn once and kept through the attempts on it.
-pub(super) fn draw(targets: &Targets, lane: &LaneState) -> ClusterId {
-    let shares = &targets.shares;
-    if let [(only, _)] = &shares[..] {
-        return *only;
+#[inline]
+pub(super) fn draw(targets: &Targets, request: &Request, lane: &LaneState) -> ClusterId {
+    match &targets.shares[..] {
+        [(only, _)] => *only,
+        shares if request.route().1.narrows => draw_of(&taking_part(shares, request), lane),
+        shares => draw_of(shares, lane),
     }
+}
+
+/// Of these clusters those of which some endpoint lists the request's model. Where there is none, one of them tells why: one
+/// of which nobody knows what it serves, if there is such a one.
+#[cold]
+#[inline(never)]
+fn taking_part(shares: &[(ClusterId, u32)], request: &Request) -> Vec<(ClusterId, u32)> {
+    let model = request.model_upstream();
+    let asked: Vec<_> = shares
+        .iter()
+        .filter(|(_, weight)| *weight > 0)
+        .map(|share| (*share, request.plan.clusters[share.0].who_lists(model)))
+        .collect();
+    let those = |is: fn(&Result<Option<Positions>, NoPick>) -> bool| -> Vec<_> {
+        asked.iter().filter(|(_, who)| is(who)).map(|(share, _)| *share).collect()
+    };
+    let ways = [those(Result::is_ok), those(|who| matches!(who, Err(NoPick::NoEndpoint))), those(|_| true)];
+    ways.into_iter().find(|way| !way.is_empty()).unwrap_or_default()
+}
+
+fn draw_of(shares: &[(ClusterId, u32)], lane: &LaneState) -> ClusterId {
     let sum: u64 = shares.iter().map(|(_, weight)| u64::from(*weight)).sum();
     let mut drawn = lane.rng.borrow_mut().below(sum);
     for (cluster, weight) in shares {

@@ -40,6 +40,7 @@ mod boxed;
 mod call;
 mod carried;
 mod carrier;
+mod catalog;
 pub mod caught;
 mod client;
 mod collect;
@@ -64,6 +65,7 @@ mod intake;
 mod leg;
 mod lines;
 mod log;
+pub mod lookup;
 mod mouth;
 mod multi;
 mod notes;
@@ -94,6 +96,7 @@ pub mod upstream;
 mod waiting;
 mod watch;
 pub mod watchdog;
+mod whole;
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
 use super::answered::Answer;
-use super::carried::{Answered, Load, Repeats};
+use super::carried::{Answered, Asked, Load, Repeats};
 use super::common::{Common, Destination};
 use super::guard::Guard;
 use super::reply;
@@ -38,7 +38,8 @@ pub(super) async fn run(
     let pieces = batching.protocol.cut(member, batching.most.items);
     request.plan.recorder.borrow_mut().clusters[cluster].pieces += pieces.len() as u64;
     let ask = |at: usize| {
-        let (load, asked) = (&load, (&request.head, &common.carried[..]));
+        let (head, carried) = (&request.head, &common.carried[..]);
+        let (load, asked) = (&load, Asked { head, carried, model: request.model_upstream() });
         let body = Bytes::from(batching.protocol.merge(&[&pieces[at]]));
         async move {
             let _place = place();

@@ -1,6 +1,7 @@
 //! One active probe of an endpoint, on a connection of its own.
 
 use std::future::poll_fn;
+use std::time::Duration;
 
 use super::untrusted;
 use super::upstream::{AnswerHead, Upstream};
@@ -8,11 +9,12 @@ use crate::codec::encode::write_bearer;
 use crate::codec::method::Method;
 use crate::health::Probed;
 use crate::net::connect::{Blame, blame, connect_any};
-use crate::plan::{ClusterPlan, EndpointPlan, ProbePlan};
+use crate::plan::{ClusterPlan, EndpointPlan};
 
-/// Asks `endpoint` for its health. None where it is we who could not ask.
-pub async fn run(endpoint: &EndpointPlan, cluster: &ClusterPlan, probe: &ProbePlan) -> Option<Probed> {
-    match monoio::time::timeout(probe.timeout, ask(endpoint, cluster, &probe.path)).await {
+/// Asks `endpoint` for its health, and waits so long for the answer. None where it is we who could not ask.
+pub async fn run(endpoint: &EndpointPlan, cluster: &ClusterPlan, timeout: Duration) -> Option<Probed> {
+    let path = cluster.settings.probe_path()?;
+    match monoio::time::timeout(timeout, ask(endpoint, cluster, path)).await {
         Ok(probed) => probed,
         Err(_) => Some(Probed::Unhealthy),
     }

@@ -93,6 +93,12 @@ pub(super) fn no_model() -> ErrorReply {
     ErrorReply { param: Some("model".into()), ..error(404, "model_not_found", message) }
 }
 
+/// The answer to a model that no endpoint lists.
+pub(super) fn not_listed() -> ErrorReply {
+    let message = "No AI system here serves this model; check its name.";
+    ErrorReply { param: Some("model".into()), ..error(404, "model_not_found", message) }
+}
+
 /// The answer where no body can be held any more.
 pub(super) fn buffers_full() -> ErrorReply {
     ErrorReply {
@@ -194,6 +200,7 @@ pub(super) fn of_fault(fault: &Fault) -> ErrorReply {
             should_retry: Some(true),
             ..error(503, "no_endpoint", "No endpoint is available for this request; try again later.")
         },
+        (FaultKind::NotListed, _) => not_listed(),
         (FaultKind::QueueFull, _) => ErrorReply {
             should_retry: Some(true),
             ..error(429, "queue_full", "The AI system has as many requests as it may; try again later.")

@@ -73,6 +73,13 @@ impl DerefMut for Found {
     }
 }
 
+impl Found {
+    /// Nothing but the model, of a request that others travel in.
+    pub(super) fn of_model(model: Option<&str>) -> Self {
+        Self(model.map(|model| Box::new(Findings::of_model(model))))
+    }
+}
+
 impl Request {
     /// Its route, which was found before anything else is done for it.
     pub(super) fn route(&self) -> (RouteId, &RoutePlan) {
@@ -174,6 +181,11 @@ impl Request {
             self.plan.recorder.borrow_mut().endpoints[endpoint].faults += 1;
         }
         ticket.settle(outcome, now);
+    }
+
+    /// The model that goes upstream: the one that its client asks for, as long as nothing puts another in its place.
+    pub(super) fn model_upstream(&self) -> Option<&str> {
+        self.found.model()
     }
 
     /// Whether it may be executed twice: by its method, or because its client said how to tell a repeat

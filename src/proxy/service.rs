@@ -3,18 +3,17 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
-use super::upstream::{AnswerHead, Upstream};
+use super::upstream::Upstream;
+use super::whole::exchange;
 use crate::base::digest::Digest;
 use crate::base::limits::{ASK_BODY_BYTES_MAX, ASK_CACHE_MAX, ASK_IDLE_MAX, ASK_IN_FLIGHT_MAX};
 use crate::codec::head::ResponseHead;
 use crate::codec::method::Method;
-use crate::codec::progress::Progress;
-use crate::codec::response::ResponseEvent;
 use crate::codec::version::Reuse;
 use crate::filter::ask::{Ask, Decision};
 use crate::net::connect::connect_any;
@@ -76,7 +75,7 @@ impl Service {
             None => Upstream::new(connect_any(&ask.addresses, ask.tls.as_ref()).await.ok()?),
         };
         let method = if ask.body > 0 { Method::Post } else { Method::Get };
-        if let Some((head, body)) = exchange(&mut upstream, method, &message).await {
+        if let Ok((head, body)) = exchange(&mut upstream, method, &message, ASK_BODY_BYTES_MAX).await {
             return self.decided(ask, upstream, &head, body);
         }
         if !is_pooled || upstream.heard {
@@ -84,7 +83,8 @@ impl Service {
         }
         // It was closed while it lay idle: a question may be asked twice.
         let mut upstream = Upstream::new(connect_any(&ask.addresses, ask.tls.as_ref()).await.ok()?);
-        let (head, body) = exchange(&mut upstream, method, &message).await?;
+        let answer = exchange(&mut upstream, method, &message, ASK_BODY_BYTES_MAX).await;
+        let (head, body) = answer.ok()?;
         self.decided(ask, upstream, &head, body)
     }
 
@@ -119,39 +119,4 @@ impl Service {
         self.waiting.borrow_mut().push(cx.waker().clone());
         Poll::Pending
     }
-}
-
-/// Sends a question and reads its answer to the end; none where it breaks, or is too long.
-async fn exchange(upstream: &mut Upstream, method: Method, message: &[u8]) -> Option<(ResponseHead, Bytes)> {
-    upstream.expect(method);
-    upstream.writer.write(message.to_vec()).await.ok()?;
-    let head = loop {
-        match poll_fn(|cx| upstream.poll_head(cx)).await.ok()? {
-            AnswerHead::Interim(_) => {}
-            AnswerHead::Final(head, _) => break head,
-        }
-    };
-    let mut body = BytesMut::new();
-    poll_fn(|cx| {
-        loop {
-            match upstream.responses.next(upstream.reader.unread()) {
-                Ok(Progress::Ready(ResponseEvent::Data(data))) => body.extend_from_slice(&data),
-                Ok(Progress::Ready(ResponseEvent::End)) => return Poll::Ready(Some(())),
-                Ok(Progress::Ready(ResponseEvent::Head(..) | ResponseEvent::Interim(_))) | Err(_) => {
-                    return Poll::Ready(None);
-                }
-                Ok(Progress::NeedMore) => match ready!(upstream.reader.poll_fill(cx)) {
-                    Ok(1..) => {}
-                    // It ends a body that runs until close, and breaks any other.
-                    Ok(0) => return Poll::Ready(upstream.responses.finish().ok()),
-                    Err(_) => return Poll::Ready(None),
-                },
-            }
-            if body.len() > ASK_BODY_BYTES_MAX {
-                return Poll::Ready(None);
-            }
-        }
-    })
-    .await?;
-    Some((head, body.freeze()))
 }

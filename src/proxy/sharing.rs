@@ -74,6 +74,7 @@ pub(super) async fn run(
         let length = question.body.len();
         let head = call_head(&request.head, &question.carried, length);
         let head = head.map_err(reply::of_codec)?;
+        let head = (head, request.model_upstream());
         let request = carrier::request(&request.plan, request.route().0, head, lane);
         let load = Load { request, body: question.body, first, flight, asked, kept_as };
         let is_blocked = Blocked::default();

@@ -20,6 +20,7 @@ use crate::base::limits::REQUEST_ID_BYTES_MAX;
 use crate::base::rng::Rng;
 pub use crate::board::lines::LogSender;
 use crate::board::loads::EndpointLoad;
+use crate::board::published::Seen;
 use crate::cluster::Cluster;
 use crate::codec::field::FieldName;
 use crate::codec::fields::Head;
@@ -27,7 +28,7 @@ use crate::codec::trace::TraceContext;
 use crate::codec::usage_cut::Habits;
 use crate::metrics::recorder::Recorder;
 use crate::net::hangup::Hangups;
-use crate::plan::Plan;
+use crate::plan::{Catalog, Plan};
 use crate::pool::Pool;
 
 /// One lane's own part of a plan. An exchange holds it by a count that no other lane touches.
@@ -38,6 +39,8 @@ pub struct LanePlan {
     pub clusters: IdVec<ClusterId, Rc<Cluster>>,
     /// Pools and loads; an endpoint that stays through a reload keeps its own.
     pub endpoints: IdVec<EndpointId, Rc<EndpointOnLane>>,
+    /// Which models clients are told of, where a route tells.
+    pub catalog: Option<Seen<Catalog>>,
     /// Services that filters ask.
     pub services: HashMap<FilterId, Service>,
     /// What is counted under this plan.

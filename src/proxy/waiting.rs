@@ -52,8 +52,11 @@ pub(super) async fn pass(
             queue.enter(asks, call.turns.granted(), now).map_err(|refused| turned_away(refused.wait))?
         }
     };
-    // A place may have come free before anybody could see that somebody waits.
-    cluster.fill(now);
+    if !must {
+        // A place may have come free before anybody could see that somebody waits. Who has just found none waits for the
+        // next end or tick.
+        cluster.fill(now);
+    }
     let mut turn = call.turns.wait_for(seat.number());
     if !seat.is_granted() {
         let _ = call.clock.within(Some(due), |cx| turn.poll(cx)).await;

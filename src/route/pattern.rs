@@ -61,6 +61,14 @@ impl Pattern {
         }
     }
 
+    /// The one text that fits, if there is only one.
+    pub fn exact(&self) -> Option<&str> {
+        match &self.form {
+            Form::Text(Glob::Exact(text)) => Some(text),
+            Form::Text(_) | Form::Regex(_) => None,
+        }
+    }
+
     /// As it was written.
     pub fn as_str(&self) -> &str {
         &self.text

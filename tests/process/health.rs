@@ -246,6 +246,27 @@ fn probes_take_an_endpoint_out_and_bring_it_back_and_are_no_requests() {
 }
 
 #[test]
+fn an_engine_says_where_it_is_asked_unless_a_path_is_written() {
+    for (engine, keys, asked) in [
+        ("vllm", "", "/health"),
+        ("triton", "", "/v2/health/ready"),
+        ("ollama", "", "/"),
+        ("vllm", "path = \"/other\", ", "/other"),
+    ] {
+        let upstream = Upstream::start();
+        let keys = format!("engine = \"{engine}\"\nhealth = {{ {keys}interval = \"100ms\" }}");
+        let _gateway = gateway(&[&format!("{}/base", upstream.url())], &keys);
+        let line = upstream.accept().read_until("\r\n");
+        assert_eq!(line, format!("GET /base{asked} HTTP/1.1\r\n"), "{engine}");
+    }
+    // It turns nothing on.
+    let upstream = Upstream::start();
+    let gateway = gateway(&[&upstream.url()], "engine = \"vllm\"\nbalance = \"random\"");
+    gateway.until("it runs", |stats| stats["endpoints"]["up"][upstream.url()]["state"] == "up");
+    assert!(!upstream.has_waiting());
+}
+
+#[test]
 fn a_request_that_succeeds_outweighs_failed_probes_and_one_lane_asks_for_all() {
     let endpoint = probed();
     endpoint.silent.store(true, Ordering::SeqCst);

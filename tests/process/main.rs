@@ -27,6 +27,7 @@ mod keys;
 mod lanes;
 mod leaving;
 mod limits;
+mod listing;
 mod logging;
 mod many;
 mod models;

@@ -142,6 +142,12 @@ fn serve(mut stream: StreamOwned<ServerConnection, TcpStream>) -> Option<()> {
                 stream.conn.send_close_notify();
                 return stream.flush().ok();
             }
+            "/v1/models" => {
+                let list = "{\"data\":[{\"id\":\"a\"}]}";
+                stream
+                    .write_all(format!("{ok}content-length: {}\r\n\r\n{list}", list.len()).as_bytes())
+                    .ok()?;
+            }
             "/deny" => stream.write_all(b"HTTP/1.1 403 X\r\ncontent-length: 2\r\n\r\nno").ok()?,
             "/head" => {
                 stream
@@ -287,6 +293,30 @@ fn probes_speak_tls_too_and_a_new_authority_is_followed() {
     std::fs::write(&trusted, &authority.pem).unwrap();
     gateway.until("it is back", |stats| stats["endpoints"]["up"][&endpoint.url]["state"] == "up");
     assert!(get(&gateway, "/head").starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn lists_of_models_are_read_over_tls_and_believed_of_nobody_else() {
+    let authority = Authority::new();
+    let endpoint = secured(&authority, "127.0.0.1", &Ways::default());
+    let stranger = secured(&Authority::new(), "127.0.0.1", &Ways::default());
+    let keys = format!("{}discover = \"models\"\n", trusting(&authority));
+    let gateway = Gateway::start(&cluster(&[&endpoint.url, &stranger.url], &keys));
+    let post = |model: &str| {
+        let body = format!("{{\"model\":{model:?}}}");
+        gateway.exchange(&format!(
+            "POST /echo HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+    };
+    let begun = std::time::Instant::now();
+    while !post("a").starts_with("HTTP/1.1 200 ") {
+        assert!(begun.elapsed() < crate::support::PATIENCE);
+    }
+    for _ in 0..10 {
+        assert!(post("a").starts_with("HTTP/1.1 200 "), "the one that is not trusted lists nothing");
+    }
+    assert!(post("b").starts_with("HTTP/1.1 404 "));
 }
 
 #[test]

@@ -75,7 +75,7 @@ impl Fleet {
         let ids = (ClusterId::at(0), LaneId::at(0));
         let parts = (candidates.clone(), healths);
         Self {
-            cluster: Cluster::start(ids, parts, Default::default(), rules, (Rng::new(seed), begun)),
+            cluster: Cluster::start(ids, parts, Default::default(), rules, None, (Rng::new(seed), begun)),
             candidates,
             engines: (0..ENDPOINTS).map(|_| Engine::new(blocks)).collect(),
             begun,
@@ -119,7 +119,7 @@ impl Fleet {
     /// A request arrives now, and is placed.
     pub fn ask(&mut self, request: &Request) -> (usize, Served) {
         let asked = Asked { affinity: &request.affinity, ..Asked::of_bytes(request.bytes as u64) };
-        let ticket = self.cluster.pick(&asked, &[], self.begun + self.now).unwrap();
+        let ticket = self.cluster.pick(&asked, (&[], None), self.begun + self.now).unwrap();
         let position = ticket.position();
         let served = self.engines[position].serve(self.now, &request.blocks, request.tokens);
         self.count += 1;
