@@ -207,12 +207,12 @@ pub(super) fn of_fault(fault: &Fault) -> ErrorReply {
         },
         (FaultKind::QueueTimeout, _) => ErrorReply {
             should_retry: Some(true),
-            ..error(503, "queue_timeout", "The AI system had no place for this request in time; try again later.")
+            ..error(503, "queue_timeout", NO_PLACE)
         },
         (FaultKind::NoDescriptors, _) => ErrorReply {
             should_retry: Some(true),
             retry_after: Some(Duration::from_secs(1)),
-            ..error(503, "no_descriptors", "The gateway cannot open another connection now; try again.")
+            ..error(503, "no_descriptors", NO_DESCRIPTORS)
         },
         (FaultKind::Refused, _) => upstream(
             502,
@@ -237,12 +237,7 @@ pub(super) fn of_fault(fault: &Fault) -> ErrorReply {
         (FaultKind::Truncated, _) => {
             upstream(502, "upstream_reset", "The AI system broke off its answer.", "http_response_incomplete")
         }
-        (FaultKind::Invalid, _) => upstream(
-            502,
-            "upstream_invalid",
-            "The AI system's answer breaks HTTP/1.1; the request may have been executed.",
-            "http_protocol_error",
-        ),
+        (FaultKind::Invalid, _) => upstream(502, "upstream_invalid", INVALID, "http_protocol_error"),
         (FaultKind::TooSlow, _) => too_slow(fault.sent),
         // Nobody is left to read it.
         (FaultKind::ClientLeft | FaultKind::ClientSlow, _) => {
@@ -260,6 +255,9 @@ pub(super) fn of_fault(fault: &Fault) -> ErrorReply {
     }
 }
 
+const INVALID: &str = "The AI system's answer breaks HTTP/1.1; the request may have been executed.";
+const NO_DESCRIPTORS: &str = "The gateway cannot open another connection now; try again.";
+const NO_PLACE: &str = "The AI system had no place for this request in time; try again later.";
 const UNTRUSTED: &str = "No trusted connection to the AI system could be made; try again later.";
 
 /// What a connection that ended before the answer means for the request.
