@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::decide::{switches, write_upstream};
 use super::intake::BodyFault;
 use super::request::{Call, Request};
-use super::source::{Relayed, served};
+use super::source::{Relayed, Silence, served};
 use super::state::EndpointOnLane;
 use super::unread::is_unread;
 use super::untrusted;
@@ -75,8 +75,8 @@ pub(super) async fn run(
             if !head.is_event_stream() {
                 ticket.timed(head.status(), answered);
             }
-            let between_bytes = timeouts.between_bytes;
-            Ok(Relayed { upstream, head, framing, ticket, endpoint, upload, between_bytes })
+            let silence = Silence::of(timeouts.between_bytes);
+            Ok(Relayed { upstream, head, framing, ticket, endpoint, upload, silence })
         }
         Err((mut fault, body)) => {
             if on == Connection::Pooled && fault.kind == FaultKind::Reset && !upstream.heard {

@@ -29,7 +29,25 @@ pub(super) struct Relayed {
     pub(super) endpoint: Rc<EndpointOnLane>,
     pub(super) upload: Upload,
     /// How long the endpoint may be silent inside it.
-    pub(super) between_bytes: Option<Duration>,
+    pub(super) silence: Silence,
+}
+
+/// How long an endpoint may be silent: milliseconds, for an answer is moved and every word of it counts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Silence(u32);
+
+impl Silence {
+    /// What is longer than seven weeks is no limit.
+    const NONE: u32 = u32::MAX;
+
+    pub(super) fn of(longest: Option<Duration>) -> Self {
+        let ms = longest.and_then(|longest| u32::try_from(longest.as_millis().max(1)).ok());
+        Self(ms.unwrap_or(Self::NONE))
+    }
+
+    fn longest(self) -> Option<Duration> {
+        (self.0 != Self::NONE).then(|| Duration::from_millis(u64::from(self.0)))
+    }
 }
 
 /// Why an answer ended before its end.
@@ -117,8 +135,8 @@ impl Relayed {
     /// only that counts which it does not take.
     pub(super) fn due(&self, since: Instant) -> Option<Instant> {
         match self.upload.is_over() {
-            true => deadline(since, self.between_bytes),
-            false => self.upload.due(self.between_bytes),
+            true => deadline(since, self.silence.longest()),
+            false => self.upload.due(self.silence.longest()),
         }
     }
 
@@ -126,7 +144,7 @@ impl Relayed {
     pub(super) fn is_late(&mut self, since: Instant, total: Option<Instant>, now: Instant) -> bool {
         let due = match self.upload.is_over() {
             true => self.due(since),
-            false if self.upload.is_stalled(self.between_bytes, &self.upstream) => return true,
+            false if self.upload.is_stalled(self.silence.longest(), &self.upstream) => return true,
             false => None,
         };
         earlier(due, total).is_some_and(|due| due <= now)
