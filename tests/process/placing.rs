@@ -163,7 +163,10 @@ fn an_endpoint_that_says_it_forgot_is_no_longer_preferred() {
 #[test]
 fn a_long_prompt_is_sent_on_before_its_end() {
     let upstream = Upstream::start();
-    let gateway = Gateway::start(&config(&[upstream.url()], "prefix"));
+    // Where there is nothing to choose nothing is looked for: the other one is out.
+    let other = named("");
+    let gateway = Gateway::start(&config(&[upstream.url(), other.clone()], "prefix"));
+    assert_eq!(gateway.admin("POST", &format!("/endpoints/up/drain?url={other}")).0, 200);
     let text = "x".repeat(1 << 20);
     for framing in ["content-length", "chunked"] {
         let body = chat(&[&text]);
@@ -197,8 +200,9 @@ fn a_long_prompt_is_sent_on_before_its_end() {
 
 #[test]
 fn a_prompt_in_another_shape_is_served_and_a_client_that_waits_is_told_to_go_on() {
-    let url = named("");
-    let gateway = Gateway::start(&config(std::slice::from_ref(&url), "prefix"));
+    let (url, other) = (named(""), named(""));
+    let gateway = Gateway::start(&config(&[url.clone(), other.clone()], "prefix"));
+    assert_eq!(gateway.admin("POST", &format!("/endpoints/up/drain?url={other}")).0, 200);
     for body in ["", "{", "[]", "model=x", r#"{"messages":7}"#, r#"{"prompt":{"a":[1,2]}}"#] {
         assert_eq!(by(&gateway, "", body), url, "{body}");
     }
