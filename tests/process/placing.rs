@@ -51,8 +51,12 @@ fn post(fields: &str, body: &str) -> String {
     )
 }
 
-/// Who answered.
+/// Who answered, while nobody was asked anything else.
 fn by(gateway: &Gateway, fields: &str, body: &str) -> String {
+    gateway.until("the last one is over", |stats| {
+        let endpoints = stats["endpoints"]["up"].as_object().unwrap();
+        endpoints.values().all(|endpoint| endpoint["in_flight"] == 0)
+    });
     let mut client = gateway.connect();
     client.send(post(fields, body));
     of(&client.read_message())
