@@ -69,6 +69,7 @@ fn judge(plan: &Plan, head: &RequestHead, body: &[u8]) {
         client: Client::Unknown,
         route: Some((id, &route.name)),
         path_model: None,
+        edits: None,
         operation: Operation::Chat,
         now,
         today: SystemTime::now(),

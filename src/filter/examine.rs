@@ -8,7 +8,7 @@ use super::estimate::Estimate;
 use super::findings::Findings;
 use super::guard::{Guarding, Passed};
 use super::kinds::{FilterPlan, Filters, holder_of};
-use super::model::{ModelReader, Read, asks_for_none};
+use super::model::{ModelReader, Read, Said, asks_for_none};
 use super::rate_limit::{Counted, RateLimit};
 use super::validate::Checking;
 use super::verdict::{Refused, Step, Verdict, View};
@@ -90,7 +90,7 @@ impl<'p> Examination<'p> {
             (Some(_), Kind::Plain) => Model::Reading(ModelReader::new(view.head)),
             // Whoever does not look at the label reads it all the same.
             (Some(_), Kind::Encoded) => Model::Read(Err(unreadable::encoded())),
-            _ => Model::Read(Ok(None)),
+            _ => Model::Read(Ok(Said::Nothing)),
         };
         let estimate = asks_tokens.map(|_| Box::new(Walker::new(Estimate::default())));
         Some(Self { asker, model, estimate, judges, judged: None, seen: 0 })
@@ -197,11 +197,12 @@ impl<'p> Examination<'p> {
         findings.waiting.clear();
         findings.models.path = view.path_model.map(Into::into);
         if let Some(asker) = self.asker {
-            let read = match std::mem::replace(&mut self.model, Model::Read(Ok(None))) {
+            let read = match std::mem::replace(&mut self.model, Model::Read(Ok(Said::Nothing))) {
                 Model::Reading(mut reader) => reader.end(),
                 Model::Read(read) => read,
             };
-            findings.models.body = read.map_err(|refusal| (asker, refusal))?;
+            let said = read.map_err(|refusal| (asker, refusal))?;
+            findings.models.body = said.or_of_route(view.edits);
         }
         if let Some((id, holder)) = holder_of(filters, findings)
             && let Some(allowed) = &holder.models
@@ -225,7 +226,10 @@ fn estimated(mut estimate: Walker<Estimate>, view: &View<'_>, findings: &mut Fin
     let read = estimate.into_listener();
     let tokens = read.tokens();
     findings.estimated = Some(tokens);
-    if is_whole && let Some(splice) = read.ask_for_usage(view.operation) {
+    // What the route changes may have to do with it: then it is looked at what comes of that.
+    if view.edits.is_some() {
+        findings.asks_usage = true;
+    } else if is_whole && let Some(splice) = read.ask_for_usage(view.operation) {
         findings.splices.push(splice);
         findings.hides_usage = true;
     }

@@ -32,6 +32,7 @@ pub(super) fn view(head: &RequestHead) -> View<'_> {
         client: Client::Unknown,
         route: None,
         path_model: None,
+        edits: None,
         operation: Operation::Other,
         now: Instant::now(),
         today: SystemTime::UNIX_EPOCH,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::chains;
+use super::edits;
 use super::filters;
 use super::fixed;
 use super::routes::{self, Rows};
@@ -56,7 +57,7 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         let Some(action) = compile_action(route, &names, &mut problems) else { continue };
         let whose = format!("route \"{}\"", route.name.value);
         let chain = filters.chain(&whose, &route.settings.filters, &mut problems);
-        let id: RouteId = routes.push(compile_route(route, (chain, action), body_max));
+        let id: RouteId = routes.push(compile_route(route, (chain, action), body_max, &mut problems));
         rows.add(route, id, &mut problems);
         routes::check_rewrite(route, &mut problems);
         if around.is_whole {
@@ -89,8 +90,8 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         server,
         listeners,
         limits: config.limits.clone(),
-        judged: judged(&table, &filters),
-        edits_fields: filters.iter().any(|(_, filter)| filter.edits()),
+        judged: judged(&table, &filters, &routes),
+        edits_fields: edits_fields(&filters, &routes),
         reads_bodies: config.filters.0.iter().any(|(_, filter)| filter.reads_bodies()),
         filters,
         filter_settings: config.filters.clone(),
@@ -111,10 +112,17 @@ fn by_name(routes: &IdVec<RouteId, RoutePlan>) -> HashMap<&str, RouteId> {
     routes.pairs().map(|(id, route)| (route.name.as_str(), id)).collect()
 }
 
+/// Whether some filter or route changes fields.
+fn edits_fields(filters: &Filters, routes: &IdVec<RouteId, RoutePlan>) -> bool {
+    filters.iter().any(|(_, filter)| filter.edits()) || routes.iter().any(|route| route.field_edits.is_some())
+}
+
 /// Names of fields that somebody looks at.
-fn judged(table: &RouteTable, filters: &Filters) -> Vec<String> {
-    let by_filters = filters.iter().flat_map(|(_, filter)| filter.judged()).map(str::to_ascii_lowercase);
-    table.judged().iter().cloned().chain(by_filters).collect()
+fn judged(table: &RouteTable, filters: &Filters, routes: &IdVec<RouteId, RoutePlan>) -> Vec<String> {
+    let by_filters = filters.iter().flat_map(|(_, filter)| filter.judged());
+    let by_routes = routes.iter().flat_map(|route| &route.field_edits).flat_map(|edits| edits.rules.names());
+    let said = by_filters.chain(by_routes).map(str::to_ascii_lowercase);
+    table.judged().iter().cloned().chain(said).collect()
 }
 
 /// The room for bodies that are held: that of before, if it is as large.
@@ -125,7 +133,12 @@ fn budget(bytes: u64, around: &Surroundings<'_>) -> Arc<Budget> {
     }
 }
 
-fn compile_route(route: &NamedRoute, (chain, action): (Vec<FilterId>, Action), body_max: u64) -> RoutePlan {
+fn compile_route(
+    route: &NamedRoute,
+    (chain, action): (Vec<FilterId>, Action),
+    body_max: u64,
+    problems: &mut Vec<Problem>,
+) -> RoutePlan {
     let settings = route.settings.clone();
     let rewrite = settings.rewrite.as_ref().map(|rewrite| &rewrite.value);
     let part = |part: Option<&Option<String>>| part.cloned().flatten().unwrap_or_default();
@@ -141,6 +154,8 @@ fn compile_route(route: &NamedRoute, (chain, action): (Vec<FilterId>, Action), b
             strip: part(rewrite.map(|rewrite| &rewrite.strip)),
             add: part(rewrite.map(|rewrite| &rewrite.add)),
         },
+        edits: edits::of_body(route, problems),
+        field_edits: edits::of_fields(&settings),
         body_max: settings.body.unwrap_or(body_max),
         settings,
     }

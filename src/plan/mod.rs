@@ -5,6 +5,7 @@
 
 mod chains;
 pub mod compile;
+mod edits;
 mod filters;
 mod fixed;
 mod routes;

@@ -15,6 +15,8 @@ use crate::board::buffered::Budget;
 use crate::board::loads::EndpointLoad;
 use crate::board::verdicts::Verdict;
 use crate::cluster::Rules;
+use crate::codec::edit::Edits;
+use crate::codec::json::BodyEdits;
 use crate::codec::reply::LocalReply;
 use crate::config::file::FilePrint;
 use crate::config::values::ByName;
@@ -187,6 +189,10 @@ pub struct RoutePlan {
     pub action: Action,
     /// What becomes of the target on its way upstream.
     pub rewrite: Rewrite,
+    /// What is changed in its requests: members of their bodies, and fields.
+    pub edits: Option<Arc<BodyEdits>>,
+    /// See above.
+    pub field_edits: Option<Edits>,
     /// Longest request body.
     pub body_max: u64,
     /// All that needs no compiling.

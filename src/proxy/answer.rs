@@ -4,6 +4,7 @@
 //! any more of the body is awaited.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::answered::Answer;
@@ -12,6 +13,7 @@ use super::audit;
 use super::boxed::boxed;
 use super::common::Destination;
 use super::decide;
+use super::edit;
 use super::fanout;
 use super::forward;
 use super::hold;
@@ -22,8 +24,10 @@ use super::request::{Call, Request};
 use super::sharing;
 use super::state::LaneState;
 use crate::base::ids::{FilterId, RouteId};
+use crate::codec::json::BodyEdits;
 use crate::codec::operation::Operation;
 use crate::codec::reply::ErrorReply;
+use crate::codec::splice::spliced;
 use crate::filter::{self, Examination, Findings, Refused, Step, View};
 use crate::plan::{Action, Plan};
 
@@ -57,9 +61,11 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &Rc<Lan
     {
         return stopped(stop, request, call);
     }
+    let examination = examination(request, &plan.plan);
+    let edits = plan.plan.routes[id].edits.as_ref();
     // In a box: most requests have none, and it is large.
-    if let Some(examination) = examination(request, &plan.plan)
-        && let Err(stop) = Box::pin(examine(examination, request, call, lane)).await
+    if (examination.is_some() || edits.is_some())
+        && let Err(stop) = boxed(|| look(examination, edits, request, call, lane)).await
     {
         return stopped(stop, request, call);
     }
@@ -130,6 +136,23 @@ fn examination<'p>(request: &mut Request, plan: &'p Plan) -> Option<Box<Examinat
     seen(request, |view, found| Examination::new(&plan.filters, chains, view, found).map(Box::new))
 }
 
+/// Looks into the body, and changes it.
+async fn look(
+    examination: Option<Box<Examination<'_>>>,
+    edits: Option<&Arc<BodyEdits>>,
+    request: &mut Request,
+    call: &mut Call<'_>,
+    lane: &LaneState,
+) -> Result<(), Stop> {
+    if let Some(examination) = examination {
+        examine(examination, request, call, lane).await?;
+    }
+    match edits {
+        Some(edits) => Ok(edit::run(edits, request, call, lane).await?),
+        None => Ok(()),
+    }
+}
+
 /// Reads the body as far as filters need it, and has them judge it.
 async fn examine(
     mut examination: Box<Examination<'_>>,
@@ -149,9 +172,7 @@ async fn examine(
     }
     let splices = request.found.take_splices();
     if !splices.is_empty() {
-        let length = call.body.splice(&splices).ok_or_else(reply::buffers_full)?;
-        request.framing = request.framing.with_length(length);
-        request.is_changed = true;
+        edit::rewrite(spliced(call.body.held(), &splices), request, call)?;
     }
     Ok(())
 }
@@ -182,6 +203,7 @@ fn seen<T>(request: &mut Request, to: impl FnOnce(&View<'_>, &mut Findings) -> T
         client: sender.client(head.head(), &plan.listeners[*listener].trusted),
         route: route.map(|id| (id, plan.routes[id].name.as_str())),
         path_model: path_model.as_deref(),
+        edits: route.and_then(|id| plan.routes[id].edits.as_deref()),
         operation: route.map_or(Operation::Other, |id| decide::operation(plan, id, head)),
         now: Instant::now(),
         today: SystemTime::now(),

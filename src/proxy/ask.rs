@@ -69,6 +69,7 @@ fn told(request: &Request, ask: &Ask, body: &[u8]) -> (Vec<u8>, Digest) {
         client: request.sender.client(head.head(), &plan.listeners[request.listener].trusted),
         route: None,
         path_model: None,
+        edits: None,
         operation: request.route.map_or(Operation::Other, |id| decide::operation(plan, id, head)),
         now: Instant::now(),
         today: SystemTime::now(),
