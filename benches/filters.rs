@@ -70,6 +70,7 @@ fn judge(plan: &Plan, head: &RequestHead, body: &[u8]) {
         route: Some((id, &route.name)),
         path_model: None,
         asks_model: false,
+        edits: None,
         operation: Operation::Chat,
         now,
         today: SystemTime::now(),

@@ -12,7 +12,7 @@ use crate::codec::chunked::{write_chunk, write_last_chunk};
 use crate::codec::forwarded::Sender;
 use crate::control::load::{Origin, Source, load};
 use crate::plan::Plan;
-use crate::proxy::explain::{Explained, Outcome, explain};
+use crate::proxy::explain::{Explained, Made, Outcome, explain};
 
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
@@ -137,8 +137,25 @@ fn document(plan: &Plan, explained: &Explained) -> Value {
                     })
                 })
                 .collect();
-            json!({ "route": route, "filters": filters, "to": targets })
+            let edits: Vec<_> = explained.edits.iter().map(made).collect();
+            json!({ "route": route, "filters": filters, "to": targets, "edits": edits })
         }
+    }
+}
+
+/// An edit as JSON; what was or is not there is left out.
+fn made(edit: &Made) -> Value {
+    match edit {
+        Made::Member(path, from, to) => {
+            let mut told = json!({ "member": path });
+            for (name, said) in [("from", from), ("to", to)] {
+                if let Some(said) = said {
+                    told[name] = said.clone();
+                }
+            }
+            told
+        }
+        Made::Field(name, said) => json!({ "header": name, "to": said }),
     }
 }
 
@@ -151,6 +168,15 @@ fn text(plan: &Plan, explained: &Explained) -> String {
     }
     for (id, said) in &explained.filters {
         say("filter", &format!("{}: {}", plan.filters[*id].0, said.name()));
+    }
+    for edit in &explained.edits {
+        match edit {
+            Made::Member(path, from, to) => {
+                let told = |said: &Option<Value>| said.as_ref().map_or("absent".to_owned(), Value::to_string);
+                say("edit", &format!("{path}: {} becomes {}", told(from), told(to)));
+            }
+            Made::Field(name, said) => say("edit", &format!("{name}: {said}")),
+        }
     }
     match &explained.outcome {
         Outcome::Refused(refusal) => {

@@ -7,7 +7,8 @@ use super::field::FieldName;
 use super::fields::Head;
 use super::framing::Framing;
 use super::head::RequestHead;
-use super::json::{JsonFault, Member, Opening, Scanner, Start, Wanted};
+use super::json::walker::Walker;
+use super::json::{JsonFault, Member, Opening, Seeker, Seeks, Start, Wanted};
 use super::media_type::{Charset, MediaType};
 use super::multipart::FormScanner;
 use super::urlencoded::PairScanner;
@@ -52,12 +53,12 @@ pub fn is_encoded(head: &Head) -> bool {
 /// A body is JSON if its type says so or its first byte does: half of the field's clients send JSON under another name, and
 /// half of its servers do not mind. A form is told by its type. All else is another kind of body.
 #[derive(Debug)]
-pub struct BodyScanner {
+pub struct BodyScanner<L = Seeker> {
     declared: Declared,
     opening: Opening,
     /// Which of the two counts.
     read_as: ReadAs,
-    json: Option<Json>,
+    json: Option<Json<L>>,
     form: Option<Form>,
     is_empty: bool,
     fault: Option<JsonFault>,
@@ -65,19 +66,21 @@ pub struct BodyScanner {
 
 /// What a body is read as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ReadAs {
+pub enum ReadAs {
     /// Its first bytes do not tell yet: as all that it may be.
     Undecided,
+    /// As a JSON document.
     Json,
+    /// As a form.
     Form,
     /// As nothing: another kind of body.
     Other,
 }
 
 #[derive(Debug)]
-struct Json {
+struct Json<L> {
     // Half a kilobyte of nesting: it lives in a body's exchange, not in each.
-    scanner: Box<Scanner>,
+    walker: Box<Walker<L>>,
     /// Bytes of the document still to come, where the head tells its length: tensors follow.
     left: Option<u64>,
 }
@@ -91,6 +94,13 @@ enum Form {
 impl BodyScanner {
     /// For the body of the request with this head.
     pub fn new(head: &RequestHead, wanted: &Arc<Wanted>) -> Self {
+        Self::heard_by(Seeker::new(Arc::clone(wanted)), head, wanted)
+    }
+}
+
+impl<L: Seeks> BodyScanner<L> {
+    /// The same; `listener`, which looks for these members, hears it where it is JSON.
+    pub fn heard_by(listener: L, head: &RequestHead, wanted: &Arc<Wanted>) -> Self {
         let declared = Declared::of(head);
         let form = match &declared.media_type {
             MediaType::Form(boundary) => {
@@ -99,9 +109,9 @@ impl BodyScanner {
             MediaType::Pairs => Some(Form::Pairs(Box::new(PairScanner::new(Arc::clone(wanted))))),
             MediaType::Json | MediaType::UnclearForm | MediaType::Other | MediaType::Unclear => None,
         };
-        let scanner = Box::new(Scanner::new(Arc::clone(wanted)));
+        let walker = Box::new(Walker::new(listener));
         let mut this = Self {
-            json: Some(Json { scanner, left: declared.json_bytes }),
+            json: Some(Json { walker, left: declared.json_bytes }),
             form,
             opening: Opening::default(),
             read_as: ReadAs::Undecided,
@@ -148,6 +158,24 @@ impl BodyScanner {
         }
     }
 
+    /// Whether it is a JSON object, as far as it was read.
+    pub fn is_object(&self) -> bool {
+        matches!((self.read_as, &self.json), (ReadAs::Json, Some(json)) if json.walker.is_object())
+    }
+
+    /// What the body is read as.
+    pub fn read_as(&self) -> ReadAs {
+        self.read_as
+    }
+
+    /// Who hears it, once it is known to be JSON.
+    pub fn listener_mut(&mut self) -> Option<&mut L> {
+        match (self.read_as, &mut self.json) {
+            (ReadAs::Json, Some(json)) => Some(json.walker.listener_mut()),
+            _ => None,
+        }
+    }
+
     /// Bytes of the body that may be needed for a decision; none where all of them may.
     pub fn needs(&self) -> Option<u64> {
         self.declared.json_bytes
@@ -173,8 +201,8 @@ impl BodyScanner {
                 if matches!(pairs, Some(Form::Pairs(pairs)) if pairs.touches_wanted()) {
                     return Err(JsonFault::Ambiguous);
                 }
-                Ok(match json.scanner.is_object() {
-                    true => BodySeen::Members(json.scanner.members()),
+                Ok(match json.walker.is_object() {
+                    true => BodySeen::Members(json.walker.listener().seeker().members()),
                     false => BodySeen::Nothing,
                 })
             }
@@ -216,7 +244,7 @@ impl BodyScanner {
     /// What is wrong with the bytes so far, read as what counts.
     fn looked(&mut self) -> Result<(), JsonFault> {
         let looked = match (self.read_as, &mut self.json, &mut self.form) {
-            (ReadAs::Json, Some(json), _) => json.scanner.feed(&[]),
+            (ReadAs::Json, Some(json), _) => json.walker.feed(&[]),
             (ReadAs::Form, _, Some(Form::Parts(form))) => form.feed(&[]),
             (ReadAs::Form, _, Some(Form::Pairs(form))) => form.feed(&[]),
             (ReadAs::Undecided | ReadAs::Json | ReadAs::Form | ReadAs::Other, ..) => Ok(()),
@@ -226,7 +254,7 @@ impl BodyScanner {
     }
 }
 
-impl Json {
+impl<L: Seeks> Json<L> {
     /// Looks at the next bytes; a fault stays with the scanner, for it may be no fault of the body.
     fn look(&mut self, bytes: &[u8]) {
         let mut document = bytes;
@@ -234,13 +262,13 @@ impl Json {
             document = &bytes[..bytes.len().min(usize::try_from(*left).unwrap_or(usize::MAX))];
             *left -= document.len() as u64;
         }
-        let _ = self.scanner.feed(document);
+        let _ = self.walker.feed(document);
     }
 
     fn finish(&mut self) -> Result<(), JsonFault> {
         match self.left {
             Some(1..) => Err(JsonFault::Incomplete),
-            Some(0) | None => self.scanner.finish(),
+            Some(0) | None => self.walker.finish(),
         }
     }
 }

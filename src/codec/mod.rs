@@ -40,6 +40,7 @@
 //! | RFC 9110 §7.4 | an origin refuses https on a plain connection | accepted, the scheme is not used: the gateway often stands behind something that ends TLS |
 
 pub mod body;
+pub mod body_editor;
 pub mod cache_control;
 pub mod chunk_line;
 pub mod chunked;

@@ -260,7 +260,6 @@ impl FormScanner {
         if !is_value {
             return Err(JsonFault::Ambiguous);
         }
-        self.found[member] = Member::Other;
         self.part = Some(member);
         Ok(())
     }

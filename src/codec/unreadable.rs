@@ -13,6 +13,15 @@ pub fn no_body() -> ErrorReply {
     )
 }
 
+/// The answer to a body that is no JSON object, or none at all, where members are put into it.
+pub fn no_object() -> ErrorReply {
+    ErrorReply::new(
+        400,
+        "invalid_body",
+        "The body is changed here on its way, and must be a JSON object; send one.",
+    )
+}
+
 /// The answer to a compressed body that would have to be read.
 pub fn encoded() -> ErrorReply {
     ErrorReply {
@@ -42,6 +51,12 @@ pub fn of_json(fault: JsonFault, wanted: &Wanted) -> ErrorReply {
         JsonFault::OtherCase { member } => {
             let name = wanted.path(member).unwrap_or_default();
             let message = format!("`{name}` is spelt in another case in the request body; send it as `{name}`.");
+            param = Some(name.into_boxed_str());
+            message
+        }
+        JsonFault::NoObject { member } => {
+            let name = wanted.path(member).unwrap_or_default();
+            let message = format!("`{name}` is put into the request body, and has no object there to stand in; send one, or leave it out.");
             param = Some(name.into_boxed_str());
             message
         }

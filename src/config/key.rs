@@ -91,6 +91,10 @@ pub enum Kind {
     Truth,
     /// Text, `true`, `false` or a whole number, all taken as text.
     Scalar,
+    /// Any value that JSON has too: text, a number, a truth, a list, a table.
+    Json,
+    /// A number, whole or not.
+    Figure,
     /// A list.
     List(&'static Kind),
     /// A list that must not be empty: why, and what to write.

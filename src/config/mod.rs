@@ -4,6 +4,7 @@
 //! default. What needs names, other tables or the machine is left to compilation. How a key is added: `key.rs`.
 
 mod cluster;
+mod edits;
 pub mod file;
 mod filter;
 pub mod key;

@@ -179,6 +179,11 @@ impl<'s, 't> Value<'s, 't> {
         self.value.get_ref().as_array().is_some_and(|array| array.is_empty())
     }
 
+    /// Whether it is a number.
+    pub(super) fn is_number(&self) -> bool {
+        matches!(self.value.get_ref(), DeValue::Integer(_) | DeValue::Float(_))
+    }
+
     /// Whether it is a table.
     pub(super) fn is_table(&self) -> bool {
         self.value.get_ref().is_table()
@@ -304,6 +309,34 @@ impl<'s, 't> Value<'s, 't> {
             _ => self.string()?,
         };
         parse(&text).map_err(|fix| self.cannot_be(&text, &fix)).ok()
+    }
+
+    /// The same in JSON; none where JSON has no such value, which is told.
+    pub(super) fn json(&self) -> Option<serde_json::Value> {
+        let told = match self.value.get_ref() {
+            DeValue::String(text) => Some(text.as_ref().into()),
+            DeValue::Boolean(truth) => Some((*truth).into()),
+            DeValue::Integer(number) => units::whole(&number.as_str().replace('_', ""), number.radix()),
+            DeValue::Float(number) => units::finite(&number.as_str().replace('_', "")),
+            DeValue::Array(items) => {
+                let items = items.iter().map(|value| Value { value, ..*self }.json());
+                return items.collect::<Option<Vec<_>>>().map(Into::into);
+            }
+            DeValue::Table(_) => {
+                let members = self.entries()?.into_iter();
+                let members = members.map(|(name, value)| Some((name.value, value.json()?)));
+                return members.collect::<Option<serde_json::Map<_, _>>>().map(Into::into);
+            }
+            DeValue::Datetime(_) => None,
+        };
+        if told.is_none() {
+            self.complain(
+                format!("`{}` is nothing that JSON has", self.name),
+                "no body could say it",
+                "write a text, a number of at most 64 bits, true, false, a list or a table",
+            );
+        }
+        told
     }
 
     /// Reports that it has no meaning.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::edits::{self, ClampConfig, DefaultConfig, RemoveConfig, SetConfig};
 use super::key::Kind;
 use super::matching::MatchConfig;
 use super::reader::{Setting, Table, Value};
@@ -53,6 +54,18 @@ table! {
         class: Option<String> = key("class", Form(name), Absent),
         /// The path that goes upstream, behind the endpoint's own base.
         rewrite: Option<Placed<RewriteConfig>> = key("rewrite", Table(RewriteConfig::KEYS), Absent),
+        /// What requests say on their way upstream, whatever the client said: members of their JSON body, by name or by a path
+        /// in quotes ("metadata.tier"), and fields. A list or table is a value as others are. A member that is not there is
+        /// put in; a body that is no object is refused with 400, a compressed one with 415, here and in the three below.
+        set: Option<Placed<SetConfig>> = key("set", Table(SetConfig::KEYS), Absent),
+        /// What a member says where the client left it out, or null. A max_completion_tokens that is there counts as
+        /// max_tokens.
+        default: Option<Placed<DefaultConfig>> = key("default", Table(DefaultConfig::KEYS), Absent),
+        /// What a number is lowered to where it is higher, in max_completion_tokens as in max_tokens; what is absent stays
+        /// absent, and what is no number as it is. A body that is no object passes.
+        clamp: Option<Placed<ClampConfig>> = key("clamp", Table(ClampConfig::KEYS), Absent),
+        /// Members that go. A body that is no object passes.
+        remove: Option<Placed<RemoveConfig>> = key("remove", Table(RemoveConfig::KEYS), Absent),
         /// Whether a client may go on as a WebSocket: true, or a table as below. Where the endpoint agrees (101), bytes
         /// pass both ways until both sides close; any other upgrade is left out of the request.
         upgrade: Option<Placed<UpgradeConfig>> = key("upgrade", Switch(&Table(UpgradeConfig::KEYS)), Is("false")),
@@ -272,6 +285,8 @@ fn check(table: &Table<'_, '_>, route: &NamedRoute) {
         ),
     }
     check_fallback(table, route);
+    let RouteConfig { set, default, clamp, remove, .. } = &route.settings;
+    edits::check(table, name, (set, default, clamp, remove));
     if let (Some(upgrade), true) = (&route.settings.upgrade, table.has("fanout")) {
         table.tell(upgrade.problem(
             format!("route \"{name}\" asks several clusters, and has `upgrade`"),

@@ -58,6 +58,8 @@ fn bounds(kind: &Kind) -> Option<String> {
         | Kind::Share
         | Kind::Truth
         | Kind::Scalar
+        | Kind::Json
+        | Kind::Figure
         | Kind::List(_)
         | Kind::NonEmpty(..)
         | Kind::OneOrMore(_)
@@ -83,6 +85,8 @@ fn of(kind: &Kind, trees: &mut Map<String, Value>) -> Value {
         Kind::Share => text("^[0-9]+([.][0-9]+)?%$"),
         Kind::Truth => json!({ "type": "boolean" }),
         Kind::Scalar => json!({ "type": ["string", "boolean", "integer"] }),
+        Kind::Json => json!({}),
+        Kind::Figure => json!({ "type": "number" }),
         Kind::List(item) => json!({ "type": "array", "items": of(item, trees) }),
         Kind::NonEmpty(item, ..) => json!({ "type": "array", "items": of(item, trees), "minItems": 1 }),
         Kind::OneOrMore(item) => {

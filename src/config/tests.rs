@@ -85,7 +85,9 @@ fn shape(kind: &Kind) -> Shape {
         | Kind::Size(..)
         | Kind::Share
         | Kind::Truth
-        | Kind::Scalar => Shape::Leaf,
+        | Kind::Scalar
+        | Kind::Json
+        | Kind::Figure => Shape::Leaf,
     }
 }
 
@@ -254,10 +256,16 @@ fn probes(kind: &Kind) -> Vec<(toml::Value, Due)> {
         Kind::Table(_) | Kind::Short(..) | Kind::Kinds(_) => {
             vec![(whole(5), Refused), (value("{ zzz = 1 }"), Refused)]
         }
-        Kind::Named(_) => vec![(whole(5), Refused)],
+        Kind::Named(inner) => {
+            let named =
+                |(inner, due)| (toml::Value::Table([("x".to_owned(), inner)].into_iter().collect()), due);
+            let all = if matches!(inner, Kind::Figure) { probes(inner) } else { Vec::new() };
+            all.into_iter().map(named).chain([(whole(5), Refused)]).collect()
+        }
         Kind::Tree(_) => vec![(value("1.5"), Refused)],
         Kind::Switch(kind) => [probes(kind), probes(&Kind::Truth)].concat(),
-        Kind::Scalar => vec![],
+        Kind::Scalar | Kind::Json => vec![],
+        Kind::Figure => vec![(whole(5), Taken), (value("1.5"), Taken), (text("5"), Refused)],
         Kind::Or(word, kind) => {
             let mut all = probes(kind);
             all.retain(|(value, _)| value.as_str() != Some(word));

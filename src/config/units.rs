@@ -129,6 +129,17 @@ fn split(text: &str) -> (&str, &str) {
     text.split_at(digits)
 }
 
+/// A whole number of at most 64 bits in JSON.
+pub(super) fn whole(digits: &str, radix: u32) -> Option<serde_json::Value> {
+    let signed = i64::from_str_radix(digits, radix).ok().map(serde_json::Value::from);
+    signed.or_else(|| u64::from_str_radix(digits, radix).ok().map(Into::into))
+}
+
+/// Any other number in JSON, which has no infinities.
+pub(super) fn finite(text: &str) -> Option<serde_json::Value> {
+    text.parse().ok().filter(|number: &f64| number.is_finite()).map(Into::into)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::codec::json::walker::{Container, Listener, Told};
+use crate::codec::json::walker::{Container, Listener, Told, Walker};
 use crate::codec::json::{JsonFault, Kept};
 use crate::codec::operation::Operation;
 use crate::codec::splice::Splice;
@@ -90,6 +90,14 @@ pub(super) struct Estimated {
     pub(super) prompt: u64,
     /// With the most that it may write.
     pub(super) total: u64,
+}
+
+/// What has an engine tell of a stream how many tokens it took, where the body in `pieces` asks for one and not for that.
+pub(super) fn usage_asked(pieces: &[Bytes], operation: Operation) -> Option<Splice> {
+    let mut walker = Walker::new(Estimate::default());
+    pieces.iter().try_for_each(|piece| walker.feed(piece)).ok()?;
+    walker.finish().ok()?;
+    walker.into_listener().ask_for_usage(operation)
 }
 
 impl Estimate {
@@ -298,7 +306,6 @@ impl Listener for Estimate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::json::walker::Walker;
     use crate::codec::splice::spliced;
 
     fn read(body: &str, piece: usize) -> Estimate {

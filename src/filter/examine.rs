@@ -8,7 +8,7 @@ use super::estimate::Estimate;
 use super::findings::Findings;
 use super::guard::{Guarding, Passed};
 use super::kinds::{FilterPlan, Filters, holder_of};
-use super::model::{ModelReader, Read, asks_for_none};
+use super::model::{ModelReader, Read, Said, asks_for_none};
 use super::rate_limit::{Counted, RateLimit};
 use super::validate::Checking;
 use super::verdict::{Refused, Step, Verdict, View};
@@ -91,7 +91,7 @@ impl<'p> Examination<'p> {
             (true, Kind::Plain) => Model::Reading(ModelReader::new(view.head)),
             // Whoever does not look at the label reads it all the same.
             (true, Kind::Encoded) => Model::Read(Err(unreadable::encoded())),
-            _ => Model::Read(Ok(None)),
+            _ => Model::Read(Ok(Said::Nothing)),
         };
         let estimate = asks_tokens.map(|_| Box::new(Walker::new(Estimate::default())));
         Some(Self { asker, model, estimate, judges, judged: None, seen: 0 })
@@ -197,12 +197,12 @@ impl<'p> Examination<'p> {
     ) -> Result<u64, Refused> {
         findings.waiting.clear();
         findings.models.path = view.path_model.map(Into::into);
-        let read = match std::mem::replace(&mut self.model, Model::Read(Ok(None))) {
+        let read = match std::mem::replace(&mut self.model, Model::Read(Ok(Said::Nothing))) {
             Model::Reading(mut reader) => reader.end(),
             Model::Read(read) => read,
         };
         match (read, self.asker) {
-            (Ok(model), _) => findings.models.body = model,
+            (Ok(said), _) => findings.models.body = said.or_of_route(view.edits),
             (Err(refusal), Some(asker)) => return Err((asker, refusal)),
             // No filter refuses it: whoever needs the model does.
             (Err(refusal), None) => findings.unreadable = Some(refusal),
@@ -229,7 +229,10 @@ fn estimated(mut estimate: Walker<Estimate>, view: &View<'_>, findings: &mut Fin
     let read = estimate.into_listener();
     let tokens = read.tokens();
     findings.estimated = Some(tokens);
-    if is_whole && let Some(splice) = read.ask_for_usage(view.operation) {
+    // What the route changes may have to do with it: then it is looked at what comes of that.
+    if view.edits.is_some() {
+        findings.asks_usage = true;
+    } else if is_whole && let Some(splice) = read.ask_for_usage(view.operation) {
         findings.splices.push(splice);
         findings.hides_usage = true;
     }

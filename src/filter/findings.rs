@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
-use super::estimate::Estimated;
+use bytes::Bytes;
+
+use super::estimate::{Estimated, usage_asked};
 use super::holder::Holder;
 use super::model::Models;
 use super::rate_limit::{Asked, Counted};
@@ -10,6 +12,7 @@ use crate::base::ids::FilterId;
 use crate::board::in_flight::Place;
 use crate::codec::edit::Edits;
 use crate::codec::reply::ErrorReply;
+use crate::codec::operation::Operation;
 use crate::codec::splice::{Splice, settled};
 
 /// What is known of a request by its filters.
@@ -41,6 +44,8 @@ pub struct Findings {
     pub(super) estimated: Option<Estimated>,
     /// An engine was asked for the usage of a stream that the client did not ask for.
     pub(super) hides_usage: bool,
+    /// That is settled once its route has changed its body.
+    pub(super) asks_usage: bool,
     /// The request's places among those of its holders that are under way.
     pub(super) places: Vec<Place>,
 }
@@ -89,6 +94,7 @@ impl Findings {
         is_admitted: false,
         estimated: None,
         hides_usage: false,
+        asks_usage: false,
         places: Vec::new(),
     };
 
@@ -130,6 +136,14 @@ impl Findings {
     /// Tokens of its prompt, as they were estimated; none where no limit counts tokens.
     pub fn prompt_tokens(&self) -> Option<u64> {
         self.estimated.map(|estimated| estimated.prompt)
+    }
+
+    /// What has the engine tell of a stream whose request has this body, changed by its route, how many tokens it took; where
+    /// somebody wants to know, and the client did not ask.
+    pub fn ask_for_usage(&mut self, pieces: &[Bytes], operation: Operation) -> Option<Splice> {
+        let splice = std::mem::take(&mut self.asks_usage).then(|| usage_asked(pieces, operation)).flatten();
+        self.hides_usage |= splice.is_some();
+        splice
     }
 
     /// Whether the usage of its stream is told to us alone.

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use crate::base::glob::{Case, Glob};
 use crate::codec::content::{BodyScanner, BodySeen, Kind, kind};
 use crate::codec::head::RequestHead;
-use crate::codec::json::{Member, Wanted};
+use crate::codec::json::{BodyEdits, Member, Wanted};
 use crate::codec::method::Method;
 use crate::codec::reply::ErrorReply;
 use crate::codec::unreadable;
@@ -66,7 +66,33 @@ static MODEL: LazyLock<Arc<Wanted>> = LazyLock::new(|| {
 });
 
 /// What the reader says so far.
-pub(super) type Read = Result<Option<Box<str>>, ErrorReply>;
+pub(super) type Read = Result<Said, ErrorReply>;
+
+/// What a body says of the model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Said {
+    /// This one.
+    Named(Box<str>),
+    /// None.
+    Nothing,
+    /// What is no name.
+    Else,
+}
+
+impl Said {
+    /// The model that is asked for: what the client says, or what its route says where the client says nothing.
+    pub(super) fn or_of_route(self, edits: Option<&BodyEdits>) -> Option<Box<str>> {
+        let of_route = || {
+            let said: serde_json::Value = serde_json::from_slice(edits?.provided("model")?).ok()?;
+            said.as_str().map(Into::into)
+        };
+        match self {
+            Self::Named(name) => Some(name),
+            Self::Nothing => of_route(),
+            Self::Else => None,
+        }
+    }
+}
 
 impl ModelReader {
     /// Of the body of the request with this head.
@@ -96,10 +122,13 @@ impl ModelReader {
     }
 }
 
-fn told(seen: BodySeen<'_>) -> Option<Box<str>> {
+fn told(seen: BodySeen<'_>) -> Said {
     match seen {
-        BodySeen::Members([Member::Scalar(name)]) => std::str::from_utf8(name).ok().map(Into::into),
-        BodySeen::Members(_) | BodySeen::Nothing => None,
+        BodySeen::Members([Member::Scalar(name)]) => {
+            std::str::from_utf8(name).map_or(Said::Else, |name| Said::Named(name.into()))
+        }
+        BodySeen::Members([Member::Absent | Member::Null]) => Said::Nothing,
+        BodySeen::Members(_) | BodySeen::Nothing => Said::Else,
     }
 }
 
@@ -107,6 +136,7 @@ fn told(seen: BodySeen<'_>) -> Option<Box<str>> {
 mod tests {
     use super::super::testing::{head, request};
     use super::*;
+    use crate::codec::json::Edit;
 
     #[test]
     fn all_models_that_a_request_names_must_be_allowed() {
@@ -157,12 +187,12 @@ mod tests {
     fn what_a_body_says_is_read_as_routes_read_it() {
         let json = "content-type: application/json\r\ncontent-length: 9\r\n";
         for (body, told) in [
-            (r#"{"model":"a"}"#, Ok(Some("a"))),
-            (r#"{"messages":[{"model":"b"}],"mode\u006c":"a"}"#, Ok(Some("a"))),
-            (r#"{"model":null}"#, Ok(None)),
-            (r#"{"model":["a"]}"#, Ok(None)),
-            (r#"{"x":{"model":"a"}}"#, Ok(None)),
-            (r#"["model","a"]"#, Ok(None)),
+            (r#"{"model":"a"}"#, Ok(named("a"))),
+            (r#"{"messages":[{"model":"b"}],"mode\u006c":"a"}"#, Ok(named("a"))),
+            (r#"{"model":null}"#, Ok(Said::Nothing)),
+            (r#"{"model":["a"]}"#, Ok(Said::Else)),
+            (r#"{"x":{"model":"a"}}"#, Ok(Said::Nothing)),
+            (r#"["model","a"]"#, Ok(Said::Else)),
             (r#"{"model":"a","model":"b"}"#, Err("invalid_body")),
             (r#"{"Model":"a"}"#, Err("invalid_body")),
             (r#"{"model":"a"} {"model":"b"}"#, Err("invalid_body")),
@@ -171,11 +201,32 @@ mod tests {
             let head = head(json);
             let mut reader = ModelReader::new(&head);
             let read = reader.feed(body.as_bytes()).unwrap_or_else(|| reader.end());
-            assert_eq!(
-                read.as_ref().map(|name| name.as_deref()).map_err(|refusal| refusal.code),
-                told,
-                "{body}"
-            );
+            assert_eq!(read.map_err(|refusal| refusal.code), told, "{body}");
         }
+    }
+
+    #[test]
+    fn a_route_says_the_model_where_the_client_says_none() {
+        let edits = |path: &str, edit: Edit| BodyEdits::new([(path, &edit)]).unwrap();
+        let text = |text: &str| text.to_owned();
+        let (set, filled) =
+            (edits("model", Edit::Set(text("\"r\""))), edits("model", Edit::Default(text("\"r\""))));
+        let (number, other) = (edits("model", Edit::Set(text("5"))), edits("m", Edit::Set(text("\"r\""))));
+        for (said, route, model) in [
+            (Said::Nothing, Some(&set), Some("r")),
+            (Said::Nothing, Some(&filled), Some("r")),
+            (Said::Nothing, Some(&number), None),
+            (Said::Nothing, Some(&other), None),
+            (Said::Nothing, None, None),
+            // What the client wrote counts, though something else goes upstream.
+            (named("c"), Some(&set), Some("c")),
+            (Said::Else, Some(&set), None),
+        ] {
+            assert_eq!(said.clone().or_of_route(route).as_deref(), model, "{said:?}");
+        }
+    }
+
+    fn named(name: &str) -> Said {
+        Said::Named(name.into())
     }
 }

@@ -33,6 +33,7 @@ pub(super) fn view(head: &RequestHead) -> View<'_> {
         route: None,
         path_model: None,
         asks_model: false,
+        edits: None,
         operation: Operation::Other,
         now: Instant::now(),
         today: SystemTime::UNIX_EPOCH,

@@ -5,6 +5,7 @@ use std::time::{Instant, SystemTime};
 use crate::base::ids::{FilterId, RouteId};
 use crate::codec::forwarded::Client;
 use crate::codec::head::RequestHead;
+use crate::codec::json::BodyEdits;
 use crate::codec::operation::Operation;
 use crate::codec::reply::ErrorReply;
 
@@ -21,6 +22,8 @@ pub struct View<'r> {
     pub path_model: Option<&'r str>,
     /// Whether its route needs to know the model.
     pub asks_model: bool,
+    /// What its route changes in its body, once it is known.
+    pub edits: Option<&'r BodyEdits>,
     /// What is asked of the endpoint, by the path that goes there.
     pub operation: Operation,
     /// What the clock says,

@@ -68,7 +68,7 @@ fn list_of<'m>(models: impl Iterator<Item = &'m String>) -> Bytes {
 pub(super) struct Said {
     /// Names that lead to a cluster, whoever lists them.
     pub(super) aliases: BTreeSet<Arc<str>>,
-    /// Names that clients ask for by another one: none, as long as no route puts another one in its place.
+    /// Names that clients ask for by another one: a route puts them in its place, and none takes them as they are.
     pub(super) hidden: BTreeSet<Arc<str>>,
 }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::balancing;
 use super::chains;
+use super::edits;
 use super::filters;
 use super::placing::Placing;
 use super::fixed;
@@ -61,7 +62,8 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         let Some(action) = compile_action(route, &names, &mut problems) else { continue };
         let whose = format!("route \"{}\"", route.name.value);
         let chain = filters.chain(&whose, &route.settings.filters, &mut problems);
-        let id: RouteId = routes.push(compile_route(route, (chain, action), &clusters, body_max));
+        let compiled = compile_route(route, (chain, action), (&clusters, body_max), &mut problems);
+        let id: RouteId = routes.push(compiled);
         rows.add(route, id, &mut problems);
         routes::check_rewrite(route, &mut problems);
         if around.is_whole {
@@ -91,8 +93,8 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         server,
         listeners,
         limits: config.limits.clone(),
-        judged: judged(&table, &filters, &clusters),
-        edits_fields: filters.iter().any(|(_, filter)| filter.edits()),
+        judged: judged(&table, &filters, &clusters, &routes),
+        edits_fields: edits_fields(&filters, &routes),
         reads_bodies: reads_bodies(config, &routes),
         filters,
         filter_settings: config.filters.clone(),
@@ -129,18 +131,26 @@ fn by_name(routes: &IdVec<RouteId, RoutePlan>) -> HashMap<&str, RouteId> {
     routes.pairs().map(|(id, route)| (route.name.as_str(), id)).collect()
 }
 
+/// Whether some filter or route changes fields.
+fn edits_fields(filters: &Filters, routes: &IdVec<RouteId, RoutePlan>) -> bool {
+    filters.iter().any(|(_, filter)| filter.edits()) || routes.iter().any(|route| route.field_edits.is_some())
+}
+
 /// Names of fields that somebody looks at.
 fn judged(
     table: &RouteTable,
     filters: &Filters,
     clusters: &IdVec<ClusterId, ClusterPlan>,
+    routes: &IdVec<RouteId, RoutePlan>,
 ) -> Vec<String> {
-    let by_filters = filters.iter().flat_map(|(_, filter)| filter.judged()).map(str::to_ascii_lowercase);
+    let by_filters = filters.iter().flat_map(|(_, filter)| filter.judged());
     let by_clusters = clusters.iter().filter_map(|cluster| match &cluster.placing {
-        Placing::Header(name) => Some(name.clone()),
+        Placing::Header(name) => Some(name.as_str()),
         Placing::Nothing | Placing::Body(_) | Placing::Prompt => None,
     });
-    table.judged().iter().cloned().chain(by_filters).chain(by_clusters).collect()
+    let by_routes = routes.iter().flat_map(|route| &route.field_edits).flat_map(|edits| edits.rules.names());
+    let said = by_filters.chain(by_clusters).chain(by_routes).map(str::to_ascii_lowercase);
+    table.judged().iter().cloned().chain(said).collect()
 }
 
 /// The room for bodies that are held: that of before, if it is as large.
@@ -154,8 +164,8 @@ fn budget(bytes: u64, around: &Surroundings<'_>) -> Arc<Budget> {
 fn compile_route(
     route: &NamedRoute,
     (chain, action): (Vec<FilterId>, Action),
-    clusters: &IdVec<ClusterId, ClusterPlan>,
-    body_max: u64,
+    (clusters, body_max): (&IdVec<ClusterId, ClusterPlan>, u64),
+    problems: &mut Vec<Problem>,
 ) -> RoutePlan {
     let settings = route.settings.clone();
     let narrows = action.clusters().any(|id| clusters[id].settings.discover.is_some());
@@ -169,11 +179,14 @@ fn compile_route(
             Some((rule, place))
         }),
         narrows,
+        model_set: edits::model_set(&settings),
         action,
         rewrite: Rewrite {
             strip: part(rewrite.map(|rewrite| &rewrite.strip)),
             add: part(rewrite.map(|rewrite| &rewrite.add)),
         },
+        edits: edits::of_body(route, problems),
+        field_edits: edits::of_fields(&settings),
         body_max: settings.body.unwrap_or(body_max),
         settings,
     }

@@ -9,6 +9,7 @@ use crate::base::ids::{ClusterId, EndpointId, IdVec, RouteId};
 use crate::board::published::Published;
 use crate::board::served::Served;
 use crate::cluster::listings::Listings;
+use crate::route::pattern::Pattern;
 
 /// What is known of these endpoints of one cluster, to be looked at by lanes.
 pub(super) fn published(
@@ -51,15 +52,27 @@ fn merged(
 }
 
 /// What these routes say of models.
-fn said<'r>(routes: impl Iterator<Item = &'r RoutePlan>) -> Said {
+fn said<'r>(routes: impl Iterator<Item = &'r RoutePlan> + Clone) -> Said {
     let mut said = Said::default();
-    for route in routes.filter(|route| route.action.clusters().next().is_some()) {
-        let models = route.settings.matching.body.0.iter().filter(|(path, _)| path.value == "model");
-        for pattern in models.flat_map(|(_, values)| &values.0) {
-            said.aliases.extend(pattern.exact().map(Arc::from));
-        }
+    let routes = routes.filter(|route| route.action.clusters().next().is_some());
+    for pattern in routes.clone().flat_map(patterns) {
+        said.aliases.extend(pattern.exact().map(Arc::from));
     }
+    let set = routes.clone().filter_map(|route| route.model_set.as_deref());
+    let takes = |route: &RoutePlan, name: &str| {
+        let mut patterns = patterns(route).peekable();
+        route.model_set.is_none()
+            && (patterns.peek().is_none() || patterns.any(|pattern| pattern.fits(name.as_bytes())))
+    };
+    let is_hidden = |name: &&str| !routes.clone().any(|route| takes(route, name));
+    said.hidden.extend(set.filter(is_hidden).map(Arc::from));
     said
+}
+
+/// What models a route takes; without any it takes all.
+fn patterns(route: &RoutePlan) -> impl Iterator<Item = &Pattern> {
+    let models = route.settings.matching.body.0.iter().filter(|(path, _)| path.value == "model");
+    models.flat_map(|(_, values)| &values.0)
 }
 
 impl Plan {

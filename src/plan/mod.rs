@@ -7,6 +7,7 @@ mod balancing;
 mod catalog;
 mod chains;
 pub mod compile;
+mod edits;
 mod filters;
 mod fixed;
 mod listing;

@@ -7,7 +7,7 @@ use crate::base::limits::ROUTE_ROWS_MAX;
 use crate::base::problem::Problem;
 use crate::board::buffered::Budget;
 use crate::codec::json::Wanted;
-use crate::config::NamedRoute;
+use crate::config::{NamedRoute, RouteConfig};
 use crate::route::RouteTable;
 use crate::route::matcher::{BodyRule, HeaderRule, Matcher, MethodRule, PathRule};
 use crate::route::pattern::Pattern;
@@ -116,7 +116,10 @@ pub(super) fn check_room(
     problems: &mut Vec<Problem>,
 ) {
     let is_routed = *narrows || !route.settings.matching.body.0.is_empty();
-    let is_held = route.settings.fanout.is_some() || route.settings.multi.is_some();
+    let RouteConfig { fanout, multi, set, default, clamp, remove, .. } = &route.settings;
+    let is_set = set.as_ref().is_some_and(|set| !set.value.body.0.is_empty());
+    let is_edited = is_set || default.is_some() || clamp.is_some() || remove.is_some();
+    let is_held = fanout.is_some() || multi.is_some() || is_edited;
     if (!is_routed && !is_held && reader.is_none()) || *body_max <= Budget::longest(buffered) {
         return;
     }

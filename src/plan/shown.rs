@@ -95,8 +95,8 @@ fn endpoint(endpoint: &EndpointPlan) -> Value {
 }
 
 fn route(plan: &Plan, route: &RoutePlan) -> Value {
-    // What `rewrite` does stands in the settings as it was written.
-    let RoutePlan { name, chain: _, model_at: _, narrows: _, action, rewrite: _, body_max, settings } = route;
+    // What `rewrite` and the edits do stands in the settings as it was written.
+    let RoutePlan { name, action, body_max, settings, .. } = route;
     let mut shown = json!(settings);
     shown["name"] = json!(name);
     shown["body"] = json!(show_size(*body_max));

@@ -22,6 +22,8 @@ use crate::board::served::Served;
 use crate::board::verdicts::Verdict;
 use crate::cluster::Rules;
 use crate::cluster::listings::Listings;
+use crate::codec::edit::Edits;
+use crate::codec::json::BodyEdits;
 use crate::codec::reply::LocalReply;
 use crate::config::file::FilePrint;
 use crate::config::values::ByName;
@@ -218,10 +220,16 @@ pub struct RoutePlan {
     pub model_at: Option<(PathRule, usize)>,
     /// Whether some cluster that it leads to asks only those endpoints that list the request's model.
     pub narrows: bool,
+    /// The model that goes upstream, where it says so itself.
+    pub model_set: Option<Box<str>>,
     /// What it does.
     pub action: Action,
     /// What becomes of the target on its way upstream.
     pub rewrite: Rewrite,
+    /// What is changed in its requests: members of their bodies, and fields.
+    pub edits: Option<Arc<BodyEdits>>,
+    /// See above.
+    pub field_edits: Option<Edits>,
     /// Longest request body.
     pub body_max: u64,
     /// All that needs no compiling.

@@ -4,6 +4,7 @@
 //! any more of the body is awaited.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::answered::Answer;
@@ -13,6 +14,7 @@ use super::boxed::boxed;
 use super::catalog;
 use super::common::Destination;
 use super::decide;
+use super::edit;
 use super::fanout;
 use super::forward;
 use super::hold;
@@ -24,8 +26,10 @@ use super::request::{Call, Request};
 use super::sharing;
 use super::state::LaneState;
 use crate::base::ids::{FilterId, RouteId};
+use crate::codec::json::BodyEdits;
 use crate::codec::operation::Operation;
 use crate::codec::reply::ErrorReply;
+use crate::codec::splice::spliced;
 use crate::filter::{self, Examination, Findings, Refused, Step, View};
 use crate::plan::{Action, Plan};
 
@@ -41,16 +45,9 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &Rc<Lan
     {
         return stopped(stop, request, call);
     }
-    match find_route(request, call, lane).await {
-        Ok(route) => {
-            request.route = Some(route);
-            request.plan.recorder.borrow_mut().routes[route].started += 1;
-            call.body.max = request.route().1.body_max;
-        }
-        Err(refusal) => return refuse(refusal, request, call),
-    }
-    if call.body.is_too_large() {
-        return refuse(reply::body_too_large(), request, call);
+    let found = find_route(request, call, lane).await;
+    if let Err(refusal) = found.and_then(|route| take_route(route, request, call)) {
+        return refuse(refusal, request, call);
     }
     let (id, _) = request.route();
     let chain = &plan.plan.routes[id].chain;
@@ -59,9 +56,11 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &Rc<Lan
     {
         return stopped(stop, request, call);
     }
+    let examination = examination(request, &plan.plan);
+    let edits = plan.plan.routes[id].edits.as_ref();
     // In a box: most requests have none, and it is large.
-    if let Some(examination) = examination(request, &plan.plan)
-        && let Err(stop) = Box::pin(examine(examination, request, call, lane)).await
+    if (examination.is_some() || edits.is_some())
+        && let Err(stop) = boxed(|| look(examination, edits, request, call, lane)).await
     {
         return stopped(stop, request, call);
     }
@@ -101,6 +100,14 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &Rc<Lan
     }
 }
 
+/// The request is one of this route from here on, and has its limit.
+fn take_route(route: RouteId, request: &mut Request, call: &mut Call<'_>) -> Result<(), ErrorReply> {
+    request.route = Some(route);
+    request.plan.recorder.borrow_mut().routes[route].started += 1;
+    call.body.max = request.route().1.body_max;
+    if call.body.is_too_large() { Err(reply::body_too_large()) } else { Ok(()) }
+}
+
 /// The answer to a preflight that a `cors` answers.
 fn preflight(request: &mut Request) -> Option<Answer> {
     let plan = Rc::clone(&request.plan);
@@ -135,6 +142,23 @@ fn examination<'p>(request: &mut Request, plan: &'p Plan) -> Option<Box<Examinat
     seen(request, |view, found| Examination::new(&plan.filters, chains, view, found).map(Box::new))
 }
 
+/// Looks into the body, and changes it.
+async fn look(
+    examination: Option<Box<Examination<'_>>>,
+    edits: Option<&Arc<BodyEdits>>,
+    request: &mut Request,
+    call: &mut Call<'_>,
+    lane: &LaneState,
+) -> Result<(), Stop> {
+    if let Some(examination) = examination {
+        examine(examination, request, call, lane).await?;
+    }
+    match edits {
+        Some(edits) => Ok(edit::run(edits, request, call, lane).await?),
+        None => Ok(()),
+    }
+}
+
 /// Reads the body as far as filters need it, and has them judge it.
 async fn examine(
     mut examination: Box<Examination<'_>>,
@@ -157,9 +181,7 @@ async fn examine(
     }
     let splices = request.found.take_splices();
     if !splices.is_empty() {
-        let length = call.body.splice(&splices).ok_or_else(reply::buffers_full)?;
-        request.framing = request.framing.with_length(length);
-        request.is_changed = true;
+        edit::rewrite(spliced(call.body.held(), &splices), request, call)?;
     }
     Ok(())
 }
@@ -191,6 +213,7 @@ fn seen<T>(request: &mut Request, to: impl FnOnce(&View<'_>, &mut Findings) -> T
         route: route.map(|id| (id, plan.routes[id].name.as_str())),
         path_model: path_model.as_deref(),
         asks_model: route.is_some_and(|id| plan.routes[id].narrows),
+        edits: route.and_then(|id| plan.routes[id].edits.as_deref()),
         operation: route.map_or(Operation::Other, |id| decide::operation(plan, id, head)),
         now: Instant::now(),
         today: SystemTime::now(),

@@ -70,6 +70,7 @@ fn told(request: &Request, ask: &Ask, body: &[u8]) -> (Vec<u8>, Digest) {
         route: None,
         path_model: None,
         asks_model: false,
+        edits: None,
         operation: request.route.map_or(Operation::Other, |id| decide::operation(plan, id, head)),
         now: Instant::now(),
         today: SystemTime::now(),

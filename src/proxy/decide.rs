@@ -13,6 +13,7 @@ use crate::codec::field::FieldName;
 use crate::codec::forwarded::{Sender, passes_so_far};
 use crate::codec::framing::Framing;
 use crate::codec::head::RequestHead;
+use crate::codec::json::BodyEdits;
 use crate::codec::method::Method;
 use crate::codec::operation::Operation;
 use crate::codec::reply::ErrorReply;
@@ -104,6 +105,22 @@ pub(super) fn path_model(plan: &Plan, route: RouteId, head: &RequestHead) -> Opt
     String::from_utf8(rule.value(*place, head.path())?).ok()
 }
 
+/// Whether a request of this head has a body that can be read.
+pub(super) fn has_body(head: &RequestHead) -> bool {
+    kind(head) == Kind::Plain
+}
+
+/// Whether edits have to do with a request of this head. 400 or 415 where they must be made and cannot.
+pub(super) fn is_changed(edits: &BodyEdits, head: &RequestHead) -> Result<bool, ErrorReply> {
+    let has_body = matches!(head.method(), Method::Post | Method::Put | Method::Patch);
+    match kind(head) {
+        Kind::Absent if has_body && edits.needs_object() => Err(unreadable::no_object()),
+        Kind::Absent => Ok(false),
+        Kind::Encoded => Err(unreadable::encoded()),
+        Kind::Plain => Ok(true),
+    }
+}
+
 /// What is asked of the endpoint, by the path that goes there; where servers could read that in several ways, what any of
 /// them takes it for.
 pub(super) fn operation(plan: &Plan, route: RouteId, head: &RequestHead) -> Operation {
@@ -124,7 +141,8 @@ pub(super) fn chains(
     plan.chains[listener].iter().chain(of_route)
 }
 
-/// What filters have changed in the fields of a message: those of the listener, then those of the route.
+/// What filters have changed in the fields of a message, those of the listener, then those of the route; and then what the
+/// route itself has changed in those of a request.
 pub(super) fn edits(
     plan: &Plan,
     (listener, route): (ListenerId, Option<RouteId>),
@@ -133,8 +151,9 @@ pub(super) fn edits(
     request_id: &[u8],
 ) -> Vec<Edits> {
     let chains = || chains(plan, listener, route);
+    let by_route = route.filter(|_| side == Side::Request).and_then(|id| plan.routes[id].field_edits.clone());
     if !chains().any(|id| plan.filters[*id].1.edits()) {
-        return Vec::new();
+        return by_route.into_iter().collect();
     }
     let known = Known {
         key: filter::holder_of(&plan.filters, found).map(|(_, holder)| &*holder.name),
@@ -145,7 +164,7 @@ pub(super) fn edits(
     };
     let by_services = if side == Side::Request { found.fields() } else { &[] };
     let by_headers = filter::edits_of(&plan.filters, chains(), side, &known);
-    by_services.iter().cloned().chain(by_headers).collect()
+    by_services.iter().cloned().chain(by_headers).chain(by_route).collect()
 }
 
 /// The route that head and body decide together, or why there is none.

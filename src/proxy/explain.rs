@@ -1,8 +1,10 @@
 //! What would become of a request, told without sending it: the data path's own deciders, one after the other.
 
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
+use serde_json::Value;
 
 use super::decide::{self, Identity};
 use super::inquiry::{Asked, Inquiry};
@@ -10,10 +12,12 @@ use super::reply;
 use super::state::RequestId;
 use crate::base::fault::Sent;
 use crate::base::ids::{ClusterId, EndpointId, FilterId, Id, ListenerId, RouteId};
+use crate::codec::body_editor::BodyEditor;
 use crate::codec::edit::Side;
 use crate::codec::forwarded::Sender;
 use crate::codec::framing::Framing;
 use crate::codec::head::RequestHead;
+use crate::codec::json::BodyEdits;
 use crate::codec::operation::Operation;
 use crate::codec::progress::Progress;
 use crate::codec::reply::ErrorReply;
@@ -21,7 +25,7 @@ use crate::codec::request::{RequestEvent, RequestReader};
 use crate::codec::splice::spliced;
 use crate::codec::trace::TraceContext;
 use crate::filter::{self, Examination, Findings, Refused, Step, View};
-use crate::plan::{Action, Plan, Targets};
+use crate::plan::{Action, Plan, RoutePlan, Targets};
 
 /// What would become of a request.
 pub struct Explained {
@@ -29,8 +33,19 @@ pub struct Explained {
     pub route: Option<RouteId>,
     /// The filters that it met, each with what it said, in their order.
     pub filters: Vec<(FilterId, Judgement)>,
+    /// What its route changes in it.
+    pub edits: Vec<Made>,
     /// What happens.
     pub outcome: Outcome,
+}
+
+/// An edit of a route, made.
+#[derive(Debug)]
+pub enum Made {
+    /// A member of the body says something else, or nothing any more; it said this, or nothing.
+    Member(String, Option<Value>, Option<Value>),
+    /// A field says this.
+    Field(String, String),
 }
 
 /// What a filter says of a request.
@@ -79,15 +94,16 @@ pub struct Target {
 
 /// Explains `message`, a whole request as it would arrive from `sender`.
 pub fn explain(plan: &Plan, message: &[u8], sender: &Sender) -> Explained {
-    let mut seen = Seen { route: None, filters: Vec::new(), found: Findings::default() };
+    let mut seen = Seen { route: None, filters: Vec::new(), edits: Vec::new(), found: Findings::default() };
     let outcome = follow(plan, message, sender, &mut seen).unwrap_or_else(Outcome::Refused);
-    Explained { route: seen.route, filters: seen.filters, outcome }
+    Explained { route: seen.route, filters: seen.filters, edits: seen.edits, outcome }
 }
 
 /// What was met so far.
 struct Seen {
     route: Option<RouteId>,
     filters: Vec<(FilterId, Judgement)>,
+    edits: Vec<Made>,
     found: Findings,
 }
 
@@ -121,8 +137,17 @@ fn follow(plan: &Plan, message: &[u8], sender: &Sender, seen: &mut Seen) -> Resu
     let client = sender.client(head.head(), &plan.listeners[listener].trusted);
     let (now, today) = (Instant::now(), SystemTime::now());
     let operation = Operation::Other;
-    let view =
-        View { head: &head, client, route: None, path_model: None, asks_model: false, operation, now, today };
+    let view = View {
+        head: &head,
+        client,
+        route: None,
+        path_model: None,
+        asks_model: false,
+        edits: None,
+        operation,
+        now,
+        today,
+    };
     if let Some(preflight) = decide::preflight(plan, listener, &head) {
         seen.route = preflight.route;
         return Ok(Outcome::Answered(reply::nothing().status));
@@ -134,13 +159,15 @@ fn follow(plan: &Plan, message: &[u8], sender: &Sender, seen: &mut Seen) -> Resu
     let path_model = decide::path_model(plan, route, &head);
     let name = plan.routes[route].name.as_str();
     let operation = decide::operation(plan, route, &head);
-    let (path_model, asks_model) = (path_model.as_deref(), plan.routes[route].narrows);
-    let view = View { route: Some((route, name)), path_model, asks_model, operation, ..view };
+    let RoutePlan { edits, narrows: asks_model, .. } = &plan.routes[route];
+    let (path_model, edits, asks_model) = (path_model.as_deref(), edits.as_deref(), *asks_model);
+    let view = View { route: Some((route, name)), path_model, asks_model, edits, operation, ..view };
     filter::begin(&plan.routes[route].chain, &view, &mut seen.found);
     seen.judge(|found, passed| filter::walk(filters, &view, found, passed))?;
     let chains = decide::chains(plan, listener, seen.route);
     let examination = Examination::new(filters, chains, &view, &seen.found);
-    let is_held = routed_by_body || examination.is_some();
+    let is_edited = edits.is_some() && decide::has_body(&head);
+    let is_held = routed_by_body || examination.is_some() || is_edited;
     if let Some(mut examination) = examination {
         body.iter().for_each(|piece| examination.feed(piece));
         seen.judge(|found, passed| examination.judge(filters, &view, found, passed))?;
@@ -148,9 +175,9 @@ fn follow(plan: &Plan, message: &[u8], sender: &Sender, seen: &mut Seen) -> Resu
     if let Some(refusal) = seen.found.unreadable() {
         return Err(refusal.clone());
     }
-    let splices = seen.found.take_splices();
-    let length = || spliced(&body, &splices).iter().map(|piece| piece.len() as u64).sum();
-    let changed = (!splices.is_empty()).then(|| head.framing().with_length(length()));
+    let (sent, is_changed) = changed(&plan.routes[route], &head, (&body, operation), seen)?;
+    let length = sent.iter().map(|piece| piece.len() as u64).sum();
+    let changed = is_changed.then(|| head.framing().with_length(length));
     if head.forwards_left() == Some(0) {
         return Ok(Outcome::Answered(reply::nothing().status));
     }
@@ -170,6 +197,58 @@ fn follow(plan: &Plan, message: &[u8], sender: &Sender, seen: &mut Seen) -> Resu
             (&seen.found, changed),
         ))),
     }
+}
+
+/// The body as it goes upstream, and whether it is another one than came.
+fn changed(
+    route: &RoutePlan,
+    head: &RequestHead,
+    (body, operation): (&[Bytes], Operation),
+    seen: &mut Seen,
+) -> Result<(Vec<Bytes>, bool), ErrorReply> {
+    let splices = seen.found.take_splices();
+    let mut sent = spliced(body, &splices);
+    let mut is_changed = !splices.is_empty();
+    if let Some(edits) = &route.edits {
+        is_changed |= edit(edits, head, &mut sent, seen)?;
+        if let Some(splice) = seen.found.ask_for_usage(&sent, operation) {
+            sent = spliced(&sent, &[splice]);
+            is_changed = true;
+        }
+    }
+    if let Some(edits) = &route.field_edits {
+        let said = edits.rules.set.iter().zip(&edits.set);
+        seen.edits.extend(said.map(|(name, said)| Made::Field(name.clone(), said.clone())));
+    }
+    Ok((sent, is_changed))
+}
+
+/// Makes the edits of a route in the body that is `sent`, and notes them; whether there were any.
+fn edit(
+    edits: &Arc<BodyEdits>,
+    head: &RequestHead,
+    sent: &mut Vec<Bytes>,
+    seen: &mut Seen,
+) -> Result<bool, ErrorReply> {
+    if !decide::is_changed(edits, head)? {
+        return Ok(false);
+    }
+    let mut editor = BodyEditor::new(edits, head);
+    let mut edited = Vec::new();
+    let mut out = |piece| edited.push(piece);
+    sent.iter().try_for_each(|piece| editor.feed(piece.clone(), &mut out))?;
+    editor.end(out)?;
+    let tree = |pieces: &[Bytes]| serde_json::from_slice::<Value>(&pieces.concat()).unwrap_or_default();
+    let (before, after) = (tree(sent), tree(&edited));
+    for path in (0..edits.wanted().len()).filter_map(|position| edits.wanted().path(position)) {
+        let at = |tree: &Value| path.split('.').try_fold(tree, |at: &Value, name| at.get(name)).cloned();
+        let (from, to) = (at(&before), at(&after));
+        if from != to {
+            seen.edits.push(Made::Member(path, from, to));
+        }
+    }
+    *sent = edited;
+    Ok(editor.is_changed())
 }
 
 /// The route, the body in pieces, and whether that decided.

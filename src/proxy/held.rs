@@ -4,7 +4,6 @@ use bytes::{Bytes, BytesMut};
 
 use crate::base::limits::HELD_PIECE_BYTES;
 use crate::board::buffered::Reservation;
-use crate::codec::splice::{Splice, spliced};
 
 /// How far what is held was handed out.
 #[derive(Debug, Clone, Copy)]
@@ -113,10 +112,10 @@ impl Held {
         }
     }
 
-    /// Other bytes take the place of some, now that all of it is held. False where there is no room for what is longer.
-    pub(super) fn splice(&mut self, splices: &[Splice]) -> bool {
+    /// What is held takes this form. False where there is no room for what is longer.
+    pub(super) fn rewrite(&mut self, pieces: Vec<Bytes>) -> bool {
         self.close_piece();
-        self.pieces = spliced(&self.pieces, splices);
+        self.pieces = pieces;
         self.length = self.pieces.iter().map(|piece| piece.len() as u64).sum();
         self.room.as_mut().is_none_or(|room| self.length <= room.bytes() || room.grow(self.length))
     }

@@ -20,7 +20,6 @@ use crate::codec::error::CodecError;
 use crate::codec::framing::Framing;
 use crate::codec::progress::Progress;
 use crate::codec::request::RequestEvent;
-use crate::codec::splice::Splice;
 
 /// Why a body ended before its end. That its client left is no such reason: then nobody is left to ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -270,10 +269,10 @@ impl<'c> Intake<'c> {
         }
     }
 
-    /// Other bytes take the place of some of what is held, which is all of it: its new length, none where there is no room.
-    pub(super) fn splice(&mut self, splices: &[Splice]) -> Option<u64> {
+    /// What is held, which is all of it, takes this form: its new length, none where there is no room.
+    pub(super) fn rewrite(&mut self, pieces: Vec<Bytes>) -> Option<u64> {
         let held = self.held.as_mut()?;
-        held.splice(splices).then(|| held.length())
+        held.rewrite(pieces).then(|| held.length())
     }
 
     /// What is held of it so far.

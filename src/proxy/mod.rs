@@ -49,6 +49,7 @@ mod decide;
 mod deliver;
 pub mod downstream;
 mod ear;
+mod edit;
 mod element;
 mod ends;
 pub mod explain;

@@ -135,7 +135,7 @@ impl Reader {
         match self {
             Self::Member(scanner, _) => match scanner.members().first() {
                 Some(Member::Scalar(value)) => Affinity::Value(hash64(value)),
-                Some(Member::Absent | Member::Other) | None => Affinity::None,
+                Some(Member::Absent | Member::Null | Member::Other) | None => Affinity::None,
             },
             Self::Prompt(reader) => match reader.blocks(model) {
                 none if none.is_empty() => Affinity::None,

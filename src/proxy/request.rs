@@ -183,9 +183,9 @@ impl Request {
         ticket.settle(outcome, now);
     }
 
-    /// The model that goes upstream: the one that its client asks for, as long as nothing puts another in its place.
+    /// The model that goes upstream: the one that its client asks for, unless its route puts another in its place.
     pub(super) fn model_upstream(&self) -> Option<&str> {
-        self.found.model()
+        self.route().1.model_set.as_deref().or_else(|| self.found.model())
     }
 
     /// Whether it may be executed twice: by its method, or because its client said how to tell a repeat

@@ -111,7 +111,7 @@ impl Matcher {
     pub(super) fn has_members(&self, members: &[Member]) -> bool {
         self.body.iter().all(|rule| match members.get(rule.member) {
             Some(Member::Scalar(value)) => rule.value.fits(value),
-            Some(Member::Absent | Member::Other) | None => false,
+            Some(Member::Absent | Member::Null | Member::Other) | None => false,
         })
     }
 

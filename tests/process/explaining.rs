@@ -63,6 +63,13 @@ name = "host"
 match = {{ host = "*.local", path = "/v1/{{what}}" }}
 to = "b"
 [[route]]
+name = "edited"
+match = {{ path = "/edited/*" }}
+set = {{ body = {{ model = "m", "a.b" = [1] }}, header = {{ accept = "text/x" }} }}
+default = {{ body = {{ n = 5 }} }}
+remove = {{ body = ["x"] }}
+to = "b"
+[[route]]
 name = "rest"
 match = {{ path = "/free/*" }}
 to = "c"
@@ -91,6 +98,8 @@ fn request(rng: &mut Rng) -> Request {
             "/v1/a/b",
             "/free",
             "/free/%7Eu?%2f",
+            "/edited/x",
+            "/edited/y?z",
             "/other",
             "/v1/../free",
             "/v1/a%2fb",
@@ -262,6 +271,15 @@ fn it_says_so_in_words() {
     }
     let (code, out, _) = run(&["-d", r#"{"model":"x"}"#, "/v1/chat"]);
     assert!(code == Some(0) && out.contains("answer    404 model_not_found\n"), "{out}");
+    let edited = r#"{"model":"x","x":[1]}"#;
+    let (code, out, _) = run(&["-d", edited, "/edited/x"]);
+    let told = "edit      model: \"x\" becomes \"m\"\nedit      a.b: absent becomes [1]\nedit      n: absent becomes 5\n\
+                edit      x: [1] becomes absent\nedit      accept: text/x\n";
+    assert!(code == Some(0) && out.contains(told) && out.contains("content-length: 33\r\n"), "{out}");
+    let (_, out, _) = run(&["--json", "-d", edited, "/edited/x"]);
+    let told: Value = serde_json::from_str(&out).unwrap();
+    let edits = r#"[{"member":"model","from":"x","to":"m"},{"member":"a.b","to":[1]},{"member":"n","to":5},{"member":"x","from":[1]},{"header":"accept","to":"text/x"}]"#;
+    assert_eq!(told["edits"], serde_json::from_str::<Value>(edits).unwrap(), "{out}");
     let (code, _, error) = run(&["-d", "@/nowhere", "/v1/chat"]);
     assert!(code == Some(2) && error.contains("cannot be read") && error.contains("fix:"), "{error}");
     let _ = std::fs::remove_file(file);

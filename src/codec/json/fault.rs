@@ -18,6 +18,11 @@ pub enum JsonFault {
         /// Its position among the wanted members.
         member: usize,
     },
+    /// What a wanted member would have to be put into is no object.
+    NoObject {
+        /// Its position among the wanted members.
+        member: usize,
+    },
     /// Two readers could read it differently.
     Ambiguous,
     /// It is neither JSON nor a form: nobody here can read it.

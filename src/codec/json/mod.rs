@@ -8,13 +8,17 @@
 //! one too: engines take the last, others the first (RFC 8259 §4). So is one in another case: some readers take it for the
 //! wanted one, others do not.
 
+mod amender;
 pub mod canonical;
 pub mod cursor;
+mod decimal;
 mod decoded;
+mod edits;
 mod fault;
 mod number;
 mod opening;
 mod scanner;
+mod seeker;
 mod selection;
 pub mod sound;
 mod text;
@@ -24,10 +28,14 @@ mod utf8;
 pub mod walker;
 mod wanted;
 
+pub use amender::{Amender, Step};
+pub use decimal::Decimal;
 pub use decoded::Decoded;
+pub use edits::{BodyEdits, Edit};
 pub use fault::JsonFault;
 pub use opening::{Opening, Start};
 pub use scanner::Scanner;
+pub use seeker::{Seeker, Seeks};
 pub use selection::Selection;
 pub use text::Kept;
 pub use texts::{Hears, Texts};

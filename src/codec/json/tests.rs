@@ -49,7 +49,7 @@ fn wanted_members_are_found_wherever_they_stand() {
         ),
         (
             r#"{"x":{"metadata":{"tier":"no"}},"metadata":{"a":{"tier":"no"},"tier":-0},"model":null}"#,
-            [Member::Other, scalar("-0"), Member::Absent, Member::Absent],
+            [Member::Null, scalar("-0"), Member::Absent, Member::Absent],
         ),
         (
             r#"{"mod\u0065l":"\ud83d\ude00\n\"\/","metadata":[{"tier":1}],"stream":{"a":1},"n":[]}"#,
@@ -275,6 +275,7 @@ fn witness(text: &str) -> Option<Option<Vec<Member>>> {
 fn members(tree: serde_json::Value) -> Vec<Member> {
     let look = |value: Option<&serde_json::Value>| match value {
         None => Member::Absent,
+        Some(serde_json::Value::Null) => Member::Null,
         Some(serde_json::Value::String(text)) => scalar(text),
         Some(serde_json::Value::Bool(bool)) => scalar(&bool.to_string()),
         // Written forms of numbers differ: only that there is one is compared.

@@ -156,6 +156,11 @@ impl Kept {
         (!self.spoilt && self.half.is_none()).then_some(&self.bytes[..])
     }
 
+    /// Whether it is too long, or was no text before its end.
+    pub(super) fn is_spoilt(&self) -> bool {
+        self.spoilt
+    }
+
     /// Bytes of it.
     pub fn push(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {

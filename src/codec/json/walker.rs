@@ -15,6 +15,10 @@ pub trait Listener {
     fn close(&mut self, _at: u64) -> Result<(), JsonFault> {
         Ok(())
     }
+    /// A key, a text, a number or a word begins with the byte at `at`; what it is follows.
+    fn starts(&mut self, _at: u64) {}
+    /// A comma stands at `at`.
+    fn comma(&mut self, _at: u64) {}
     /// A text or a number begins: whether its inside is told. What is not told of a string is skipped, and its escapes are
     /// not looked at.
     fn begin(&mut self, what: Told) -> bool;
@@ -200,10 +204,11 @@ impl<L: Listener> Walker<L> {
     fn token(&mut self, byte: u8, at: usize) -> Result<(), JsonFault> {
         match (byte, self.state) {
             (b' ' | b'\t' | b'\n' | b'\r', _) => {}
-            (b'"', State::Value | State::FirstValue) => self.begin_text(Told::Text),
-            (b'"', State::Key | State::FirstKey) => self.begin_text(Told::Key),
+            (b'"', State::Value | State::FirstValue) => self.begin_text(Told::Text, at),
+            (b'"', State::Key | State::FirstKey) => self.begin_text(Told::Key, at),
             (b':', State::Colon) => self.state = State::Value,
             (b',', State::After) => {
+                self.listener.comma(self.before + at as u64);
                 self.state = if self.in_object() { State::Key } else { State::Value };
             }
             (b'{', State::Value | State::FirstValue) => self.open(Container::Object, at)?,
@@ -212,15 +217,16 @@ impl<L: Listener> Walker<L> {
             (b'}', State::After) if self.in_object() => self.close(at)?,
             (b']', State::FirstValue) => self.close(at)?,
             (b']', State::After) if !self.in_object() => self.close(at)?,
-            (b't', State::Value | State::FirstValue) => self.state = State::InWord(b"true", 1),
-            (b'f', State::Value | State::FirstValue) => self.state = State::InWord(b"false", 1),
-            (b'n', State::Value | State::FirstValue) => self.state = State::InWord(b"null", 1),
+            (b't', State::Value | State::FirstValue) => self.begin_word(b"true", at),
+            (b'f', State::Value | State::FirstValue) => self.begin_word(b"false", at),
+            (b'n', State::Value | State::FirstValue) => self.begin_word(b"null", at),
             // Python writes and reads these three as numbers.
-            (b'N', State::Value | State::FirstValue) => self.state = State::InWord(b"NaN", 1),
-            (b'I', State::Value | State::FirstValue) => self.state = State::InWord(b"Infinity", 1),
+            (b'N', State::Value | State::FirstValue) => self.begin_word(b"NaN", at),
+            (b'I', State::Value | State::FirstValue) => self.begin_word(b"Infinity", at),
             (0xEF, State::Value) if self.before + at as u64 == 0 => self.state = State::InMark(1),
             (_, State::Value | State::FirstValue) => {
                 let number = Number::begin(byte).ok_or_else(|| self.malformed(at))?;
+                self.listener.starts(self.before + at as u64);
                 self.is_told = self.listener.begin(Told::Number);
                 self.tell(&[byte], at);
                 self.state = State::InNumber(number);
@@ -230,7 +236,13 @@ impl<L: Listener> Walker<L> {
         Ok(())
     }
 
-    fn begin_text(&mut self, told: Told) {
+    fn begin_word(&mut self, word: &'static [u8], at: usize) {
+        self.listener.starts(self.before + at as u64);
+        self.state = State::InWord(word, 1);
+    }
+
+    fn begin_text(&mut self, told: Told, at: usize) {
+        self.listener.starts(self.before + at as u64);
         self.is_told = self.listener.begin(told);
         self.state = State::InText(told, Text::Plain);
     }

@@ -10,7 +10,7 @@ pub struct Wanted {
 }
 
 /// A set of wanted paths, one bit each.
-pub(super) type Set = u64;
+pub type Set = u64;
 
 const _: () = assert!(BODY_FIELDS_MAX <= Set::BITS as usize, "a set has a bit for each wanted path");
 
@@ -44,7 +44,18 @@ impl Wanted {
         self.paths.get(position).map(|segments| segments.join("."))
     }
 
-    pub(super) fn all(&self) -> Set {
+    /// The position of `path`, if it is wanted.
+    pub(super) fn position(&self, path: &str) -> Option<usize> {
+        self.paths.iter().position(|known| known.iter().map(String::as_str).eq(path.split('.')))
+    }
+
+    /// The segment of the path at `position` that names a member of the object at `level`; empty behind its end.
+    pub(super) fn segment(&self, position: usize, level: usize) -> &str {
+        self.paths[position].get(level).map_or("", String::as_str)
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Set {
         match self.paths.len() {
             0 => 0,
             count => Set::MAX >> (Set::BITS as usize - count),
@@ -140,7 +151,9 @@ pub enum Member {
     Absent,
     /// A string's decoded text, or a number, `true` or `false` as written.
     Scalar(Vec<u8>),
-    /// It is there, but nothing that a condition can be held against: null, an object, an array, a string that is
-    /// longer than any condition.
+    /// It is null.
+    Null,
+    /// It is there, but nothing that a condition can be held against: an object, an array, a string that is longer than any
+    /// condition.
     Other,
 }

@@ -53,9 +53,10 @@ impl Validate {
 
     /// Looks at the body of a request.
     pub(super) fn check(&self, view: &View<'_>) -> Checking<'_> {
+        let has_model = view.edits.is_some_and(|edits| edits.provided("model").is_some());
         let document = match self {
             Self::Json => Document::Any(Walker::new(Nobody)),
-            Self::OpenAi => Document::OpenAi(Box::new(Walker::new(Preset::new(view.operation)))),
+            Self::OpenAi => Document::OpenAi(Box::new(Walker::new(Preset::new(view.operation, has_model)))),
             Self::Schema(schema) => {
                 Document::Schema(Box::new(Walker::new(Tree::new(JSON_TREE_VALUES_MAX))), schema)
             }

@@ -21,6 +21,8 @@ const WORD_BYTES_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct Preset {
     operation: Operation,
+    /// The route says the model where the request does not.
+    has_model: bool,
     depth: usize,
     /// The member of the whole that is at hand.
     top: Option<usize>,
@@ -60,9 +62,10 @@ enum Part {
 
 impl Preset {
     /// Of a request for `operation`.
-    pub(super) fn new(operation: Operation) -> Self {
+    pub(super) fn new(operation: Operation, has_model: bool) -> Self {
         Self {
             operation,
+            has_model,
             depth: 0,
             top: None,
             seen: 0,
@@ -95,7 +98,8 @@ impl Preset {
             }
         }
         let missing = || {
-            let wanted = [Some(MODEL), content_of(self.operation)].into_iter().flatten();
+            let model = (!self.has_model).then_some(MODEL);
+            let wanted = [model, content_of(self.operation)].into_iter().flatten();
             let mut missing = wanted.filter(|position| self.seen >> position & 1 == 0);
             missing.next().map(|position| {
                 let (name, rule) = rule(position);
@@ -126,7 +130,8 @@ impl Preset {
         let Some(position) = self.top else { return };
         (self.items, self.kind) = (0, None);
         let (name, rule) = rule(position);
-        let is_required = position == MODEL || content_of(self.operation) == Some(position);
+        let is_required =
+            (position == MODEL && !self.has_model) || content_of(self.operation) == Some(position);
         if value == Value::Null && !is_required {
             return;
         }
