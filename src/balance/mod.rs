@@ -12,6 +12,7 @@ mod random;
 mod ring;
 mod round_robin;
 mod score;
+mod told;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,6 +28,7 @@ use prefix::{Placed, Prefix};
 use random::Random;
 pub use ring::Ring;
 use round_robin::RoundRobin;
+pub use told::Told;
 
 use crate::base::rng::Rng;
 use crate::board::blocks::Blocks;
@@ -126,6 +128,18 @@ impl Balancer {
             Self::PeakEwma(balancer) => balancer.pick(from, rng),
             Self::Hash(balancer) => balancer.pick(from, asked, rng),
             Self::Prefix(balancer) => balancer.pick(from, asked, rng),
+        }
+    }
+
+    /// What it thinks of each candidate, as if it were to pick now.
+    pub fn tell(&mut self, from: Candidates<'_>, asked: &Asked<'_>) -> Vec<Told> {
+        match self {
+            Self::RoundRobin(balancer) => told::round_robin(balancer, from),
+            Self::Random(_) => told::random(from),
+            Self::LeastWork(_) => told::least_work(from),
+            Self::PeakEwma(_) => told::peak_ewma(from),
+            Self::Hash(balancer) => told::hash(balancer, from, asked),
+            Self::Prefix(balancer) => told::prefix(balancer, from, asked),
         }
     }
 

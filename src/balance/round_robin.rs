@@ -17,6 +17,11 @@ impl RoundRobin {
         Self { standing: (0..count).map(|_| -(rng.below(2) as i64)).collect() }
     }
 
+    /// How far the endpoint at `position` has come towards its turn.
+    pub(super) fn standing(&self, position: usize) -> f64 {
+        self.standing[position] as f64
+    }
+
     /// The next in turn.
     pub fn pick(&mut self, from: Candidates<'_>) -> Option<usize> {
         let mut best: Option<usize> = None;

@@ -4,15 +4,16 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::{Value, json};
 
+use super::admin::{self, address};
 use super::print::{complain, print};
+use crate::base::address::Address;
 use crate::base::ids::{Id, ListenerId};
 use crate::codec::chunked::{write_chunk, write_last_chunk};
 use crate::codec::forwarded::Sender;
+use crate::control::explained::{document, text};
 use crate::control::load::{Origin, Source, load};
-use crate::plan::Plan;
-use crate::proxy::explain::{Explained, Made, Outcome, explain};
+use crate::proxy::explain::explain;
 
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
@@ -20,9 +21,13 @@ use crate::proxy::explain::{Explained, Made, Outcome, explain};
     after_help = "Example:\n  corelane explain --config config/gateway.toml -H 'host: api.local' -d '{\"model\":\"llama-3\"}' /v1/chat/completions\n\nNothing is sent. Ids that are random in life are zero here."
 )]
 pub(super) struct Explain {
-    /// The configuration.
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    /// The configuration; loads are zero, limits full and endpoints admitted then.
+    #[arg(long, value_name = "FILE", required_unless_present = "admin", conflicts_with = "admin")]
+    config: Option<PathBuf>,
+    /// The admin API of a running gateway, whose configuration, loads, limits and verdicts hold. Its token, where it has one,
+    /// is taken from CORELANE_ADMIN_TOKEN.
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    admin: Option<Address>,
     /// The method; POST where there is a body, else GET.
     #[arg(short = 'X', long = "request", value_name = "METHOD")]
     method: Option<String>,
@@ -45,14 +50,37 @@ pub(super) struct Explain {
 
 impl Explain {
     pub(super) fn run(self) -> u8 {
-        let plan = match load(&Origin::new(Source::File(self.config.clone())), None) {
+        match (&self.admin, &self.config) {
+            (Some(address), _) => self.of_running(address),
+            (None, Some(file)) => self.of_file(file.clone()),
+            (None, None) => unreachable!("one of the two is required"),
+        }
+    }
+
+    /// Has a running gateway explain it.
+    fn of_running(&self, address: &Address) -> u8 {
+        let asked = self.message("localhost").and_then(|message| {
+            let form = if self.json { "json" } else { "text" };
+            admin::post(address, &format!("/explain?from={}&as={form}", self.from), &message)
+        });
+        match asked {
+            Ok(told) => print(told),
+            Err(error) => {
+                complain(error);
+                2
+            }
+        }
+    }
+
+    fn of_file(&self, file: PathBuf) -> u8 {
+        let plan = match load(&Origin::new(Source::File(file)), None) {
             Ok(plan) => plan,
             Err(problems) => {
                 problems.iter().for_each(complain);
                 return 2;
             }
         };
-        let message = match self.message(&plan) {
+        let message = match self.message(&plan.listeners[ListenerId::at(0)].address.value.authority()) {
             Ok(message) => message,
             Err(error) => {
                 complain(error);
@@ -67,8 +95,8 @@ impl Explain {
         }
     }
 
-    /// The request as it would arrive.
-    fn message(&self, plan: &Plan) -> Result<Vec<u8>, String> {
+    /// The request as it would arrive at `host`.
+    fn message(&self, host: &str) -> Result<Vec<u8>, String> {
         let body = match self.body.as_deref().map(|body| (body, body.strip_prefix('@'))) {
             Some((_, Some(file))) => std::fs::read(file).map_err(|error| {
                 format!(
@@ -85,10 +113,7 @@ impl Explain {
             self.headers.iter().filter_map(given).any(|given| given.eq_ignore_ascii_case(name))
         };
         if !has("host") {
-            head.push_str(&format!(
-                "host: {}\r\n",
-                plan.listeners[ListenerId::at(0)].address.value.authority()
-            ));
+            head.push_str(&format!("host: {host}\r\n"));
         }
         for header in &self.headers {
             head.push_str(header);
@@ -109,103 +134,4 @@ impl Explain {
         }
         Ok(message)
     }
-}
-
-fn document(plan: &Plan, explained: &Explained) -> Value {
-    let route = explained.route.map(|id| plan.routes[id].name.as_str());
-    let judged = explained.filters.iter();
-    let filters: Vec<_> =
-        judged.map(|(id, said)| json!({ "name": plan.filters[*id].0, "verdict": said.name() })).collect();
-    match &explained.outcome {
-        Outcome::Refused(refusal) => json!({
-            "route": route, "filters": filters, "status": refusal.status, "code": refusal.code, "message": refusal.message,
-        }),
-        Outcome::Answered(status) => json!({ "route": route, "filters": filters, "status": status }),
-        Outcome::Forwarded(targets) => {
-            let targets: Vec<_> = targets
-                .iter()
-                .map(|target| {
-                    let endpoint = |(id, head): &(_, bytes::Bytes)| {
-                        let head = String::from_utf8_lossy(head);
-                        json!({ "url": plan.endpoints[*id].url, "head": head })
-                    };
-                    json!({
-                        "cluster": plan.clusters[target.cluster].name,
-                        "share": f64::from(target.share) / target.shares as f64,
-                        "balance": plan.clusters[target.cluster].settings.balancer.name(),
-                        "endpoints": target.endpoints.iter().map(endpoint).collect::<Vec<_>>(),
-                    })
-                })
-                .collect();
-            let edits: Vec<_> = explained.edits.iter().map(made).collect();
-            json!({ "route": route, "filters": filters, "to": targets, "edits": edits })
-        }
-    }
-}
-
-/// An edit as JSON; what was or is not there is left out.
-fn made(edit: &Made) -> Value {
-    match edit {
-        Made::Member(path, from, to) => {
-            let mut told = json!({ "member": path });
-            for (name, said) in [("from", from), ("to", to)] {
-                if let Some(said) = said {
-                    told[name] = said.clone();
-                }
-            }
-            told
-        }
-        Made::Field(name, said) => json!({ "header": name, "to": said }),
-    }
-}
-
-fn text(plan: &Plan, explained: &Explained) -> String {
-    let mut out = String::new();
-    let mut say = |name: &str, what: &str| out.push_str(&format!("{name:<9} {what}\n"));
-    match explained.route {
-        Some(id) => say("route", &plan.routes[id].name),
-        None => say("route", "none"),
-    }
-    for (id, said) in &explained.filters {
-        say("filter", &format!("{}: {}", plan.filters[*id].0, said.name()));
-    }
-    for edit in &explained.edits {
-        match edit {
-            Made::Member(path, from, to) => {
-                let told = |said: &Option<Value>| said.as_ref().map_or("absent".to_owned(), Value::to_string);
-                say("edit", &format!("{path}: {} becomes {}", told(from), told(to)));
-            }
-            Made::Field(name, said) => say("edit", &format!("{name}: {said}")),
-        }
-    }
-    match &explained.outcome {
-        Outcome::Refused(refusal) => {
-            say("answer", &format!("{} {}", refusal.status, refusal.code));
-            say("message", &refusal.message);
-        }
-        Outcome::Answered(status) => say("answer", &format!("{status}, by the gateway itself")),
-        Outcome::Forwarded(targets) => {
-            for target in targets {
-                let cluster = &plan.clusters[target.cluster];
-                match target.share {
-                    0 => say("fallback", &cluster.name),
-                    share => {
-                        let percent = f64::from(share) / target.shares as f64 * 100.0;
-                        say("cluster", &format!("{} ({percent:.0} % of the route's requests)", cluster.name));
-                    }
-                }
-                let urls: Vec<_> =
-                    target.endpoints.iter().map(|(id, _)| plan.endpoints[*id].url.as_str()).collect();
-                say("endpoint", &format!("{} of: {}", cluster.settings.balancer.name(), urls.join(", ")));
-            }
-            if let Some((id, head)) = targets.first().and_then(|target| target.endpoints.first()) {
-                out.push_str(&format!(
-                    "\nsent to {}:\n{}",
-                    plan.endpoints[*id].url,
-                    String::from_utf8_lossy(head)
-                ));
-            }
-        }
-    }
-    out
 }

@@ -1,6 +1,7 @@
 //! The commands, one file each: arguments in, exit code out (0 done, 1 failed while running, 2 wrong use or
 //! configuration).
 
+mod admin;
 mod check;
 mod demo;
 mod explain;

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{ArgGroup, Args};
 
+use super::admin::address;
 use super::print::complain;
 use crate::base::address::Address;
 use crate::base::choice::{IoDriver, Words};
 use crate::base::limits::LANES_MAX;
 use crate::base::say::say;
 use crate::config::server::core_list;
-use crate::config::url::listen_address;
 use crate::control::failure::RunError;
 use crate::control::load::{Origin, Source};
 use crate::control::{Started, run};
@@ -52,10 +52,6 @@ struct Admin(Option<Address>);
 
 #[derive(Debug, Clone)]
 struct Cores(Vec<usize>);
-
-fn address(text: &str) -> Result<Address, String> {
-    listen_address(text).map_err(|error| format!("{}; {}", error.why, error.fix))
-}
 
 fn admin(text: &str) -> Result<Admin, String> {
     if text == "off" { Ok(Admin(None)) } else { address(text).map(|address| Admin(Some(address))) }

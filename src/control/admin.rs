@@ -6,13 +6,17 @@ use std::time::Instant;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::explained;
 use super::state::Control;
 use crate::base::choice::Gathering;
+use crate::base::ids::{Id, ListenerId};
+use crate::codec::forwarded::Sender;
 use crate::codec::head::RequestHead;
 use crate::codec::method::Method;
 use crate::codec::reply::LocalReply;
 use crate::metrics::accept;
 use crate::plan::Action;
+use crate::proxy::explain::explain;
 
 fn reply(status: u16, content_type: &'static str, body: impl Into<Bytes>) -> LocalReply {
     let content_type = Bytes::from_static(content_type.as_bytes());
@@ -29,7 +33,7 @@ fn document(status: u16, body: &Value) -> LocalReply {
 
 impl Control {
     /// The answer to a request that may be carried out.
-    pub(super) async fn answer(self: &Rc<Self>, head: &RequestHead) -> LocalReply {
+    pub(super) async fn answer(self: &Rc<Self>, head: &RequestHead, body: &[u8]) -> LocalReply {
         let path = String::from_utf8_lossy(head.path()).into_owned();
         let method = match head.method() {
             Method::Head => Method::Get,
@@ -53,6 +57,7 @@ impl Control {
                 reply(200, format.content_type(), self.exposition(format))
             }
             (Method::Get, "/config") => document(200, &self.config()),
+            (Method::Post, "/explain") => self.explained(head, body),
             (Method::Post, "/reload") => match self.reload().await {
                 Ok(generation) => document(200, &json!({ "generation": generation })),
                 Err(problems) => {
@@ -62,11 +67,28 @@ impl Control {
             },
             (method, path) if path.starts_with("/endpoints/") => self.drain_endpoint(method, path, head),
             (_, "/livez" | "/readyz" | "/stats" | "/metrics" | "/config") => other_method("GET, HEAD"),
-            (_, "/reload") => other_method("POST"),
+            (_, "/reload" | "/explain") => other_method("POST"),
             _ => text(
                 404,
-                "not found; there are /livez /readyz /stats /metrics /config, POST /reload and POST /endpoints/CLUSTER/drain?url=URL",
+                "not found; there are /livez /readyz /stats /metrics /config, POST /reload, POST /explain and POST /endpoints/CLUSTER/drain?url=URL",
             ),
+        }
+    }
+
+    /// `POST /explain?from=ADDRESS&as=text`: what would become of the request in the body, a whole HTTP/1.1 message, with the
+    /// loads, limits and verdicts of now. Nothing is sent, and nothing taken from a limit.
+    fn explained(&self, head: &RequestHead, message: &[u8]) -> LocalReply {
+        let from = match query(head, "from").map(|from| from.parse()) {
+            None => None,
+            Some(Ok(address)) => Some(address),
+            Some(Err(_)) => return text(400, "from is the address of a client, such as 127.0.0.1"),
+        };
+        let plan = self.plan();
+        let sender = Sender::new(from, &plan.listeners[ListenerId::at(0)].trusted);
+        let told = explain(&plan, message, &sender);
+        match query(head, "as").as_deref() {
+            Some("text") => reply(200, "text/plain; charset=utf-8", explained::text(&plan, &told)),
+            _ => document(200, &explained::document(&plan, &told)),
         }
     }
 

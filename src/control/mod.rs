@@ -8,6 +8,7 @@ mod collect;
 mod collected;
 mod descriptors;
 mod drain;
+pub mod explained;
 mod exposition;
 pub mod failure;
 mod files;

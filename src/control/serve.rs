@@ -95,7 +95,7 @@ async fn serve_one(socket: Socket, over: Over, place: &Place, control: Rc<Contro
                     Ok(()) => {
                         let body = body(&mut stream, &mut requests, &head);
                         match place.unless_needed(WaitsFor::Rest, body).await {
-                            Some(Ok(())) => Ok(control.answer(&head).await),
+                            Some(Ok(body)) => Ok(control.answer(&head, &body).await),
                             Some(Err(refusal)) => Err(refusal),
                             None => return Ok(()),
                         }
@@ -199,12 +199,12 @@ fn admitted(head: &RequestHead, over: Over, control: &Control) -> Result<(), Err
     }
 }
 
-/// Reads the request's body and drops it.
+/// Reads the request's body.
 async fn body(
     stream: &mut Stream,
     requests: &mut RequestReader,
     head: &RequestHead,
-) -> Result<(), ErrorReply> {
+) -> Result<Vec<u8>, ErrorReply> {
     if head.expects_continue() && head.framing() != Framing::Empty && stream.reader.unread().is_empty() {
         let interim = b"HTTP/1.1 100 Continue\r\n\r\n".to_vec();
         let written = monoio::time::timeout(ADMIN_TIMEOUT, stream.writer.write(interim)).await;
@@ -213,11 +213,11 @@ async fn body(
         }
     }
     let due = Instant::now() + ADMIN_TIMEOUT;
-    let mut read = 0;
+    let mut read = Vec::new();
     loop {
         match requests.next(stream.reader.unread()) {
-            Ok(Progress::Ready(RequestEvent::Data(data))) => read += data.len(),
-            Ok(Progress::Ready(RequestEvent::End)) => return Ok(()),
+            Ok(Progress::Ready(RequestEvent::Data(data))) => read.extend_from_slice(&data),
+            Ok(Progress::Ready(RequestEvent::End)) => return Ok(read),
             Ok(Progress::Ready(RequestEvent::Head(_))) => {
                 unreachable!("a request ends before the next one begins")
             }
@@ -227,7 +227,7 @@ async fn body(
             },
             Err(broken) => return Err(of_codec(broken)),
         }
-        if read > ADMIN_REQUEST_BYTES_MAX {
+        if read.len() > ADMIN_REQUEST_BYTES_MAX {
             return Err(too_large());
         }
     }

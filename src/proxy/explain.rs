@@ -8,6 +8,8 @@ use serde_json::Value;
 
 use super::decide::{self, Identity};
 use super::inquiry::{Asked, Inquiry};
+pub use super::placement::Placement;
+use super::placement::{self, Shown};
 use super::reply;
 use super::state::RequestId;
 use crate::base::fault::Sent;
@@ -90,6 +92,8 @@ pub struct Target {
     pub shares: u64,
     /// Each endpoint with the head that it would get.
     pub endpoints: Vec<(EndpointId, Bytes)>,
+    /// What each of them is thought of.
+    pub placements: Vec<Placement>,
 }
 
 /// Explains `message`, a whole request as it would arrive from `sender`.
@@ -187,13 +191,13 @@ fn follow(plan: &Plan, message: &[u8], sender: &Sender, seen: &mut Seen) -> Resu
         Action::Fanout(fanout) => {
             // Each gets all of them.
             let all = fanout.to.iter().map(|id| (*id, 1, 1)).collect();
-            let shown = (&head, sender, true);
+            let shown = (&head, sender, true, &sent[..]);
             Ok(Outcome::Forwarded(forwarded(plan, (listener, route, all), shown, (&seen.found, changed))))
         }
         Action::Forward(targets) => Ok(Outcome::Forwarded(forwarded(
             plan,
             (listener, route, shares(targets)),
-            (&head, sender, is_held),
+            (&head, sender, is_held, &sent),
             (&seen.found, changed),
         ))),
     }
@@ -283,7 +287,7 @@ fn route_of(
 fn forwarded(
     plan: &Plan,
     (listener, route, targets): (ListenerId, RouteId, Vec<(ClusterId, u32, u64)>),
-    (head, sender, is_held): (&RequestHead, &Sender, bool),
+    (head, sender, is_held, body): (&RequestHead, &Sender, bool, &[Bytes]),
     (found, changed): (&Findings, Option<Framing>),
 ) -> Vec<Target> {
     // Ids that are random in life are zero here.
@@ -309,11 +313,15 @@ fn forwarded(
         decide::write_upstream(&mut out, plan, (route, *endpoint), head, &identity);
         (*endpoint, Bytes::from(out))
     };
+    let path_model = decide::path_model(plan, route, head);
+    let model = plan.routes[route].model_set.as_deref().or(found.model()).or(path_model.as_deref());
+    let (shown, now) = (Shown { head, body, model }, Instant::now());
     let target = |(cluster, share, shares): (ClusterId, u32, u64)| Target {
         cluster,
         share,
         shares,
         endpoints: plan.clusters[cluster].endpoints.iter().map(head_for).collect(),
+        placements: placement::of(plan, cluster, &shown, now),
     };
     targets.into_iter().map(target).collect()
 }

@@ -73,6 +73,7 @@ mod notes;
 mod overheard;
 mod pace;
 mod pieces;
+mod placement;
 mod placing;
 pub mod probe;
 mod reply;

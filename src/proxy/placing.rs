@@ -5,6 +5,8 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::decide;
 use super::hold;
 use super::request::{Call, Request};
@@ -60,14 +62,24 @@ pub(super) fn affinity(request: &Request, call: &Call<'_>, cluster: ClusterId) -
     if let Some((_, found)) = call.affinity.as_deref().filter(|(of, _)| *of == cluster) {
         return found.clone();
     }
+    affinity_of(placing, &request.head, call.body.held(), model(request).as_deref())
+}
+
+/// The same of a head and a body.
+pub(super) fn affinity_of(
+    placing: &Placing,
+    head: &RequestHead,
+    body: &[Bytes],
+    model: Option<&[u8]>,
+) -> Affinity {
     if let Placing::Header(name) = placing {
-        return of_head(&request.head, name);
+        return of_head(head, name);
     }
-    let Some(mut reader) = Reader::of(placing).filter(|_| kind(&request.head) == Kind::Plain) else {
+    let Some(mut reader) = Reader::of(placing).filter(|_| kind(head) == Kind::Plain) else {
         return Affinity::None;
     };
-    call.body.held().iter().for_each(|piece| reader.feed(piece));
-    reader.found(model(request).as_deref())
+    body.iter().for_each(|piece| reader.feed(piece));
+    reader.found(model)
 }
 
 /// What is asked, as far as it is known of its body.

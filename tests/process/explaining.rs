@@ -264,7 +264,8 @@ fn it_says_so_in_words() {
     for part in [
         "route     chat\n",
         "cluster   b (25 % of the route's requests)\n",
-        "endpoint  least-work of: http://127.0.0.1:",
+        "endpoint  -> http://127.0.0.1:",
+        ": score 0.000: there is no other\n",
         "\nPOST /v2/chat HTTP/1.1\r\n",
     ] {
         assert!(out.contains(part), "{part} in {out}");
@@ -299,4 +300,59 @@ fn a_body_is_framed_as_its_head_says() {
     let explained: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(explained["status"], 202, "{explained}");
     std::fs::remove_file(file).unwrap();
+}
+
+/// What the command prints, asked of the running gateway.
+fn told_by(gateway: &Gateway, arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_corelane"))
+        .args(["explain", "--admin", &gateway.admin])
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_running_gateway_tells_whom_it_would_ask_and_why() {
+    let (upstream, other) = (Upstream::start(), Upstream::start());
+    let urls = [upstream.url(), other.url()];
+    let gateway = Gateway::start(&format!(
+        "[cluster.up]\nendpoints = {urls:?}\nsingle_flight = true\n[[route]]\nname = \"all\"\nto = \"up\"\n"
+    ));
+    assert_eq!(gateway.admin("POST", &format!("/endpoints/up/drain?url={}", urls[1])).0, 200);
+    let mut client = gateway.connect();
+    client.send("POST /x HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhello");
+    let mut server = upstream.accept();
+    server.read_until("hello");
+    assert_eq!(gateway.admin("POST", &format!("/endpoints/up/undrain?url={}", urls[1])).0, 200);
+
+    let told: Value = serde_json::from_str(&told_by(&gateway, &["--json", "-d", "hello", "/x"])).unwrap();
+    assert_eq!((&told["route"], &told["cluster"]), (&"all".into(), &"up".into()), "{told}");
+    let [busy, idle] = &told["endpoints"].as_array().unwrap()[..] else { panic!("two of them: {told}") };
+    assert_eq!(
+        (&busy["url"], &busy["picked"], &busy["admitted"]),
+        (&urls[0].as_str().into(), &false.into(), &true.into())
+    );
+    assert_eq!(busy["terms"]["work"], 4096.0 + 5.0, "{told}");
+    assert_eq!((&idle["picked"], &idle["score"]), (&true.into(), &0.0.into()), "{told}");
+    assert_eq!(idle["why"], "the least work for its weight");
+    let host = urls[1].trim_start_matches("http://");
+    assert!(told["head"].as_str().unwrap().contains(&format!("host: {host}\r\n")), "{told}");
+    let text = told_by(&gateway, &["-d", "hello", "/x"]);
+    assert!(text.contains("together  the same question is asked once at a time\n"), "{text}");
+    assert!(text.contains(&format!("endpoint  -> {}: score 0.000", urls[1])), "{text}");
+
+    assert_eq!(gateway.admin("POST", &format!("/endpoints/up/drain?url={}", urls[1])).0, 200);
+    let told: Value = serde_json::from_str(&told_by(&gateway, &["--json", "-d", "hello", "/x"])).unwrap();
+    let [busy, out] = &told["endpoints"].as_array().unwrap()[..] else { panic!("two of them: {told}") };
+    assert_eq!(
+        (&busy["picked"], &out["admitted"], &out["score"]),
+        (&true.into(), &false.into(), &Value::Null)
+    );
+    assert_eq!(out["why"], "an operator took it out");
+    server.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    client.read_message();
+    // What is no request is told as the gateway would answer it.
+    assert!(told_by(&gateway, &["-H", "host: a b", "/x"]).contains("400"));
 }
