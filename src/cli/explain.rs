@@ -10,8 +10,9 @@ use super::print::{complain, print};
 use crate::base::ids::{Id, ListenerId};
 use crate::codec::chunked::{write_chunk, write_last_chunk};
 use crate::codec::forwarded::Sender;
+use crate::config::units::show_share;
 use crate::control::load::{Origin, Source, load};
-use crate::plan::Plan;
+use crate::plan::{Mirror, Plan};
 use crate::proxy::explain::{Explained, Made, Outcome, explain};
 
 /// Arguments of `explain`.
@@ -138,7 +139,12 @@ fn document(plan: &Plan, explained: &Explained) -> Value {
                 })
                 .collect();
             let edits: Vec<_> = explained.edits.iter().map(made).collect();
-            json!({ "route": route, "filters": filters, "to": targets, "edits": edits })
+            let mut document = json!({ "route": route, "filters": filters, "to": targets, "edits": edits });
+            if let Some(mirror) = mirror(plan, explained) {
+                let cluster = &plan.clusters[mirror.cluster].name;
+                document["mirror"] = json!({ "cluster": cluster, "share": mirror.share });
+            }
+            document
         }
     }
 }
@@ -157,6 +163,11 @@ fn made(edit: &Made) -> Value {
         }
         Made::Field(name, said) => json!({ "header": name, "to": said }),
     }
+}
+
+/// Who may get a copy of the request.
+fn mirror<'p>(plan: &'p Plan, explained: &Explained) -> Option<&'p Mirror> {
+    plan.routes[explained.route?].action.mirror()
 }
 
 fn text(plan: &Plan, explained: &Explained) -> String {
@@ -197,6 +208,10 @@ fn text(plan: &Plan, explained: &Explained) -> String {
                 let urls: Vec<_> =
                     target.endpoints.iter().map(|(id, _)| plan.endpoints[*id].url.as_str()).collect();
                 say("endpoint", &format!("{} of: {}", cluster.settings.balancer.name(), urls.join(", ")));
+            }
+            if let Some(mirror) = mirror(plan, explained) {
+                let (cluster, share) = (&plan.clusters[mirror.cluster].name, show_share(mirror.share));
+                say("mirror", &format!("{cluster} ({share} of the route's requests are copied)"));
             }
             if let Some((id, head)) = targets.first().and_then(|target| target.endpoints.first()) {
                 out.push_str(&format!(
