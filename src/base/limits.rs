@@ -69,6 +69,9 @@ pub const BUFFERED_STEP_BYTES: u64 = 64 * KIB as u64;
 pub const BUFFERED_SMALL_BYTES: u64 = 64 * KIB as u64;
 /// One part in so many of the room is kept for small bodies, so that they never wait behind large ones.
 pub const BUFFERED_SMALL_PART: u64 = 16;
+/// One part in so many of the room may be in use where a copy for a mirror takes some: as many copies of the largest as one
+/// route has under way fit there, and bodies that somebody waits for have the rest.
+pub const BUFFERED_SPARE_PART: u64 = 4;
 /// While others wait for room, a body that is held must arrive at such an average that what it reserved is used in
 /// this time; else four clients that drip could keep all others out for hours.
 pub const BUFFERED_USED_WITHIN: Duration = Duration::from_secs(30);
@@ -177,6 +180,21 @@ pub const LOOKUPS_MAX: usize = 64;
 pub const BODY_FIELDS_MAX: usize = 64;
 /// Segments of such a member's path: `a.b.c` has three.
 pub const BODY_PATH_SEGMENTS_MAX: usize = 8;
+/// Longest body that is copied for a mirror: prompts fit, and it is held until the other cluster has taken it.
+pub const MIRROR_BODY_BYTES_MAX: u64 = MIB as u64;
+/// Copies of one route under way at once, over all lanes; each is a connection.
+pub const MIRROR_IN_FLIGHT_MAX: u64 = 64;
+/// Until a copy must be over where its cluster has no `total`.
+pub const MIRROR_TIME: Duration = Duration::from_secs(60);
+/// So much of an answer to a copy is read at a stretch, and then comes a pause: whatever that cluster sends, and however
+/// fast, others on the lane have their turns. It bounds what is dropped to 250 MiB a second each.
+pub const MIRROR_STRETCH_BYTES: usize = 256 * KIB;
+/// The pause.
+pub const MIRROR_PAUSE: Duration = Duration::from_millis(1);
+const _: () = assert!(
+    MIRROR_IN_FLIGHT_MAX * MIRROR_BODY_BYTES_MAX <= BUFFERED_BYTES_MAX / BUFFERED_SPARE_PART,
+    "all copies of one route must have room"
+);
 /// Clusters that one request is sent to at once; each is a connection, and its answer is held.
 pub const FANOUT_LEGS_MAX: usize = 16;
 /// Elements of one array that may be asked for: each is a hundred bytes of places and more.
@@ -220,7 +238,7 @@ pub const CONNECTIONS_MAX: usize = 10_000;
 pub const DESCRIPTORS_OWN: usize = 32;
 /// Descriptors of a lane beside its listeners: its ring or poll, its doorbell, some to spare.
 pub const DESCRIPTORS_A_LANE: usize = 8;
-/// The admin API, and connections that are kept to endpoints, may each take one part in so many of all descriptors.
+/// The admin API, connections that are kept to endpoints, and those of copies, may each take one part in so many of all descriptors.
 pub const DESCRIPTORS_SHARE: u64 = 8;
 /// The limit of open files where the system does not tell it: the usual soft one.
 pub const OPEN_FILES_UNKNOWN: u64 = 1024;

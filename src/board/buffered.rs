@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::granted::Granted;
-use crate::base::limits::{BUFFERED_SMALL_BYTES, BUFFERED_SMALL_PART};
+use crate::base::limits::{BUFFERED_SMALL_BYTES, BUFFERED_SMALL_PART, BUFFERED_SPARE_PART};
 
 /// The budget, in bytes.
 ///
@@ -65,6 +65,11 @@ impl Budget {
         (max - max / BUFFERED_SMALL_PART).max(max.min(BUFFERED_SMALL_BYTES))
     }
 
+    /// What may be in use of a budget where a copy takes some: nobody waits for it, and it must keep nobody waiting.
+    pub fn spare(max: u64) -> u64 {
+        max / BUFFERED_SPARE_PART
+    }
+
     /// Bytes reserved.
     #[cfg(test)]
     pub fn used(&self) -> u64 {
@@ -101,11 +106,24 @@ impl Budget {
         is_free.then(|| Reservation { budget: Arc::clone(self), bytes: need })
     }
 
+    /// Reserves `need` bytes for a copy, if there is room to spare at once and nobody waits for some.
+    pub fn reserve_spare(self: &Arc<Self>, need: u64) -> Option<Reservation> {
+        self.take_spare(need).then(|| Reservation { budget: Arc::clone(self), bytes: need })
+    }
+
+    fn take_spare(&self, need: u64) -> bool {
+        !self.is_waited_for() && self.take_up_to(Self::spare(self.max), need)
+    }
+
     fn take(&self, need: u64, size: Size) -> bool {
         let max = match size {
             Size::Small => self.max,
             Size::Large => Self::longest(self.max),
         };
+        self.take_up_to(max, need)
+    }
+
+    fn take_up_to(&self, max: u64, need: u64) -> bool {
         let more = |used: u64| used.checked_add(need).filter(|used| *used <= max);
         self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_ok()
     }
@@ -153,6 +171,16 @@ impl Reservation {
     pub fn grow(&mut self, bytes: u64) -> bool {
         let more = bytes.saturating_sub(self.bytes);
         let granted = self.budget.take(more, Size::of(bytes));
+        if granted {
+            self.bytes += more;
+        }
+        granted
+    }
+
+    /// The same for that of a copy, while there is room to spare and nobody waits for some.
+    pub fn grow_spare(&mut self, bytes: u64) -> bool {
+        let more = bytes.saturating_sub(self.bytes);
+        let granted = self.budget.take_spare(more);
         if granted {
             self.bytes += more;
         }
@@ -240,6 +268,24 @@ mod tests {
         drop((larger, large));
         assert_eq!(budget.used(), 0);
         assert!(budget.reserve(150 * K, &lane()).is_ok());
+    }
+
+    #[test]
+    fn copies_take_what_is_to_spare_and_nothing_while_anybody_waits() {
+        let budget = Arc::new(Budget::new(160 * K));
+        let mut copy = budget.reserve_spare(30 * K).unwrap();
+        assert!(budget.reserve_spare(11 * K).is_none(), "a quarter is for copies");
+        assert!(!copy.grow_spare(41 * K) && copy.grow_spare(40 * K));
+        let body = budget.reserve(110 * K, &lane()).unwrap();
+        drop(copy);
+        assert!(budget.reserve_spare(1).is_none(), "it is in use by bodies");
+        drop(body);
+        let mut copy = budget.reserve_spare(K).unwrap();
+        let waiting = budget.reserve(150 * K, &lane()).unwrap_err();
+        assert!(budget.reserve_spare(1).is_none() && !copy.grow_spare(2 * K), "somebody waits");
+        drop(copy);
+        assert!(waiting.claim().is_ok());
+        assert_eq!(budget.used(), 0);
     }
 
     #[test]

@@ -6,12 +6,14 @@ use clap::Args;
 
 use super::print::{complain, print};
 use crate::base::address::Address;
+use crate::base::ids::ClusterId;
 use crate::base::limits::{
     FLIGHT_BYTES_MAX, KIB, LIMIT_BUCKETS_MAX, LOG_BYTES_MAX, MIB, RELAY_BYTES, RELAY_BYTES_LARGE,
 };
+use crate::board::buffered::Budget;
 use crate::control::load::{Origin, Source, load};
 use crate::filter::FilterPlan;
-use crate::metrics::recorder::CACHE_RESULTS;
+use crate::metrics::recorder::{CACHE_RESULTS, MIRROR_RESULTS};
 use crate::metrics::text::{batch_series, series};
 use crate::plan::{Action, ClusterPlan, Plan};
 
@@ -119,6 +121,9 @@ fn summary(plan: &Plan) -> String {
     // A guard decodes the text at hand, which may be all of a body, and notes where each byte of it stands.
     let decodes = plan.filters.iter().any(|(_, filter)| matches!(filter, FilterPlan::Guard(_)));
     let held = (usize::from(holds) + 2 * usize::from(decodes)) * plan.limits.buffered as usize;
+    // Copies have their part of the same room; where nobody else holds bodies it is theirs alone.
+    let copied = plan.routes.iter().any(|route| route.action.mirror().is_some());
+    let held = held.max(usize::from(copied) * Budget::spare(plan.limits.buffered) as usize);
     let logged = if plan.observe.access_log.is_some() { LOG_BYTES_MAX } else { 0 };
     let ceiling = idle + histograms + streams + held + logged + flights + kept as usize;
     let size = |bytes: usize| format!("{} MiB", bytes.div_ceil(MIB));
@@ -138,15 +143,17 @@ fn summary(plan: &Plan) -> String {
     )
 }
 
-/// Series of clusters that share answers, beside those that every cluster has.
+/// Series of clusters that share answers or get copies, beside those that every cluster has.
 fn shared_series(plan: &Plan) -> usize {
-    let of = |cluster: &ClusterPlan| {
+    let of = |(id, cluster): (ClusterId, &ClusterPlan)| {
         let shared = usize::from(cluster.sharing.is_some());
         let cached = usize::from(cluster.settings.cache.is_some()) * CACHE_RESULTS.len();
+        let copied = usize::from(plan.is_mirror(id)) * MIRROR_RESULTS.len();
         let waiting = cluster.settings.queue.as_ref().map_or(0, |queue| queue.value.classes.len());
-        waiting + shared + cached + usize::from(cluster.settings.batch.is_some()) * batch_series()
+        let batched = usize::from(cluster.settings.batch.is_some()) * batch_series();
+        waiting + shared + cached + copied + batched
     };
-    plan.clusters.iter().map(of).sum()
+    plan.clusters.pairs().map(of).sum()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use super::field::FieldName;
 
 /// Names that the gateway sets, judges or reads on requests, beside those it knows as [`FieldName`]; in lower case.
-const COUNTED: [&[u8]; 11] = [
+const COUNTED: [&[u8]; 12] = [
     b"accept-encoding",
     b"access-control-request-headers",
     b"access-control-request-method",
@@ -17,6 +17,7 @@ const COUNTED: [&[u8]; 11] = [
     b"proxy-authorization",
     b"x-api-key",
     b"x-deadline-ms",
+    b"x-mirror",
     b"x-priority",
 ];
 

@@ -37,7 +37,7 @@ pub use listener::ListenerConfig;
 pub use observe::{AccessLogConfig, ObserveConfig};
 pub use root::{Config, ROOT};
 pub use route::{
-    FanoutConfig, MultiConfig, NamedRoute, RespondConfig, RouteConfig, Says, TargetConfig, name,
+    FanoutConfig, MirrorConfig, MultiConfig, NamedRoute, RespondConfig, RouteConfig, Says, TargetConfig, name,
 };
 pub use server::{CoreList, ServerConfig};
 

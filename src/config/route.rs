@@ -35,6 +35,11 @@ table! {
         /// Clusters that are asked, in this order, where there is no connection, no place or no endpoint in `to`, or it
         /// answers 429 or 5xx but 504; one try each, before the first byte of an answer only.
         fallback: Vec<Placed<String>> = key("fallback", List(&Text), Is("[]")),
+        /// A share of what goes upstream is sent to a further cluster too, once, with `x-mirror: 1` and that cluster's own
+        /// `auth`; what it answers is read and dropped, within its `total` or 60 s. No copy is made of a body over 1 MiB or
+        /// of a change of protocol, past 64 copies of the route under way, or while a quarter of `limits.buffered` is in
+        /// use.
+        mirror: Option<Placed<MirrorConfig>> = key("mirror", Table(MirrorConfig::KEYS), Absent),
         /// An answer of the gateway's own, or "models" for the list of models that the clusters serve to which
         /// routes lead, refreshed each 10 s, with the exact names in `match.body.model`; of a key that is for some models
         /// only those. On a path with `{model}` it is that one, or 404.
@@ -82,6 +87,17 @@ table! {
         cluster: Placed<String> = key("cluster", Text, Required("its share of requests would go nowhere", "\"NAME\"")),
         /// Its share.
         weight: u32 = key("weight", Number(0, 65_535), Is("1")),
+    }
+}
+
+table! {
+    /// `mirror`.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct MirrorConfig {
+        /// Who gets the copies.
+        cluster: Placed<String> = key("cluster", Text, Required("nobody would get a copy", "\"NAME\"")),
+        /// How many of the route's requests are copied.
+        share: f64 = key("share", Share, Is("'1%'")),
     }
 }
 
@@ -287,6 +303,13 @@ fn check(table: &Table<'_, '_>, route: &NamedRoute) {
     check_fallback(table, route);
     let RouteConfig { set, default, clamp, remove, .. } = &route.settings;
     edits::check(table, name, (set, default, clamp, remove));
+    if let (Some(mirror), None) = (&route.settings.mirror, &route.settings.to) {
+        table.tell(mirror.problem(
+            format!("route \"{name}\" has `mirror` and no `to`"),
+            "only what is sent on to one cluster is copied to another",
+            "remove it",
+        ));
+    }
     if let (Some(upgrade), true) = (&route.settings.upgrade, table.has("fanout")) {
         table.tell(upgrade.problem(
             format!("route \"{name}\" asks several clusters, and has `upgrade`"),

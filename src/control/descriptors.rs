@@ -2,7 +2,7 @@
 
 use crate::base::limits::{
     ADMIN_CONNECTIONS_MAX, DESCRIPTORS_A_LANE, DESCRIPTORS_OWN, DESCRIPTORS_SHARE, LOOKUPS_MAX,
-    OPEN_FILES_UNKNOWN,
+    MIRROR_IN_FLIGHT_MAX, OPEN_FILES_UNKNOWN,
 };
 use crate::plan::Plan;
 
@@ -36,7 +36,9 @@ impl Descriptors {
         let listed: usize = listed.map(|cluster| cluster.endpoints.len()).sum();
         // Connections to endpoints that are no client's: those that lie idle, and those that ask what is served.
         let idle = idle + listed.min(LOOKUPS_MAX);
-        let bearable = bearable(self.limit, plan.lanes, plan.listeners.len(), idle);
+        let mirrors = plan.routes.iter().filter(|route| route.action.mirror().is_some()).count();
+        let copies = MIRROR_IN_FLIGHT_MAX as usize * mirrors;
+        let bearable = bearable(self.limit, plan.lanes, plan.listeners.len(), [idle, copies]);
         let asked = plan.limits.connections;
         let clamped = (bearable < asked).then_some(bearable);
         plan.limits.connections = clamped.unwrap_or(asked);
@@ -55,12 +57,14 @@ fn share(limit: u64) -> usize {
     usize::try_from(limit / DESCRIPTORS_SHARE).unwrap_or(usize::MAX).max(1)
 }
 
-/// How many clients a limit bears, at two descriptors each, beside `idle` connections that are kept to endpoints.
-fn bearable(limit: u64, lanes: usize, listeners: usize, idle: usize) -> usize {
+/// How many clients a limit bears, at two descriptors each, beside connections to endpoints that are kept, and those of
+/// copies.
+fn bearable(limit: u64, lanes: usize, listeners: usize, beside: [usize; 2]) -> usize {
     // Of each listener each lane has a descriptor that it accepts from, one that it waits with, one to be handed over, and
     // a client without a place.
     let own = DESCRIPTORS_OWN + lanes * (DESCRIPTORS_A_LANE + 4 * listeners);
-    let reserve = own + ADMIN_CONNECTIONS_MAX.min(share(limit)) + idle.min(share(limit));
+    let beside = beside.into_iter().chain([ADMIN_CONNECTIONS_MAX]);
+    let reserve = own + beside.map(|several| several.min(share(limit))).sum::<usize>();
     let left = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(reserve);
     (left / 2).max(1)
 }
@@ -71,14 +75,16 @@ mod tests {
 
     #[test]
     fn clients_leave_room_for_what_they_wait_for() {
-        for (limit, lanes, idle, clients) in [
-            (10, 1, 128, 1),
-            (128, 2, 128, 20),
-            (1024, 4, 128, 376),
-            (65_536, 4, 128, 32_632),
-            (u64::MAX, 4, 0, usize::MAX / 2 - 72),
+        for (limit, lanes, beside, clients) in [
+            (10, 1, [128, 0], 1),
+            (128, 2, [128, 0], 20),
+            (128, 2, [128, 64], 12),
+            (1024, 4, [128, 0], 376),
+            (1024, 4, [128, 64], 344),
+            (65_536, 4, [128, 0], 32_632),
+            (u64::MAX, 4, [0, 0], usize::MAX / 2 - 72),
         ] {
-            assert_eq!(bearable(limit, lanes, 1, idle), clients, "{limit}");
+            assert_eq!(bearable(limit, lanes, 1, beside), clients, "{limit}");
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::plan::{ClusterPlan, Plan};
+use crate::config::units::show_share;
+use crate::plan::{ClusterPlan, Mirror, Plan};
 use crate::proxy::explain::{Explained, Made, Outcome, Placement, Target};
 
 /// One JSON document. Of several clusters the first one, with the largest claim to be asked, is told at the top; `to` has all.
@@ -21,7 +22,7 @@ pub fn document(plan: &Plan, explained: &Explained) -> Value {
             let told: Vec<_> = targets.iter().map(|target| of_target(plan, target)).collect();
             let first = targets.first();
             let endpoints = first.map(|target| placements(plan, &target.placements));
-            json!({
+            let mut document = json!({
                 "route": route,
                 "filters": filters,
                 "cluster": first.map(|target| plan.clusters[target.cluster].name.as_str()),
@@ -29,7 +30,12 @@ pub fn document(plan: &Plan, explained: &Explained) -> Value {
                 "edits": edits,
                 "head": first.and_then(sent).map(|(_, head)| head),
                 "to": told,
-            })
+            });
+            if let Some(mirror) = mirror(plan, explained) {
+                let cluster = &plan.clusters[mirror.cluster].name;
+                document["mirror"] = json!({ "cluster": cluster, "share": mirror.share });
+            }
+            document
         }
     }
 }
@@ -68,6 +74,11 @@ fn placements(plan: &Plan, placements: &[Placement]) -> Vec<Value> {
         })
     });
     told.collect()
+}
+
+/// Who may get a copy of the request.
+fn mirror<'p>(plan: &'p Plan, explained: &Explained) -> Option<&'p Mirror> {
+    plan.routes[explained.route?].action.mirror()
 }
 
 /// What requests of a cluster share with others.
@@ -130,6 +141,10 @@ pub fn text(plan: &Plan, explained: &Explained) -> String {
         Outcome::Answered(status) => say("answer", &format!("{status}, by the gateway itself")),
         Outcome::Forwarded(targets) => {
             targets.iter().for_each(|target| say_target(plan, target, &mut say));
+            if let Some(mirror) = mirror(plan, explained) {
+                let (cluster, share) = (&plan.clusters[mirror.cluster].name, show_share(mirror.share));
+                say("mirror", &format!("{cluster} ({share} of the route's requests are copied)"));
+            }
             let first = targets.first().and_then(|target| Some((target, sent(target)?)));
             if let Some((target, (at, head))) = first {
                 let (id, _) = &target.endpoints[at];

@@ -10,7 +10,7 @@ use crate::base::say;
 use crate::metrics::names;
 use crate::metrics::names::Metric;
 use crate::metrics::recorder::{
-    CACHE_RESULTS, ClusterCounts, EndpointCounts, RETRY_REASONS, RouteCounts, Times,
+    CACHE_RESULTS, ClusterCounts, EndpointCounts, MIRROR_RESULTS, RETRY_REASONS, RouteCounts, Times,
 };
 use crate::metrics::snapshot::Snapshot;
 use crate::metrics::text::{Exposition, ExpositionFormat};
@@ -129,7 +129,7 @@ fn queues(plan: &Plan, out: &mut Exposition) {
     out.gauge(names::QUEUE_DEPTH, depths.flatten());
 }
 
-/// What requests share of their answers, of those clusters where they may share some.
+/// What requests share of their answers, of those clusters where they may share some, and what copies of them became.
 fn sharing(plan: &Plan, snapshot: &Snapshot, out: &mut Exposition) {
     let nothing = ClusterCounts::default();
     let counts = |name: &str| snapshot.clusters.get(name).unwrap_or(&nothing);
@@ -159,4 +159,10 @@ fn sharing(plan: &Plan, snapshot: &Snapshot, out: &mut Exposition) {
             .map(move |(result, count)| (labels(*result), count))
     });
     out.counter(names::CACHE, kept);
+    let copied = plan.clusters.pairs().filter(|(id, _)| plan.is_mirror(*id)).flat_map(|(_, cluster)| {
+        let labels = move |result| vec![("cluster", cluster.name.as_str()), ("result", result)];
+        let results = MIRROR_RESULTS.iter().zip(counts(&cluster.name).mirror);
+        results.map(move |(result, count)| (labels(*result), count))
+    });
+    out.counter(names::MIRROR, copied);
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::state::Control;
 use crate::base::ids::Id;
-use crate::metrics::recorder::{CACHE_RESULTS, ClusterCounts, EndpointCounts, Times};
+use crate::metrics::recorder::{CACHE_RESULTS, ClusterCounts, EndpointCounts, MIRROR_RESULTS, Times};
 use crate::metrics::snapshot::{RouteTotals, Snapshot};
 use crate::plan::Plan;
 
@@ -63,28 +63,37 @@ impl Control {
     }
 }
 
-/// What requests share of their answers, of those clusters where they may share some.
+/// What requests share of their answers, and what became of copies, of those clusters where there may be some.
 fn clusters(plan: &Plan, snapshot: &Snapshot) -> Value {
     let nothing = ClusterCounts::default();
-    let sharing = plan.clusters.iter().filter(|cluster| cluster.sharing.is_some());
-    let shown = sharing.map(|cluster| {
+    let shown = plan.clusters.pairs().filter_map(|(id, cluster)| {
         let counts = snapshot.clusters.get(&cluster.name).unwrap_or(&nothing);
-        let mut shown = json!({ "shared": counts.shared });
+        let mut shown = Map::new();
+        if cluster.sharing.is_some() {
+            shown.insert("shared".to_owned(), json!(counts.shared));
+        }
         if cluster.settings.cache.is_some() {
-            let results = CACHE_RESULTS.iter().zip(counts.cache);
-            shown["cache"] = results.map(|(result, count)| ((*result).to_owned(), json!(count))).collect();
+            shown.insert("cache".to_owned(), results(&CACHE_RESULTS, &counts.cache));
         }
         if cluster.settings.batch.is_some() {
-            shown["batch"] = json!({
+            let batch = json!({
                 "calls": counts.batch_members.count(),
                 "members": sizes(&counts.batch_members),
                 "pieces": counts.pieces,
                 "wait_us": times(&counts.batch_wait),
             });
+            shown.insert("batch".to_owned(), batch);
         }
-        (cluster.name.clone(), shown)
+        if plan.is_mirror(id) {
+            shown.insert("mirror".to_owned(), results(&MIRROR_RESULTS, &counts.mirror));
+        }
+        (!shown.is_empty()).then(|| (cluster.name.clone(), Value::Object(shown)))
     });
     Value::Object(shown.collect())
+}
+
+fn results(names: &[&str], counts: &[u64]) -> Value {
+    names.iter().zip(counts).map(|(name, count)| ((*name).to_owned(), json!(count))).collect()
 }
 
 fn route(totals: &RouteTotals) -> Value {

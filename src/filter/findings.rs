@@ -11,8 +11,8 @@ use super::rate_limit::{Asked, Counted};
 use crate::base::ids::FilterId;
 use crate::board::in_flight::Place;
 use crate::codec::edit::Edits;
-use crate::codec::reply::ErrorReply;
 use crate::codec::operation::Operation;
+use crate::codec::reply::ErrorReply;
 use crate::codec::splice::{Splice, settled};
 
 /// What is known of a request by its filters.
@@ -131,6 +131,13 @@ impl Findings {
     /// The fields that services set.
     pub fn fields(&self) -> &[Edits] {
         &self.edits
+    }
+
+    /// What of it a copy of the request has, with these fields: whose it is, the model, and whether its answer would be read.
+    /// It takes nothing from limits, and no place.
+    pub fn of_copy(&self, edits: Vec<Edits>) -> Self {
+        let Self { holder, models, estimated, .. } = self;
+        Self { holder: holder.clone(), models: models.clone(), estimated: *estimated, edits, ..Self::NOTHING }
     }
 
     /// Tokens of its prompt, as they were estimated; none where no limit counts tokens.

@@ -98,13 +98,14 @@ impl Lane {
         self.reports.send(Report::Counts { lane, plan, recorder, gauges: Some(gauges) });
     }
 
-    /// Ends every connection, each the way a cut one ends, and every probe. The loop is left only then: what an operation in the kernel
+    /// Ends every connection, each the way a cut one ends, every probe and every copy for a mirror. The loop is left only then: what an operation in the kernel
     /// still points at must not be freed under it.
     pub(super) async fn stop(&self) -> std::io::Result<()> {
         self.closing.set();
         self.state.watchdogs.end_all();
         let by = Instant::now() + STOP_TIME;
-        let is_busy = || self.loads.of(self.state.lane) > 0 || self.probes.get() > 0;
+        let is_busy =
+            || self.loads.of(self.state.lane) > 0 || self.probes.get() > 0 || self.state.copies.get() > 0;
         while is_busy() && Instant::now() < by {
             monoio::time::sleep(STOP_PAUSE).await;
         }

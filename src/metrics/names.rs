@@ -44,6 +44,7 @@ metrics! {
     BATCH_MEMBERS "corelane_batch_members" "Requests that a call carried, by cluster."
     BATCH_WAIT "corelane_batch_wait_seconds" "How long a request waited for others and for a place, by cluster."
     CACHE "corelane_cache_total" "Requests to a cluster that keeps answers, by what became of them: hit, miss, bypass."
+    MIRROR "corelane_mirror_total" "Copies of requests for a cluster: sent and answered, skipped for a bound, or failed on their way."
     EJECTIONS "corelane_ejections_total" "How often an endpoint was taken out for faults in a row."
     ENDPOINT_ADMITTED "corelane_endpoint_admitted" "1 where requests may go to an endpoint, else 0."
     ENDPOINT_IDLE "corelane_endpoint_idle" "Idle connections to an endpoint."

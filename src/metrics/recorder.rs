@@ -131,6 +131,20 @@ pub struct EndpointCounts {
 /// What became of requests in a cluster's cache: `hit`, `miss`, `bypass`.
 pub const CACHE_RESULTS: [&str; 3] = ["hit", "miss", "bypass"];
 
+/// What became of a copy of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mirrored {
+    /// It was answered to the end, whatever that said.
+    Sent,
+    /// It was not made, for one of its bounds or because the request did not go upstream whole.
+    Skipped,
+    /// It was made, and was not answered to the end.
+    Failed,
+}
+
+/// The names of these, in their order.
+pub const MIRROR_RESULTS: [&str; 3] = ["sent", "skipped", "failed"];
+
 /// What is counted of one cluster beside what its endpoints did.
 #[derive(Debug, Clone, Default)]
 pub struct ClusterCounts {
@@ -144,6 +158,8 @@ pub struct ClusterCounts {
     pub batch_wait: Times,
     /// Requests by what became of them in the cache.
     pub cache: [u64; CACHE_RESULTS.len()],
+    /// Copies for it, by what became of them.
+    pub mirror: [u64; MIRROR_RESULTS.len()],
 }
 
 /// What is counted of a lane as a whole.
@@ -315,7 +331,8 @@ impl ClusterCounts {
         self.batch_members.add(&other.batch_members);
         self.pieces += other.pieces;
         self.batch_wait.add(&other.batch_wait);
-        for (ours, theirs) in self.cache.iter_mut().zip(other.cache) {
+        let results = self.cache.iter_mut().chain(&mut self.mirror);
+        for (ours, theirs) in results.zip(other.cache.into_iter().chain(other.mirror)) {
             *ours += theirs;
         }
     }

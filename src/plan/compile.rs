@@ -1,22 +1,21 @@
 //! Config to plan, or all problems at once: defaults are filled, names become ids, ranges become types.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
+use super::actions;
 use super::balancing;
 use super::chains;
 use super::edits;
 use super::filters;
-use super::placing::Placing;
 use super::fixed;
 use super::listing;
+use super::placing::Placing;
 use super::routes::{self, Rows};
 use super::sharing::Sharing;
 use super::trusts::{self, Trusts};
 pub use super::types::Surroundings;
-use super::types::{Action, ClusterPlan, EndpointPlan, Fanout, Multi, Plan, RoutePlan, Targets};
+use super::types::{Action, ClusterPlan, EndpointPlan, Plan, RoutePlan};
 use crate::admission::Queue;
 use crate::base::address::Address;
 use crate::base::choice::{BatchProtocol, Words};
@@ -28,12 +27,8 @@ use crate::board::buffered::Budget;
 use crate::board::loads::EndpointLoad;
 use crate::board::served::Served;
 use crate::board::verdicts::Verdict;
-use crate::codec::reply::LocalReply;
 use crate::config::url::EndpointAddress;
-use crate::config::{
-    BatchConfig, ClusterConfig, Config, EndpointConfig, FanoutConfig, MultiConfig, NamedRoute, RespondConfig,
-    RouteConfig, Says, TargetConfig,
-};
+use crate::config::{BatchConfig, ClusterConfig, Config, EndpointConfig, NamedRoute};
 use crate::discovery::dns::Resolved;
 use crate::filter::Filters;
 use crate::health::{Health, Ward};
@@ -59,7 +54,7 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
     let mut routes = IdVec::new();
     let mut rows = Rows::default();
     for route in &config.routes {
-        let Some(action) = compile_action(route, &names, &mut problems) else { continue };
+        let Some(action) = actions::compile(route, (&names, around), &mut problems) else { continue };
         let whose = format!("route \"{}\"", route.name.value);
         let chain = filters.chain(&whose, &route.settings.filters, &mut problems);
         let compiled = compile_route(route, (chain, action), (&clusters, body_max), &mut problems);
@@ -379,93 +374,6 @@ fn sharing(cluster: &str, settings: &ClusterConfig, around: &Surroundings<'_>) -
     known.cloned().or_else(|| Sharing::of(settings).map(Arc::new))
 }
 
-fn compile_action(
-    route: &NamedRoute,
-    clusters: &BTreeMap<&str, ClusterId>,
-    problems: &mut Vec<Problem>,
-) -> Option<Action> {
-    let RouteConfig { to, respond, fanout, multi, .. } = &route.settings;
-    match (to, &respond.0, fanout, multi) {
-        (Some(to), None, None, None) => {
-            let mut found = Vec::new();
-            for TargetConfig { cluster, weight } in &to.value.0 {
-                match clusters.get(cluster.value.as_str()) {
-                    Some(id) => found.push((*id, *weight)),
-                    None => problems.push(unknown_cluster(route, cluster, clusters)),
-                }
-            }
-            let mut fallback = Vec::new();
-            for cluster in &route.settings.fallback {
-                match clusters.get(cluster.value.as_str()) {
-                    Some(id) => fallback.push(*id),
-                    None => problems.push(unknown_cluster(route, cluster, clusters)),
-                }
-            }
-            Some(Action::Forward(Targets { shares: found, fallback }))
-        }
-        (None, Some(Says::Models), None, None) => Some(Action::Models),
-        (None, Some(Says::This(respond)), None, None) => {
-            let RespondConfig { status, body, content_type } = respond;
-            Some(Action::Respond(LocalReply {
-                status: *status,
-                content_type: Bytes::from(content_type.value.clone()),
-                fields: Vec::new(),
-                body: Bytes::from(body.clone()),
-            }))
-        }
-        (None, None, None, Some(multi)) => {
-            let MultiConfig { max, lines, in_flight, answers } = multi.value;
-            Some(Action::Multi(Multi {
-                max: max as usize,
-                lines: lines as usize,
-                in_flight: in_flight as usize,
-                answers,
-            }))
-        }
-        (None, None, Some(fanout), None) => {
-            let FanoutConfig { to, gather, need, timeout } = &fanout.value;
-            let mut found = Vec::new();
-            for cluster in to {
-                match clusters.get(cluster.value.as_str()) {
-                    Some(id) => found.push(*id),
-                    None => problems.push(unknown_cluster(route, cluster, clusters)),
-                }
-            }
-            let need = need.map_or(to.len() / 2 + 1, |need| usize::try_from(need).unwrap_or(usize::MAX));
-            if need > to.len() && !to.is_empty() {
-                problems.push(fanout.problem(
-                    format!("route \"{}\" needs {need} good answers of {}", route.name.value, to.len()),
-                    "no request could be answered",
-                    format!("write need = {}, or less", to.len()),
-                ));
-            }
-            Some(Action::Fanout(Fanout { to: found, gather: *gather, need, timeout: *timeout }))
-        }
-        // Told where it was read.
-        _ => None,
-    }
-}
-
-fn unknown_cluster(
-    route: &NamedRoute,
-    name: &Placed<String>,
-    clusters: &BTreeMap<&str, ClusterId>,
-) -> Problem {
-    let known: Vec<_> = clusters.keys().map(|name| format!("\"{name}\"")).collect();
-    let fix = match known.is_empty() {
-        true => format!("add [cluster.{}]", name.value),
-        false => format!("add [cluster.{}], or use one of: {}", name.value, known.join(", ")),
-    };
-    name.problem(
-        format!(
-            "route \"{}\" forwards to cluster \"{}\", which is not defined",
-            route.name.value, name.value
-        ),
-        "each request on this route would be answered with 503",
-        fix,
-    )
-}
-
 fn no_route(around: &Surroundings<'_>) -> Problem {
     Placed { value: (), place: around.place.clone() }.problem(
         "there is no route",
@@ -532,6 +440,21 @@ mod tests {
         assert_eq!(new.generation, 2);
         let (kept, was) = (&new.endpoints[EndpointId::at(0)], &old.endpoints[EndpointId::at(1)]);
         assert!(Arc::ptr_eq(&kept.load, &was.load));
+    }
+
+    #[test]
+    fn copies_under_way_are_counted_on_through_a_reload() {
+        let mirrored = |share: &str| format!("{TWO}mirror = {{ cluster = \"a\", share = \"{share}\" }}\n");
+        let old = plan(&mirrored("1%"), None).unwrap();
+        let new = plan(&mirrored("2%"), Some(&old)).unwrap();
+        let mirror = |plan: &Plan| {
+            let mirror = plan.routes[RouteId::at(0)].action.mirror().unwrap();
+            (mirror.share, Arc::clone(&mirror.in_flight))
+        };
+        let ((before, kept), (after, same)) = (mirror(&old), mirror(&new));
+        assert_eq!((before, after), (0.01, 0.02));
+        assert!(Arc::ptr_eq(&kept, &same));
+        assert!(old.is_mirror(ClusterId::at(0)) && !plan(TWO, None).unwrap().is_mirror(ClusterId::at(0)));
     }
 
     #[test]

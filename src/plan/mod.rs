@@ -3,6 +3,7 @@
 //! A plan has no "unset", no name that is looked up later and no value that needs checking again. Ids are valid only
 //! inside their own plan.
 
+mod actions;
 mod balancing;
 mod catalog;
 mod chains;
@@ -23,6 +24,6 @@ pub use catalog::Catalog;
 pub use placing::Placing;
 pub use sharing::{Batching, Kept, Sharing, Waiting};
 pub use types::{
-    AccessLogPlan, Action, ClusterPlan, EndpointPlan, Fanout, ListenerPlan, Multi, Plan, RoutePlan, Targets,
-    Timeouts,
+    AccessLogPlan, Action, ClusterPlan, EndpointPlan, Fanout, ListenerPlan, Mirror, Multi, Plan, RoutePlan,
+    Targets, Timeouts,
 };

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::catalog::Catalog;
-use super::sharing::Sharing;
 use super::placing::Placing;
+use super::sharing::Sharing;
 use crate::admission::Queue;
 use crate::balance::Balancing;
 use crate::base::address::Address;
@@ -16,6 +16,7 @@ use crate::base::secret::Secret;
 use crate::base::trust::TlsClient;
 use crate::board::audit::Audit;
 use crate::board::buffered::Budget;
+use crate::board::in_flight::InFlight;
 use crate::board::loads::EndpointLoad;
 use crate::board::published::Published;
 use crate::board::served::Served;
@@ -103,6 +104,11 @@ impl Plan {
         });
         sources.filter(|source| source.address.is_some())
     }
+
+    /// Whether some route's requests are copied to that cluster.
+    pub fn is_mirror(&self, cluster: ClusterId) -> bool {
+        self.routes.iter().filter_map(|route| route.action.mirror()).any(|mirror| mirror.cluster == cluster)
+    }
 }
 
 /// One cluster.
@@ -131,14 +137,22 @@ pub struct ClusterPlan {
 }
 
 impl Action {
-    /// The clusters that it leads to.
+    /// The clusters that it leads to; who gets copies is none of them.
     pub fn clusters(&self) -> impl Iterator<Item = ClusterId> {
         let (shares, others) = match self {
-            Self::Forward(Targets { shares, fallback }) => (&shares[..], &fallback[..]),
+            Self::Forward(Targets { shares, fallback, mirror: _ }) => (&shares[..], &fallback[..]),
             Self::Fanout(fanout) => (&[][..], &fanout.to[..]),
             Self::Respond(_) | Self::Models | Self::Multi(_) => (&[][..], &[][..]),
         };
         shares.iter().map(|(id, _)| *id).chain(others.iter().copied())
+    }
+
+    /// Who gets copies of what it forwards.
+    pub fn mirror(&self) -> Option<&Mirror> {
+        match self {
+            Self::Forward(targets) => targets.mirror.as_deref(),
+            Self::Respond(_) | Self::Models | Self::Fanout(_) | Self::Multi(_) => None,
+        }
     }
 }
 
@@ -284,6 +298,19 @@ pub struct Targets {
     pub shares: Vec<(ClusterId, u32)>,
     /// In this order, where that one cannot, or refuses.
     pub fallback: Vec<ClusterId>,
+    /// Who gets copies of what goes there.
+    pub mirror: Option<Box<Mirror>>,
+}
+
+/// A cluster that gets copies of a route's requests.
+#[derive(Debug)]
+pub struct Mirror {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// How many are copied, from 0 to 1.
+    pub share: f64,
+    /// Copies under way, over all lanes; kept through reloads.
+    pub in_flight: Arc<InFlight>,
 }
 
 /// What compilation needs besides the configuration.

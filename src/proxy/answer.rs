@@ -92,7 +92,7 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &Rc<Lan
                 let destination = Destination { first, targets, sharing };
                 return told(boxed(|| sharing::run(request, call, lane, destination)).await, request, call);
             }
-            match forward::run::<false>(request, call, first, targets).await {
+            match forward::run::<false>((request, call), lane, first, targets).await {
                 Ok(answer) => Answer::Relayed(answer),
                 Err(given_up) => refuse(given_up.told(&mut call.notes), request, call),
             }

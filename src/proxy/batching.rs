@@ -38,9 +38,9 @@ pub(super) async fn run(
     destination: Destination<'_>,
 ) -> Result<Answer, ErrorReply> {
     let Destination { first, sharing, .. } = destination;
-    let Some(batching) = &sharing.batching else { return alone(request, call, destination).await };
+    let Some(batching) = &sharing.batching else { return alone((request, call), lane, destination).await };
     let Some(member) = member(request, call, batching, lane).await? else {
-        return alone(request, call, destination).await;
+        return alone((request, call), lane, destination).await;
     };
     let places = Places {
         lane: Rc::clone(lane),
@@ -61,7 +61,7 @@ pub(super) async fn run(
         return at_once(request, call, places, destination).await;
     }
     let Some(waiting) = waiting(request, member, destination) else {
-        return alone(request, call, destination).await;
+        return alone((request, call), lane, destination).await;
     };
     let (flight, key) = (Arc::clone(&waiting.flight), waiting.key);
     let follower = flight.join().expect("nobody left it yet");
@@ -82,11 +82,11 @@ pub(super) async fn run(
 
 /// As it came, with nobody else.
 async fn alone(
-    request: &Request,
-    call: &mut Call<'_>,
+    (request, call): (&Request, &mut Call<'_>),
+    lane: &Rc<LaneState>,
     Destination { first, targets, .. }: Destination<'_>,
 ) -> Result<Answer, ErrorReply> {
-    let relayed = forward::run::<true>(request, call, first, targets).await;
+    let relayed = forward::run::<true>((request, call), lane, first, targets).await;
     relayed.map(Answer::Relayed).map_err(|given_up| given_up.told(&mut call.notes))
 }
 
@@ -98,8 +98,9 @@ async fn at_once(
     destination: Destination<'_>,
 ) -> Result<Answer, ErrorReply> {
     count(&request.plan, places.cluster, 1, std::iter::once(Instant::now()));
+    let lane = Rc::clone(&places.lane);
     call.notes.batch.get_or_insert_default()._place = Some(Guard::new(move || places.leave()));
-    alone(request, call, destination).await
+    alone((request, call), &lane, destination).await
 }
 
 /// The member that a request is; none where it travels alone.

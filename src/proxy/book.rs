@@ -16,11 +16,11 @@ pub(super) fn book(request: &mut Request, call: &mut Call<'_>, lane: &LaneState)
         filter::settle(&request.plan.plan.filters, &mut request.found, used, Instant::now());
     }
     let body = BodyNotes { received: call.body.received, waited: call.body.waited };
-    let overheard = call.body.overheard.take();
+    let listeners = call.body.listeners.take();
     let notes = &call.notes;
     let now = notes.over.unwrap_or_else(Instant::now);
     let summary = notes.summary(request.route, body, notes.switched.unwrap_or(now));
     request.plan.recorder.borrow_mut().record(&summary);
-    log::exchange(request, (notes, overheard), lane, &summary, now);
+    log::exchange(request, (notes, listeners), lane, &summary, now);
     now
 }

@@ -99,12 +99,13 @@ impl Load<'_> {
         let head = call_head(head, carried, body.len()).map_err(reply::of_codec)?;
         let request = carrier::request(self.plan, self.route, (head, model), self.lane);
         let clock = self.lane.watchdogs.watch();
-        let mut carried = Carried { request, call: Call::apart(Intake::of_bytes(body), &clock, &self.lane.turns) };
+        let mut carried =
+            Carried { request, call: Call::apart(Intake::of_bytes(body), &clock, &self.lane.turns) };
         let Carried { request, call } = &mut carried;
         if repeats == Repeats::Unanswered {
             call.body.be_answered_once();
         }
-        let relayed = forward::run::<true>(request, call, self.cluster, targets).await;
+        let relayed = forward::run::<true>((request, call), self.lane, self.cluster, targets).await;
         let collected = match relayed {
             Err(given_up) => Err(given_up.told(&mut call.notes)),
             Ok(relayed) => {

@@ -13,8 +13,8 @@ use super::around::{Around, Finished};
 use super::book::book;
 use super::collect::{Collected, collect, collect_told};
 use super::intake::Intake;
+use super::listeners::Listeners;
 use super::log;
-use super::overheard::Overheard;
 use super::reply;
 use super::request::{Call, Found, Request};
 use super::state::{LaneState, RequestId};
@@ -112,11 +112,11 @@ impl Exchange<'_> {
     fn hear(&mut self, body: &Bytes) {
         self.call.body.received = body.len() as u64;
         if let Some(log) = &self.request.plan.plan.observe.access_log {
-            let mut overheard = Overheard::of(&self.request.head, log::prompt_heard(log));
-            if let Some(overheard) = &mut overheard {
-                overheard.feed(body);
+            let mut listeners = Listeners::of_log(&self.request.head, log::prompt_heard(log));
+            if let Some(listeners) = &mut listeners {
+                listeners.hear(body);
             }
-            self.call.body.overheard = overheard;
+            self.call.body.listeners = listeners;
         }
     }
 

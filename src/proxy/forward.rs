@@ -1,6 +1,9 @@
 //! A route's clusters are asked: one by its share, then those that it falls back to.
 
+use std::rc::Rc;
+
 use super::call::{self, Aside, GivenUp, or_aside};
+use super::mirror;
 use super::request::{Call, Request};
 use super::source::Relayed;
 use super::state::LaneState;
@@ -14,11 +17,14 @@ use crate::plan::Targets;
 /// Sends the request on, to the cluster that was drawn first. Once for the exchanges of clients, and once `APART` for other
 /// calls: what has several callers is a call for each.
 pub(super) async fn run<const APART: bool>(
-    request: &Request,
-    call: &mut Call<'_>,
+    (request, call): (&Request, &mut Call<'_>),
+    lane: &Rc<LaneState>,
     first: ClusterId,
     targets: &Targets,
 ) -> Result<Relayed, GivenUp> {
+    if let Some(mirror) = &targets.mirror {
+        mirror::begin((request, call), lane, first, mirror);
+    }
     let relayed = match &targets.fallback[..] {
         [] => call::run(request, call, first, u32::MAX).await,
         // In a box: what it keeps aside is large, and most routes have none.

@@ -120,6 +120,12 @@ impl Held {
         self.room.as_mut().is_none_or(|room| self.length <= room.bytes() || room.grow(self.length))
     }
 
+    /// All of it, once nothing more comes.
+    pub(super) fn into_pieces(mut self) -> Vec<Bytes> {
+        self.close_piece();
+        self.pieces
+    }
+
     /// What is held, once nothing more comes or for now.
     pub(super) fn pieces(&self) -> &[Bytes] {
         &self.pieces

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::ear::Ear;
 use super::held::{Held, Reached};
-use super::overheard::Overheard;
+use super::listeners::{Listeners, Then};
 use super::pace::Pace;
 use crate::base::limits::BUFFERED_STEP_BYTES;
 use crate::base::time::deadline;
@@ -76,8 +76,8 @@ pub(super) struct Intake<'c> {
     rate: u64,
     patience: Patience,
     pace: Pace,
-    /// Listens for the log, where there is one.
-    pub(super) overheard: Option<Box<Overheard>>,
+    /// Those who listen to it, where there are some.
+    pub(super) listeners: Option<Box<Listeners>>,
     /// Bytes from the client so far.
     pub(super) received: u64,
     waiting_since: Option<Instant>,
@@ -117,7 +117,7 @@ impl<'c> Intake<'c> {
             rate: 0,
             patience: Patience::Rate(0),
             pace: Pace::default(),
-            overheard: None,
+            listeners: None,
             received: 0,
             waiting_since: None,
             waited: Duration::ZERO,
@@ -156,12 +156,12 @@ impl<'c> Intake<'c> {
         if let Some(piece) = self.held.as_mut().and_then(Held::next) {
             return Poll::Ready(Ok(Some(piece)));
         }
-        let Some(ear) = self.client else { return Poll::Ready(Ok(None)) };
+        let Some(ear) = self.client else { return self.end() };
         let mut ear = ear.borrow_mut();
         loop {
             // A request that is complete stays so: pipelined bytes of the next one are left where they are.
             if ear.requests.is_between() {
-                return Poll::Ready(Ok(None));
+                return self.end();
             }
             let Ear { reader, requests, left, .. } = &mut *ear;
             let came = match requests.next(reader.unread()) {
@@ -187,13 +187,35 @@ impl<'c> Intake<'c> {
                 },
             };
             self.stop_waiting(&ear);
-            if let Ok(Some(data)) = &came {
-                if let Some(overheard) = &mut self.overheard {
-                    overheard.feed(data);
+            match &came {
+                Ok(Some(data)) => {
+                    if let Some(listeners) = &mut self.listeners {
+                        listeners.hear(data);
+                    }
+                    self.remember(data);
                 }
-                self.remember(data);
+                Ok(None) => return self.end(),
+                Err(_) => {}
             }
             return Poll::Ready(came);
+        }
+    }
+
+    /// All of it was handed out.
+    #[inline(always)] // each exchange comes here
+    fn end(&mut self) -> Poll<Result<Option<Bytes>, BodyFault>> {
+        if self.listeners.is_some() {
+            self.tell_end();
+        }
+        Poll::Ready(Ok(None))
+    }
+
+    #[cold]
+    fn tell_end(&mut self) {
+        let told = self.listeners.as_mut().map(|listeners| listeners.end());
+        if told == Some(Then::LetGo) {
+            self.held = None;
+            self.is_spent = true;
         }
     }
 

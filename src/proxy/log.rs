@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::decide;
+use super::listeners::Listeners;
 use super::notes::Notes;
 use super::overheard::Overheard;
 use super::request::Request;
@@ -20,7 +21,7 @@ use crate::plan::AccessLogPlan;
 /// Logs a finished exchange, if it is to be.
 pub(super) fn exchange(
     request: &Request,
-    (notes, overheard): (&Notes, Option<Box<Overheard>>),
+    (notes, listeners): (&Notes, Option<Box<Listeners>>),
     lane: &LaneState,
     summary: &Summary,
     now: Instant,
@@ -33,7 +34,8 @@ pub(super) fn exchange(
     let listener = &plan.listeners[request.listener];
     let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     let usage = notes.usage.as_ref().map(|usage| usage.usage()).unwrap_or_default();
-    let (model, prompt) = overheard.map_or((None, None), |overheard| overheard.told());
+    let overheard = listeners.and_then(|listeners| listeners.log);
+    let (model, prompt) = overheard.map_or((None, None), Overheard::told);
     let prompt = prompt.map(|prompt| shown(request, &prompt, log.prompt));
     let fault = notes.fault.filter(|_| summary.ended != Ended::Well);
     let batch = notes.batch.as_deref().and_then(|batch| batch.carried.as_ref());

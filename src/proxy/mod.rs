@@ -17,10 +17,10 @@
 //! What asks more than once, or for more than one, is a call of its own beside these, made from bytes: a fan-out runs several
 //! (`fanout`, `leg`) and a multi an `answer` for each element (`multi`, `lines`, `element`); what clusters share is asked for all
 //! who wait (`sharing`, `batching`, `pieces`), carried apart from any of them (`carrier`, `carried`), and `told` to each
-//! (`retell` is its way out, `collect` reads an answer whole).
+//! (`retell` is its way out, `collect` reads an answer whole). A `mirror` has a share of all calls of a route copied: what goes
+//! upstream is heard on its way (`listeners`), and the copy (`copied`) goes as a call of its own that nobody waits for.
 //!
-//! What is to come has its place: a filter in `answer`, between the route and what it does; a queue in `call`, before the
-//! pick; a mirror in `answer` too, beside the call: a call of its own, made from bytes and read to its end.
+//! What is to come has its place: a queue in `call`, before the pick.
 //!
 //! Rules: borrow, decide, release, then await. Cancel is drop, once, at the top: `ear::attend` does the work unless
 //! the client is lost, and then the work is dropped with all it holds; below it are plain awaits and clocks
@@ -45,6 +45,7 @@ pub mod caught;
 mod client;
 mod collect;
 mod common;
+mod copied;
 mod decide;
 mod deliver;
 pub mod downstream;
@@ -65,8 +66,10 @@ mod inquiry;
 mod intake;
 mod leg;
 mod lines;
+mod listeners;
 mod log;
 pub mod lookup;
+mod mirror;
 mod mouth;
 mod multi;
 mod notes;

@@ -36,13 +36,11 @@ static PROMPT: LazyLock<Selection> = LazyLock::new(|| {
 
 impl Overheard {
     /// Of the body of the request with this head, with so many bytes of its prompt; none where it cannot be read.
-    pub(super) fn of(head: &RequestHead, most: usize) -> Option<Box<Self>> {
+    pub(super) fn of(head: &RequestHead, most: usize) -> Option<Self> {
         let beginning = || Beginning { text: String::new(), most };
-        (kind(head) == Kind::Plain).then(|| {
-            Box::new(Self {
-                model: BodyScanner::new(head, &MODEL),
-                prompt: (most > 0).then(|| TextReader::new(head, &PROMPT, beginning())),
-            })
+        (kind(head) == Kind::Plain).then(|| Self {
+            model: BodyScanner::new(head, &MODEL),
+            prompt: (most > 0).then(|| TextReader::new(head, &PROMPT, beginning())),
         })
     }
 

@@ -36,7 +36,8 @@ pub(super) struct Request {
     pub(super) framing: Framing,
     /// Its body was changed: what signs it is void.
     pub(super) is_changed: bool,
-    /// It carries what others have in common, as filters left it: nothing more is changed in its fields.
+    /// It carries what others have in common, or a copy of another's, as filters left it: nothing is changed in its fields
+    /// but what it brings with it.
     pub(super) is_carried: bool,
     pub(super) id: RequestId,
     pub(super) trace: TraceContext,
@@ -74,6 +75,11 @@ impl DerefMut for Found {
 }
 
 impl Found {
+    /// These.
+    pub(super) fn of(findings: Findings) -> Self {
+        Self(Some(Box::new(findings)))
+    }
+
     /// Nothing but the model, of a request that others travel in.
     pub(super) fn of_model(model: Option<&str>) -> Self {
         Self(model.map(|model| Box::new(Findings::of_model(model))))
@@ -121,7 +127,10 @@ impl Request {
     /// What filters have changed in the fields of its message on that side.
     #[inline(always)] // each exchange asks twice, and mostly there are none
     pub(super) fn edits(&self, side: Side) -> Vec<Edits> {
-        if !self.plan.plan.edits_fields || self.is_carried {
+        if self.is_carried {
+            return self.found.fields().to_vec();
+        }
+        if !self.plan.plan.edits_fields {
             return Vec::new();
         }
         let Self { head, id, sender, listener, route, found, .. } = self;
@@ -209,6 +218,8 @@ pub(super) struct Call<'c> {
     pub(super) affinity: Option<Box<(ClusterId, Affinity)>>,
     /// Somebody else may be asked in the place of an endpoint that refuses.
     pub(super) may_move_on: bool,
+    /// It may wait for a place in a cluster that is full.
+    pub(super) may_wait: bool,
     /// Who answers the elements of several requests in one, where it may be that.
     pub(super) elements: Option<Begin>,
     /// Where interim answers go.
@@ -226,6 +237,7 @@ impl<'c> Call<'c> {
             deadline: None,
             affinity: None,
             may_move_on: false,
+            may_wait: true,
             elements: None,
             interim: Interim::dropped(),
             notes: Notes::new(Arrival::at(Instant::now())),

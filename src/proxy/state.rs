@@ -82,6 +82,8 @@ pub struct LaneState {
     pub crowded: Cell<bool>,
     /// Clients that made one request, and are not at rest yet.
     pub untried: Cell<usize>,
+    /// Copies under way for mirrors, which nobody waits for but the end of the lane.
+    pub copies: Cell<usize>,
     /// The process is shutting down: answers carry `connection: close`.
     pub draining: Cell<bool>,
     /// Chance: ids of exchanges, shares of clusters.
@@ -118,6 +120,7 @@ impl LaneState {
             resting: Resting::default(),
             crowded: Cell::new(false),
             untried: Cell::new(0),
+            copies: Cell::new(0),
             draining: Cell::new(false),
             rng: RefCell::new(rng),
             log,

@@ -11,10 +11,10 @@ use super::ear::attend;
 use super::element;
 use super::ends::End;
 use super::intake::{Intake, Manners};
+use super::listeners::Listeners;
 use super::log;
 use super::mouth::Lost;
 use super::notes::{Arrival, Notes};
-use super::overheard::Overheard;
 use super::request::{Call, Found, Interim, Request};
 use super::state::LaneState;
 use crate::base::fault::{Fault, FaultKind, Sent, Side};
@@ -50,6 +50,7 @@ pub(super) async fn run(
         deadline: None,
         affinity: None,
         may_move_on: false,
+        may_wait: true,
         elements: Some(element::begin),
         interim: Interim::to(mouth, head.head().version()),
         notes: Notes::new(arrival),
@@ -69,7 +70,7 @@ pub(super) async fn run(
         dress: None,
     };
     if let Some(log) = &request.plan.plan.observe.access_log {
-        call.body.overheard = Overheard::of(&request.head, log::prompt_heard(log));
+        call.body.listeners = Listeners::of_log(&request.head, log::prompt_heard(log));
     }
     let served = {
         let work = pin!(async {

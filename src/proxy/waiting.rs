@@ -24,7 +24,8 @@ pub(super) struct TurnedAway {
 const DEFAULT: &str = "default";
 
 /// Lets a request in: at once where there are places and nobody waits, else when its turn comes. Whoever was let in and found
-/// no place after all returns with its `seat`; who `must` wait takes one though there seem to be places.
+/// no place after all returns with its `seat`; who `must` wait takes one though there seem to be places. Who may not wait is let in
+/// only where nobody would have to.
 pub(super) async fn pass(
     request: &Request,
     call: &mut Call<'_>,
@@ -35,6 +36,9 @@ pub(super) async fn pass(
     let (queue, now) = (cluster.queue(), Instant::now());
     if seat.is_none() && !must && queue.is_quiet() && !cluster.is_full(now) {
         return Ok(None);
+    }
+    if !call.may_wait {
+        return Err(TurnedAway { kind: FaultKind::QueueFull, wait: None });
     }
     let usual = cluster.expected_wait(now);
     let due = due(request, call, &config.value, now);

@@ -52,6 +52,8 @@ struct Wheel {
 #[derive(Debug)]
 pub struct Watchdogs {
     wheel: RefCell<Wheel>,
+    /// The drain is over: what is begun from here on ends at once too.
+    ended: Cell<bool>,
 }
 
 /// Rings a watchdog before its time.
@@ -105,7 +107,7 @@ impl Watchdogs {
     /// None yet, on a wheel that begins to turn at `now`.
     pub fn new(now: Instant) -> Self {
         let slots = (0..=SLOTS).map(|_| Vec::new()).collect();
-        Self { wheel: RefCell::new(Wheel { slots, origin: now, swept: 0 }) }
+        Self { wheel: RefCell::new(Wheel { slots, origin: now, swept: 0 }), ended: Cell::new(false) }
     }
 
     /// A watchdog without a deadline.
@@ -113,7 +115,7 @@ impl Watchdogs {
         let dog = Rc::new(Dog {
             due: Cell::new(None),
             fired: Cell::new(false),
-            ended: Cell::new(false),
+            ended: Cell::new(self.ended.get()),
             activity: Cell::new(Activity::Busy),
             waker: RefCell::new(None),
             visit: Cell::new(None),
@@ -155,6 +157,7 @@ impl Watchdogs {
 
     /// The drain is over: all end now.
     pub fn end_all(&self) {
+        self.ended.set(true);
         for dog in self.all() {
             dog.ended.set(true);
             dog.fire();
@@ -302,6 +305,7 @@ mod tests {
         all.end_all();
         busy.set(None, Activity::Busy);
         assert!(fired(&busy) && busy.is_ended(), "no new deadline revives it");
+        assert!(all.watch().is_ended(), "nor is one made that would hold it up");
     }
 
     #[test]

@@ -31,6 +31,7 @@ mod limits;
 mod listing;
 mod logging;
 mod many;
+mod mirroring;
 mod models;
 mod paths;
 mod placing;
