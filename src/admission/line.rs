@@ -150,9 +150,15 @@ mod tests {
     #[test]
     fn classes_are_served_in_their_order_and_keys_take_turns() {
         let mut line = Line::default();
-        for (class, key, name) in
-            [(1, 1, "a1"), (1, 1, "a2"), (1, 1, "a3"), (1, 2, "b1"), (0, 1, "first"), (1, 3, "c1"), (1, 2, "b2")]
-        {
+        for (class, key, name) in [
+            (1, 1, "a1"),
+            (1, 1, "a2"),
+            (1, 1, "a3"),
+            (1, 2, "b1"),
+            (0, 1, "first"),
+            (1, 3, "c1"),
+            (1, 2, "b2"),
+        ] {
             line.enter(class, key, name);
         }
         assert_eq!(served(&mut line), ["first", "a1", "b1", "c1", "a2", "b2", "a3"]);

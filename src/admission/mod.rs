@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use lasting::Lasting;
-pub use line::{Key, Line};
 use line::Number;
+pub use line::{Key, Line};
 use pace::Pace;
 
 use crate::board::granted::Granted;
@@ -300,7 +300,11 @@ mod tests {
     fn who_would_wait_too_long_is_refused_and_told_how_long() {
         let (queue, lane, now) = (Arc::<Queue>::default(), lane(), Instant::now());
         let seats: Vec<_> = (0..3).map(|_| queue.enter(asks(0), &lane, now).unwrap()).collect();
-        assert_eq!(queue.enter(asks(0), &lane, now).unwrap_err(), Refused { wait: Some(4 * SECOND) }, "it is full");
+        assert_eq!(
+            queue.enter(asks(0), &lane, now).unwrap_err(),
+            Refused { wait: Some(4 * SECOND) },
+            "it is full"
+        );
         drop(seats);
         let _one = queue.enter(asks(0), &lane, now).unwrap();
         let hasty = Asks { patience: SECOND, ..asks(0) };

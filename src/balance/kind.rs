@@ -69,6 +69,10 @@ mod tests {
         }
         assert_eq!(BalancerKind::of("hash"), None);
         assert_eq!(BalancerKind::of("hash:header"), None);
-        assert_eq!(BalancerKind::of("hash:body:"), Some(BalancerKind::HashBody(String::new())), "the reader looks");
+        assert_eq!(
+            BalancerKind::of("hash:body:"),
+            Some(BalancerKind::HashBody(String::new())),
+            "the reader looks"
+        );
     }
 }

@@ -72,7 +72,8 @@ impl Prefix {
         let (work, count) = from.each().fold((0.0, 0.0), |(work, count), (_, _, candidate)| {
             (work + candidate.load.work() as f64, count + 1.0)
         });
-        f64::from(asked.work.saturating_sub(EXCHANGE_WORK_BYTES)) + if count > 0.0 { work / count / 2.0 } else { 0.0 }
+        f64::from(asked.work.saturating_sub(EXCHANGE_WORK_BYTES))
+            + if count > 0.0 { work / count / 2.0 } else { 0.0 }
     }
 
     /// What a known byte is worth: so much that the bonus of whoever knows most is within its bound, and those of others

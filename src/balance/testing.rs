@@ -11,10 +11,7 @@ use crate::board::verdicts::Verdict;
 pub(super) fn candidates(weights: &[u32]) -> Vec<Candidate> {
     let load = || Arc::new(EndpointLoad::new(1, Instant::now()));
     let verdict = || Arc::new(Verdict::new(Instant::now()));
-    weights
-        .iter()
-        .map(|&weight| Candidate { weight, load: load(), verdict: verdict() })
-        .collect()
+    weights.iter().map(|&weight| Candidate { weight, load: load(), verdict: verdict() }).collect()
 }
 
 /// All of them, and none tried.

@@ -74,11 +74,16 @@ pub(super) fn hash(balancer: &HashRing, from: Candidates<'_>, asked: &Asked<'_>)
     let most = HashRing::most(from) * f64::from(WHOLE);
     let order = order(&balancer.0, *value, from.all.len());
     let places = from.all.len() as f64;
-    each(from, "its value falls here on the ring, and it has no more than 1.25 of the mean work", |at, weight, work| {
-        let place = order.iter().position(|position| *position == at).map_or(places, |place| place as f64);
-        let passed_over = if work > most * weight { places } else { 0.0 };
-        (place + passed_over, vec![("place", place), ("work", work), ("most", most * weight)])
-    })
+    each(
+        from,
+        "its value falls here on the ring, and it has no more than 1.25 of the mean work",
+        |at, weight, work| {
+            let place =
+                order.iter().position(|position| *position == at).map_or(places, |place| place as f64);
+            let passed_over = if work > most * weight { places } else { 0.0 };
+            (place + passed_over, vec![("place", place), ("work", work), ("most", most * weight)])
+        },
+    )
 }
 
 /// Endpoints as they come on the ring, each once.
@@ -107,7 +112,10 @@ pub(super) fn prefix(balancer: &mut Prefix, from: Candidates<'_>, asked: &Asked<
         let known = balancer.known_bytes(position);
         let bonus = worth * known;
         let blocks = known / PROMPT_BLOCK_BYTES as f64;
-        ((work + most - bonus) / weight, vec![("work", work), ("known_blocks", blocks), ("bonus", bonus), ("weight", weight)])
+        (
+            (work + most - bonus) / weight,
+            vec![("work", work), ("known_blocks", blocks), ("bonus", bonus), ("weight", weight)],
+        )
     })
 }
 

@@ -91,7 +91,8 @@ impl Blocks {
                 to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
             }
         }
-        let place = |seen: u64| position_of(seen).and_then(|position| places.get(position).copied().flatten());
+        let place =
+            |seen: u64| position_of(seen).and_then(|position| places.get(position).copied().flatten());
         for (from, to) in self.seers.iter().zip(&moved.seers) {
             copy(&from.0, &to.0, |seen| place(seen).map_or(0, |place| seer(place, moment_of(seen))));
         }

@@ -29,7 +29,8 @@ pub(super) fn post(address: &Address, target: &str, body: &[u8]) -> Result<Strin
             "the admin API at {address} does not answer\n  why: {why}\n  fix: name the address that the gateway printed as `admin` when it started"
         )
     };
-    let token = std::env::var(TOKEN).map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
+    let token =
+        std::env::var(TOKEN).map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
     let head = format!(
         "POST {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{token}content-length: {}\r\n\r\n",
         body.len()

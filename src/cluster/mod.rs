@@ -427,7 +427,8 @@ mod tests {
         let cluster = cluster(&endpoints, Balancing::LeastWork);
         let load = &endpoints[0].0.load;
         let pick = || cluster.picked(&[], now).unwrap();
-        let (one, two, dropped, again) = (pick(), pick(), pick(), cluster.again(0, &Asked::of_bytes(1), now).unwrap());
+        let (one, two, dropped, again) =
+            (pick(), pick(), pick(), cluster.again(0, &Asked::of_bytes(1), now).unwrap());
         assert_eq!(load.in_flight(), 4);
         one.settle(served(200), now);
         two.settle(failed(), now);

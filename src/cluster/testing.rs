@@ -35,10 +35,7 @@ pub(crate) fn endpoints(count: usize, max_in_flight: Option<u64>) -> Vec<(Candid
         let verdict = Arc::new(Verdict::new(Instant::now()));
         let load = Arc::new(EndpointLoad::new(1, Instant::now()));
         load.set_most(max_in_flight);
-        (
-            Candidate { weight: 1, load, verdict: Arc::clone(&verdict) },
-            Arc::new(Health::new(verdict)),
-        )
+        (Candidate { weight: 1, load, verdict: Arc::clone(&verdict) }, Arc::new(Health::new(verdict)))
     };
     (0..count).map(endpoint).collect()
 }

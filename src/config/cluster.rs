@@ -353,18 +353,22 @@ fn balance(text: &str) -> Result<String, String> {
         Some(BalancerKind::HashHeader(name)) if !is_token(name.as_bytes()) => {
             Err("write the name of a header field behind it, such as \"hash:header:x-session\"".to_owned())
         }
-        Some(BalancerKind::HashBody(path)) if Wanted::default().add(&path).is_none() => {
-            Err("write the path of a member behind it, such as \"hash:body:user\" or \"hash:body:metadata.user\"".to_owned())
-        }
+        Some(BalancerKind::HashBody(path)) if Wanted::default().add(&path).is_none() => Err(
+            "write the path of a member behind it, such as \"hash:body:user\" or \"hash:body:metadata.user\""
+                .to_owned(),
+        ),
         Some(kind) => Ok(kind.name()),
-        None => Err(format!("write one of {}", BalancerKind::WORDS.map(|word| format!("\"{word}\"")).join(", "))),
+        None => {
+            Err(format!("write one of {}", BalancerKind::WORDS.map(|word| format!("\"{word}\"")).join(", ")))
+        }
     }
 }
 
 impl Setting for BalancerKind {
     fn read(value: Value<'_, '_>, kind: &'static Kind) -> Option<Self> {
         let has_name = value.text().is_some_and(|text| text.starts_with("hash:"));
-        let word = if has_name { Setting::read(value, kind) } else { value.word(&Self::WORDS).map(str::to_owned) };
+        let word =
+            if has_name { Setting::read(value, kind) } else { value.word(&Self::WORDS).map(str::to_owned) };
         word.and_then(|word: String| Self::of(&word))
     }
 

@@ -52,7 +52,12 @@ pub(super) fn of(plan: &Plan, cluster: ClusterId, shown: &Shown<'_>, now: Instan
     };
     let all: Vec<Candidate> = endpoints.iter().map(candidate).collect();
     let only = who_lists(plan, cluster, shown.model, all.len());
-    let affinity = placing::affinity_of(&plan.clusters[cluster].placing, shown.head, shown.body, shown.model.map(str::as_bytes));
+    let affinity = placing::affinity_of(
+        &plan.clusters[cluster].placing,
+        shown.head,
+        shown.body,
+        shown.model.map(str::as_bytes),
+    );
     let bytes = shown.body.iter().map(|piece| piece.len() as u64).sum();
     let asked = Asked { affinity: &affinity, ..Asked::of_bytes(bytes) };
     let mut rng = Rng::new(1);
@@ -76,7 +81,9 @@ pub(super) fn of(plan: &Plan, cluster: ClusterId, shown: &Shown<'_>, now: Instan
         let why = match told {
             None => passed_over(&all[position], position, only.as_ref(), now).to_owned(),
             Some(told) if is_picked => told.why.to_owned(),
-            Some(told) if told.score == least => "as good as the one that is asked: chance decides".to_owned(),
+            Some(told) if told.score == least => {
+                "as good as the one that is asked: chance decides".to_owned()
+            }
             Some(_) => "another one has a lower score".to_owned(),
         };
         Placement {
@@ -92,7 +99,12 @@ pub(super) fn of(plan: &Plan, cluster: ClusterId, shown: &Shown<'_>, now: Instan
 }
 
 /// Why an endpoint takes no part.
-fn passed_over(candidate: &Candidate, position: usize, only: Option<&Positions>, now: Instant) -> &'static str {
+fn passed_over(
+    candidate: &Candidate,
+    position: usize,
+    only: Option<&Positions>,
+    now: Instant,
+) -> &'static str {
     match candidate.verdict.state(now) {
         _ if only.is_some_and(|only| !only.contain(position)) => "it does not list the model",
         "drained" => "an operator took it out",

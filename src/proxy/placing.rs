@@ -48,8 +48,14 @@ pub(super) async fn read(
             reader.feed(piece);
             if reader.is_over() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        hold::until(look, (reader_needs(&plan.clusters[cluster].placing), request.framing), &plan.budget, call, lane)
-            .await?;
+        hold::until(
+            look,
+            (reader_needs(&plan.clusters[cluster].placing), request.framing),
+            &plan.budget,
+            call,
+            lane,
+        )
+        .await?;
     }
     call.notes.phases.hold += call.body.waited - waited;
     call.affinity = Some(Box::new((cluster, reader.found(model(request).as_deref()))));

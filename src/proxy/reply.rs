@@ -205,10 +205,9 @@ pub(super) fn of_fault(fault: &Fault) -> ErrorReply {
             should_retry: Some(true),
             ..error(429, "queue_full", "The AI system has as many requests as it may; try again later.")
         },
-        (FaultKind::QueueTimeout, _) => ErrorReply {
-            should_retry: Some(true),
-            ..error(503, "queue_timeout", NO_PLACE)
-        },
+        (FaultKind::QueueTimeout, _) => {
+            ErrorReply { should_retry: Some(true), ..error(503, "queue_timeout", NO_PLACE) }
+        }
         (FaultKind::NoDescriptors, _) => ErrorReply {
             should_retry: Some(true),
             retry_after: Some(Duration::from_secs(1)),

@@ -95,7 +95,8 @@ fn a_call_is_made_from_bytes_in_memory_with_no_client_anywhere() {
             let lane = lane(&url);
             let clock = lane.watchdogs.watch();
             let mut request = request("POST /v1 HTTP/1.1\r\nhost: a\r\ncontent-length: 11\r\n\r\n", &lane);
-            let mut call = Call::apart(Intake::of_bytes(Bytes::from_static(b"hello world")), &clock, &lane.turns);
+            let mut call =
+                Call::apart(Intake::of_bytes(Bytes::from_static(b"hello world")), &clock, &lane.turns);
             let answer = answer::of(&mut request, &mut call, &lane).await;
             let Answer::Relayed(mut relayed) = answer else { panic!("it is forwarded") };
             assert_eq!(relayed.head.status(), 200);
