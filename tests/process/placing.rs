@@ -273,3 +273,76 @@ fn who_answers_slowly_is_asked_less() {
     let asked = gateway.endpoint(&slow)["requests"].as_u64().unwrap();
     assert!(asked <= 6, "one that takes far longer was asked {asked} times of 60");
 }
+
+/// A simulated inference server with a prefix cache; ended when dropped.
+struct Engine {
+    process: std::process::Child,
+    url: String,
+}
+
+impl Engine {
+    fn start() -> Self {
+        use std::io::BufRead;
+        let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_corelane"))
+            .args([
+                "sim",
+                "--listen",
+                "127.0.0.1:0",
+                "--kv-blocks",
+                "4096",
+                "--ttft",
+                "0ms",
+                "--itl",
+                "0ms",
+                "--tokens",
+                "4",
+            ])
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        std::io::BufReader::new(process.stderr.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.split_whitespace().find(|word| word.contains("127.0.0.1")).unwrap().to_owned();
+        let url = if address.starts_with("http://") { address } else { format!("http://{address}") };
+        Self { process, url }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The share of prompt tokens that real engines' caches had, of conversations turn by turn.
+fn cached_share(balance: &str) -> f64 {
+    let engines: Vec<_> = (0..4).map(|_| Engine::start()).collect();
+    let urls: Vec<_> = engines.iter().map(|engine| engine.url.clone()).collect();
+    let gateway = Gateway::start(&config(&urls, balance));
+    let mut conversations: Vec<Vec<String>> = (0..12).map(|_| Vec::new()).collect();
+    let (mut cached, mut asked) = (0, 0);
+    for turn in 0..5 {
+        for (number, turns) in conversations.iter_mut().enumerate() {
+            turns.push(format!("{number}.{turn} {}", "word ".repeat(400)));
+            let texts: Vec<&str> = turns.iter().map(String::as_str).collect();
+            let mut client = gateway.connect();
+            client.send(post("", &chat(&texts).replace("\"model\":\"m\"", "\"model\":\"sim\"")));
+            let answer = client.read_message();
+            let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+            let body: serde_json::Value = serde_json::from_str(body).unwrap_or_else(|_| panic!("{answer}"));
+            let usage = &body["usage"];
+            asked += usage["prompt_tokens"].as_u64().unwrap();
+            cached += usage["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap_or(0);
+        }
+    }
+    cached as f64 / asked as f64
+}
+
+#[test]
+fn engines_find_more_of_prompts_that_return_to_them() {
+    // The turns before the last one are four fifteenths to twelve fifteenths of a prompt: ten of fifteen parts in all.
+    let (prefix, turns) = (cached_share("prefix"), cached_share("round-robin"));
+    assert!((0.6..0.68).contains(&prefix), "nearly all that there is to find: {prefix}");
+    assert!(prefix > 1.5 * turns, "{prefix} and {turns}");
+}
