@@ -30,7 +30,8 @@
 //! # Reading it
 //!
 //! In an hour: [`proxy`], `proxy/steps.rs`, `proxy/answer.rs`, `proxy/call.rs`, [`cluster::dispatch`], [`codec`], [`plan`],
-//! [`lane`]. A byte is wrong: [`codec`]. The wrong endpoint got it: [`route`], [`cluster`]; none did: [`health`]; it was refused: [`filter`]. It was sent
+//! [`lane`]. A byte is wrong: [`codec`]. The wrong endpoint got it: [`route`], [`balance`], [`cluster`];
+//! none did: [`health`]; it waited, or was told to come back: [`admission`], `proxy/waiting.rs`; it was refused: [`filter`]. It was sent
 //! again, or was not: [`cluster::dispatch`], `proxy/unread.rs`, `proxy/forward.rs`. It hung: [`net::reader`], [`net::writer`],
 //! `proxy/ear.rs`, `proxy/upload.rs`. Who was too slow: `proxy/mouth.rs`, [`proxy::watchdog`]. A setting is misread:
 //! [`plan::compile`]. A number is wrong: [`metrics`]. Nothing happened after a reload: `control/reload.rs`, [`lane::adopt`]; after a file
@@ -57,6 +58,10 @@
 //!   the body hear it as it comes (`filter/examine.rs`), each by a listener of its own to one grammar (`codec/json/walker.rs`).
 //! - Of several clusters asked at once the first that shows a token is found by a scout, which reads a copy of what came: the
 //!   answer itself is still unread, and is relayed as any other (`proxy/leg.rs`).
+//! - Whose turn has come in front of a full cluster picks like any other: a place is never handed from one exchange to the
+//!   next, for its endpoint may be out by then, or tried already (`admission/mod.rs`).
+//! - What endpoints know of prompts is one table that all lanes write without a lock (`board/blocks.rs`): a note that is lost
+//!   costs a prompt that is computed twice.
 //! - Access log lines are formatted on the lane and written by a thread of their own that looks for them: a line costs no
 //!   wake-up.
 //! - Configuration is read by a small reader over the spanned tree instead of derived deserialisation, which stops at

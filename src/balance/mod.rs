@@ -51,6 +51,17 @@ pub enum Balancing {
     Prefix(Arc<Blocks>),
 }
 
+impl Balancing {
+    /// Bytes that its lanes share.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::RoundRobin | Self::Random | Self::LeastWork | Self::PeakEwma => 0,
+            Self::Hash(ring) => ring.bytes(),
+            Self::Prefix(_) => Blocks::BYTES,
+        }
+    }
+}
+
 /// What a balancer remembers of a request until it is answered; in a box, for most have nothing.
 #[derive(Debug)]
 pub enum Remembered {

@@ -21,6 +21,11 @@ impl Ring {
         Self(points.into_boxed_slice())
     }
 
+    /// Bytes that it takes.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.0)
+    }
+
     /// Positions of endpoints from `value` on, as their points come; those with several points come as often.
     pub fn from(&self, value: u64) -> impl Iterator<Item = usize> {
         let (before, behind) = self.0.split_at(self.0.partition_point(|(point, _)| *point < value));

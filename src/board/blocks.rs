@@ -72,6 +72,9 @@ impl fmt::Debug for Blocks {
 }
 
 impl Blocks {
+    /// What one takes, but for some words for each endpoint.
+    pub const BYTES: usize = SETS * size_of::<Set>() + CLUSTER_BLOCKS_MAX * size_of::<Seers>();
+
     /// A table that knows nothing, for so many endpoints.
     pub fn new(endpoints: usize, now: Instant) -> Self {
         Self {

@@ -101,7 +101,8 @@ fn summary(plan: &Plan) -> String {
         _ => 0,
     };
     let limits: usize = plan.filters.iter().map(|(_, filter)| bounds(filter)).sum();
-    let idle = BASE_BYTES + plan.lanes * MIB + limits * LIMIT_BYTES;
+    let placing: usize = plan.clusters.iter().map(|cluster| cluster.balancing.bytes()).sum();
+    let idle = BASE_BYTES + plan.lanes * MIB + limits * LIMIT_BYTES + placing;
     let busy = 2 * RELAY_BYTES + IDLE_CONNECTION_BYTES;
     let typical = idle + histograms + connections / 10 * busy;
     // A large body holds one large step each way, for the client and for the endpoint.
@@ -112,7 +113,8 @@ fn summary(plan: &Plan) -> String {
             .routes
             .iter()
             .any(|route| !matches!(route.action, Action::Forward(_) | Action::Respond(_) | Action::Models))
-        || plan.clusters.iter().any(|cluster| cluster.sharing.is_some());
+        || plan.routes.iter().any(|route| route.edits.is_some())
+        || plan.clusters.iter().any(|cluster| cluster.sharing.is_some() || cluster.placing.reads_bodies());
     // A shared answer keeps so much for those who come later; each has one client at least.
     let shares = plan.clusters.iter().any(|cluster| cluster.sharing.is_some());
     let flights = usize::from(shares) * connections * FLIGHT_BYTES_MAX;

@@ -16,3 +16,13 @@ pub enum Placing {
     /// The beginning of its prompt.
     Prompt,
 }
+
+impl Placing {
+    /// Whether a body may have to be looked into.
+    pub fn reads_bodies(&self) -> bool {
+        match self {
+            Self::Nothing | Self::Header(_) => false,
+            Self::Body(_) | Self::Prompt => true,
+        }
+    }
+}

@@ -26,10 +26,7 @@ use crate::plan::Placing;
 /// Whether somebody must look into the body before an endpoint of `cluster` is picked.
 #[inline(always)] // each exchange asks
 pub(super) fn reads(request: &Request, cluster: ClusterId) -> bool {
-    match request.plan.plan.clusters[cluster].placing {
-        Placing::Nothing | Placing::Header(_) => false,
-        Placing::Body(_) | Placing::Prompt => kind(&request.head) == Kind::Plain,
-    }
+    request.plan.plan.clusters[cluster].placing.reads_bodies() && kind(&request.head) == Kind::Plain
 }
 
 /// Reads the body as far as the placing of `cluster` needs it; what was read is held.
