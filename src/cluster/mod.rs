@@ -158,8 +158,16 @@ impl Cluster {
     }
 
     /// The endpoints that are asked for `model`; none where all are.
+    #[inline(always)] // each exchange asks, and mostly all are asked
     pub fn who_lists(&self, model: Option<&str>) -> Result<Option<Positions>, NoPick> {
-        let (Some(listings), Some(model)) = (&self.listings, model) else { return Ok(None) };
+        match (&self.listings, model) {
+            (Some(listings), Some(model)) => Self::listed(listings, model),
+            _ => Ok(None),
+        }
+    }
+
+    #[cold]
+    fn listed(listings: &Seen<Listings>, model: &str) -> Result<Option<Positions>, NoPick> {
         match listings.now().who(model) {
             Ok(who) => Ok(Some(who.clone())),
             Err(Unlisted::Nowhere) => Err(NoPick::NotListed),
@@ -234,6 +242,7 @@ impl Cluster {
         self.reserve(position, asked, now)
     }
 
+    #[inline] // each attempt asks
     fn reserve(self: &Rc<Self>, position: usize, asked: &Asked<'_>, now: Instant) -> Option<Ticket> {
         let candidate = &self.candidates[position];
         let on_trial = candidate.verdict.admission(now) == Admission::Trial;

@@ -1,7 +1,8 @@
 //! The beginning of a prompt in blocks, hashed as the body arrives: no tokenizer, no tree.
 //!
-//! A prompt is what stands in the values under `messages` or `prompt`: strings as they are decoded, numbers as they are
-//! written (token ids). Each block of [`PROMPT_BLOCK_BYTES`] has a hash over itself and all before it, and over the model:
+//! A prompt is what stands in the values under `messages` or `prompt`, strings and numbers (token ids), as they are written:
+//! whoever goes on with a conversation writes its beginning as before, and what an escape says costs more to find out than
+//! all the rest. Each block of [`PROMPT_BLOCK_BYTES`] has a hash over itself and all before it, and over the model:
 //! two that are equal are the beginnings of prompts that an engine computes once.
 
 use super::json::walker::{Container, Listener, Told, Walker};
@@ -24,6 +25,8 @@ struct Reader {
     depth: usize,
     /// What stands under the key at hand.
     under: Under,
+    /// What is at hand is a value, not a key.
+    is_value: bool,
     hash: Hash64,
     /// Bytes of the block at hand.
     filled: usize,
@@ -52,6 +55,7 @@ impl Default for PromptReader {
         let reader = Reader {
             depth: 0,
             under: Under::Other,
+            is_value: false,
             hash: Hash64::new(0),
             filled: 0,
             blocks: Vec::new(),
@@ -132,6 +136,7 @@ impl Listener for Reader {
     }
 
     fn begin(&mut self, what: Told) -> bool {
+        self.is_value = what != Told::Key;
         match (what, self.under) {
             (Told::Key, _) if self.is_key() => {
                 self.kept.begin(KEY_BYTES_MAX);
@@ -141,7 +146,8 @@ impl Listener for Reader {
                 self.kept.begin(BODY_VALUE_BYTES_MAX);
                 true
             }
-            (Told::Text | Told::Number, Under::Prompt) => true,
+            // Texts pass as they are written.
+            (Told::Number, Under::Prompt) => true,
             (Told::Key | Told::Text | Told::Number, _) => false,
         }
     }
@@ -153,11 +159,14 @@ impl Listener for Reader {
         }
     }
 
-    fn unit(&mut self, unit: u16, _: u64) {
-        match self.under {
-            Under::Prompt => self.absorb(&unit.to_le_bytes()),
-            Under::Model | Under::Other => self.kept.push_unit(unit),
+    fn passed(&mut self, bytes: &[u8]) {
+        if self.is_value && self.under == Under::Prompt {
+            self.absorb(bytes);
         }
+    }
+
+    fn unit(&mut self, unit: u16, _: u64) {
+        self.kept.push_unit(unit);
     }
 
     fn end(&mut self, what: Told, _: u64) -> Result<(), JsonFault> {

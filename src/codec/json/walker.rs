@@ -24,6 +24,8 @@ pub trait Listener {
     fn begin(&mut self, what: Told) -> bool;
     /// Bytes of it, decoded, that stand at `at` in the document; those of an escape of one letter stand in two.
     fn bytes(&mut self, _bytes: &[u8], _at: u64) {}
+    /// Bytes of a string whose inside is not told, as they are written.
+    fn passed(&mut self, _bytes: &[u8]) {}
     /// A code unit of UTF-16, written as `\uXXXX` at `at`.
     fn unit(&mut self, _unit: u16, _at: u64) {}
     /// The text or number at hand ends before `at`.
@@ -274,14 +276,21 @@ impl<L: Listener> Walker<L> {
         let next = match text {
             Text::Plain if !self.is_told => match skip(input, at) {
                 Run::Spent(text) => {
+                    self.listener.passed(&input[at..]);
                     self.state = State::InText(told, text);
                     return Ok(input.len());
                 }
-                Run::Closed(end) => return self.close_text(told, end),
+                Run::Closed(end) => {
+                    self.listener.passed(&input[at..end]);
+                    return self.close_text(told, end);
+                }
                 Run::Malformed(place) => return Err(self.malformed(place)),
             },
             Text::Escape if !self.is_told => match byte {
-                0x20.. => Text::Plain,
+                0x20.. => {
+                    self.listener.passed(&input[at..=at]);
+                    Text::Plain
+                }
                 _ => return Err(self.malformed(at)),
             },
             Text::Plain => {
