@@ -1,6 +1,6 @@
 //! Copies for a mirror: what they are, when there is none, and that nobody notices them.
 
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::sync::{Arc, Barrier, Mutex};
 
 use serde_json::{Value, json};
@@ -332,6 +332,20 @@ fn a_copy_for_which_there_is_no_room_is_not_made() {
 }
 
 #[test]
+fn a_copy_that_was_taken_has_no_room_any_more() {
+    let (up, shadow) = (Upstream::start().serve(OK), Upstream::start());
+    let gateway = start(&Setting { up: &[&up], shadow: &shadow.url(), beside: TIGHT, ..PLAIN });
+    let mut unanswered = Vec::new();
+    for _ in 0..5 {
+        assert!(ask(&gateway, post("", &"a".repeat(MIB / 5))).ends_with("\r\n\r\nok"));
+        let mut copy = shadow.accept();
+        assert!(copy.read_message().len() > MIB / 5);
+        unanswered.push(copy);
+    }
+    assert_eq!(gateway.stats()["endpoints"]["shadow"][&shadow.url()]["in_flight"], 5);
+}
+
+#[test]
 fn a_copy_gives_way_to_a_body_that_waits_for_room() {
     let up = Upstream::start().serve(OK);
     // Nobody accepts there, and its queue is full: who connects waits.
@@ -424,14 +438,25 @@ fn a_huge_answer_is_read_to_its_end_and_dropped() {
     let before = gateway.resident_bytes();
     let mut copy = shadow.accept();
     copy.read_message();
-    copy.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
-    let chunk = format!("{MIB:x}\r\n{}\r\n", "z".repeat(MIB));
+    // As fast as it is taken, for as long as others ask.
+    let (others, are_done) = channel::<()>();
+    let flood = std::thread::spawn(move || {
+        copy.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+        let chunk = format!("{MIB:x}\r\n{}\r\n", "z".repeat(MIB));
+        let mut count = 0;
+        while are_done.try_recv() == Err(TryRecvError::Empty) || count < 64 {
+            copy.send(&chunk);
+            count += 1;
+        }
+        copy.send("0\r\n\r\n");
+        copy
+    });
     for _ in 0..64 {
-        copy.send(&chunk);
         client.send(post("", "next"));
         assert!(client.read_message().ends_with("\r\n\r\nok"), "others have their turns");
     }
-    copy.send("0\r\n\r\n");
+    drop(others);
+    let _copy = flood.join().unwrap();
     gateway.until("it was read", |stats| counts(stats)["sent"] == 1);
     let grown = gateway.resident_bytes().saturating_sub(before);
     assert!(grown < 16 * MIB as u64, "{grown} bytes more are held");
