@@ -10,6 +10,9 @@ use corelane::board::blocks::Blocks;
 use corelane::codec::json::{Member, Scanner, Wanted};
 use corelane::codec::prompt::PromptReader;
 
+/// What is done with a body.
+type Work<'w> = &'w dyn Fn(&[u8]);
+
 /// What one read of a socket brings.
 const READ_BYTES: usize = 16 << 10;
 
@@ -60,7 +63,7 @@ fn main() {
     let table = Blocks::new(8, Instant::now());
     let code = r#"    if (x == \"a\") {\n        return f(x);\n    }\n"#;
     let escapes = r#"\u00e9\n\"a\\"#;
-    let rows: [(&str, &dyn Fn(&[u8])); 2] = [
+    let rows: [(&str, Work<'_>); 2] = [
         ("finding members", &|body| scan(&wanted, body)),
         ("placing by the prompt's beginning, beside it", &|body| place(&table, body)),
     ];
