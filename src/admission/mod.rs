@@ -115,8 +115,12 @@ impl Queue {
             held.pace.begin();
         }
         let Asks { class, key, patience, max, usual } = asks;
-        let wait = held.pace.wait(held.line.before(class, key) + 1, usual, now);
-        if held.line.count() >= max || wait.is_some_and(|wait| wait > patience) {
+        let count = held.line.count();
+        // Whoever finds the line full learns how long it is, and costs no look at who is in it.
+        let before = if count >= max { count } else { held.line.before(class, key) };
+        let wait = held.pace.wait(before + 1, usual, now);
+        let is_late = patience.is_zero() || wait.is_some_and(|wait| wait > patience);
+        if count >= max || is_late {
             return Err(Refused { wait: wait.map(|wait| wait.min(TOLD_MAX)) });
         }
         let number = held.line.enter(class, key, Arc::clone(&turn));
@@ -311,6 +315,9 @@ mod tests {
         assert_eq!(queue.enter(hasty, &lane, now).unwrap_err(), Refused { wait: Some(2 * SECOND) });
         assert!(queue.enter(Asks { patience: 2 * SECOND, ..hasty }, &lane, now).is_ok());
         assert!(queue.enter(Asks { usual: None, ..hasty }, &lane, now).is_ok(), "nobody knows");
+        let (hopeless, fresh) =
+            (Asks { patience: Duration::ZERO, usual: None, ..hasty }, Arc::<Queue>::default());
+        assert!(fresh.enter(hopeless, &lane, now).is_err(), "it has no time at all");
     }
 
     #[test]

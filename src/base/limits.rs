@@ -323,8 +323,9 @@ pub const ATTEMPTS_MAX: u32 = 2;
 /// Longest body kept for another attempt: longer prompts are rare, and their clients are told to repeat.
 pub const REPLAY_BYTES_MAX: u64 = 256 * KIB as u64;
 
-/// Most requests that wait for one cluster: each holds its client's connection, and may hold a body.
-pub const QUEUE_MAX: u64 = 65_536;
+/// Most requests that wait for one cluster: each holds its client's connection, and may hold a body; and whoever comes is told
+/// how many keys are before its own.
+pub const QUEUE_MAX: u64 = 8_192;
 /// Most classes of a queue: each is a series of the metrics.
 pub const QUEUE_CLASSES_MAX: usize = 16;
 /// What an open exchange is worth beside the bytes it asks with, in bytes: a stream of answers holds an engine as long as
