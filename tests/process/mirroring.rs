@@ -6,7 +6,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use serde_json::{Value, json};
 
 use crate::keys::{KeysFile, entry};
-use crate::support::{After, Gateway, OK, Peer, Upstream};
+use crate::support::{After, Gateway, OK, PATIENCE, Peer, Upstream};
 
 const MIB: usize = 1 << 20;
 
@@ -33,6 +33,13 @@ fn start(setting: &Setting<'_>) -> Gateway {
     ))
 }
 
+/// An endpoint that is played by hand; a copy that does not come is waited for no longer than anything else.
+fn by_hand() -> Upstream {
+    let upstream = Upstream::start();
+    socket2::SockRef::from(&upstream.listener).set_read_timeout(Some(PATIENCE)).unwrap();
+    upstream
+}
+
 /// An endpoint that hands out each request as it came, and answers so.
 fn telling(answer: &'static str) -> (String, Receiver<String>) {
     let upstream = Upstream::start();
@@ -55,7 +62,7 @@ fn telling(answer: &'static str) -> (String, Receiver<String>) {
 }
 
 fn next(told: &Receiver<String>) -> String {
-    told.recv_timeout(crate::support::PATIENCE).unwrap()
+    told.recv_timeout(PATIENCE).unwrap()
 }
 
 fn ask(gateway: &Gateway, request: impl AsRef<[u8]>) -> String {
@@ -175,7 +182,7 @@ fn a_copy_shows_no_credential_that_did_not_go_upstream_but_its_own() {
 fn whatever_becomes_of_a_copy_the_answer_is_the_same() {
     let up = Upstream::start().serve(OK);
     // It accepts, and says nothing; while it does the client has its answer.
-    let stalled = Upstream::start();
+    let stalled = by_hand();
     let gateway = start(&Setting {
         up: &[&up],
         shadow: &stalled.url(),
@@ -221,7 +228,7 @@ fn whatever_becomes_of_a_copy_the_answer_is_the_same() {
 #[test]
 fn nothing_of_an_exchange_knows_of_its_copy() {
     let log = crate::support::fresh_path("mirror.log");
-    let (up, shadow) = (Upstream::start().serve(OK), Upstream::start());
+    let (up, shadow) = (Upstream::start().serve(OK), by_hand());
     let gateway = start(&Setting {
         up: &[&up],
         shadow: &shadow.url(),
@@ -333,7 +340,7 @@ fn a_copy_for_which_there_is_no_room_is_not_made() {
 
 #[test]
 fn a_copy_that_was_taken_has_no_room_any_more() {
-    let (up, shadow) = (Upstream::start().serve(OK), Upstream::start());
+    let (up, shadow) = (Upstream::start().serve(OK), by_hand());
     let gateway = start(&Setting { up: &[&up], shadow: &shadow.url(), beside: TIGHT, ..PLAIN });
     let mut unanswered = Vec::new();
     for _ in 0..5 {
@@ -405,7 +412,7 @@ fn past_64_under_way_there_is_no_copy_until_one_of_them_ends() {
 
 #[test]
 fn a_client_that_leaves_does_not_end_the_copy() {
-    let (up, shadow) = (Upstream::start(), Upstream::start());
+    let (up, shadow) = (by_hand(), by_hand());
     let gateway = start(&Setting { up: &[&up.url()], shadow: &shadow.url(), ..PLAIN });
     let mut client = gateway.connect();
     client.send(post("", "body"));
@@ -429,7 +436,7 @@ fn a_client_that_leaves_does_not_end_the_copy() {
 #[test]
 fn a_huge_answer_is_read_to_its_end_and_dropped() {
     let up = Upstream::start().serve(OK);
-    let shadow = Upstream::start();
+    let shadow = by_hand();
     let gateway = start(&Setting { up: &[&up], shadow: &shadow.url(), ..PLAIN });
     // On one connection, and so on one lane.
     let mut client = gateway.connect();
@@ -516,7 +523,7 @@ fn a_request_that_is_sent_again_is_copied_once() {
 
 #[test]
 fn a_body_that_comes_in_pieces_is_copied_when_it_is_whole() {
-    let (up, shadow) = (Upstream::start(), Upstream::start());
+    let (up, shadow) = (by_hand(), by_hand());
     let gateway = start(&Setting { up: &[&up.url()], shadow: &shadow.url(), ..PLAIN });
     let mut client = gateway.connect();
     client.send("POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n");
@@ -567,7 +574,7 @@ fn calls_are_copied_where_requests_share_them() {
     let but = &["host", "x-mirror"];
     assert_eq!(without(&next(&copied), but), without(&next(&asked), but));
     // What travels together is copied together.
-    let up = Upstream::start();
+    let up = by_hand();
     let gateway = start(&Setting {
         up: &[&up.url()],
         shadow: &shadow,
@@ -632,7 +639,7 @@ fn a_change_of_protocol_is_not_copied() {
 #[test]
 fn a_drain_waits_for_no_copy() {
     let up = Upstream::start().serve(OK);
-    let shadow = Upstream::start();
+    let shadow = by_hand();
     let mut gateway = start(&Setting { up: &[&up], shadow: &shadow.url(), ..PLAIN });
     assert!(gateway.exchange(&post("connection: close\r\n", "body")).ends_with("\r\n\r\nok"));
     let mut copy = shadow.accept();
@@ -646,7 +653,7 @@ fn a_drain_waits_for_no_copy() {
 fn a_copy_waits_in_no_queue() {
     let up = Upstream::start().serve(OK);
     for queue in ["", "queue = { max_wait = \"9s\" }"] {
-        let shadow = Upstream::start();
+        let shadow = by_hand();
         let gateway = Gateway::start(&format!(
             "[cluster.up]\nendpoints = [{up:?}]\n[cluster.shadow]\nendpoints = [{{ url = {:?}, max_in_flight = 1 }}]\n\
              {queue}\n[[route]]\nname = \"all\"\nto = \"up\"\nmirror = {{ cluster = \"shadow\", share = \"100%\" }}\n",
