@@ -58,11 +58,11 @@ pub(super) fn peak_ewma(from: Candidates<'_>) -> Vec<Told> {
     let told = from.each().map(|(position, weight, candidate)| {
         let seconds = candidate.load.latency().seconds(from.now).unwrap_or(unknown);
         let in_flight = candidate.load.in_flight() as f64;
-        let weight = weight as f64 / f64::from(WHOLE);
+        let of_whole = weight as f64 / f64::from(WHOLE);
         Told {
             position,
-            score: seconds * (in_flight + 1.0) / weight,
-            terms: vec![("seconds", seconds), ("in_flight", in_flight), ("weight", weight)],
+            score: PeakEwma::cost(candidate, weight, unknown, from) * f64::from(WHOLE),
+            terms: vec![("seconds", seconds), ("in_flight", in_flight), ("weight", of_whole)],
             why: "expected to answer first",
         }
     });

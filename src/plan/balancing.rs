@@ -50,7 +50,7 @@ pub(super) fn of(
 /// What is known of the blocks of a cluster that stays, as far as its endpoints stay; or a table that knows nothing.
 fn table(cluster: &str, urls: &[&str], around: &Surroundings<'_>) -> Arc<Blocks> {
     let known = around.previous.and_then(|plan| {
-        let known = plan.clusters.iter().find(|known| known.name == cluster)?;
+        let known = around.cluster(cluster)?;
         let Balancing::Prefix(table) = &known.balancing else { return None };
         let before: Vec<&str> = known.endpoints.iter().map(|id| plan.endpoints[*id].url.as_str()).collect();
         Some((table, before))

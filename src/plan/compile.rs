@@ -312,14 +312,12 @@ impl Cells {
 
 /// Who decides over ejections in a cluster that stays, or a new one.
 fn ward(cluster: &str, around: &Surroundings<'_>) -> Arc<Ward> {
-    let known = around.previous.and_then(|plan| plan.clusters.iter().find(|known| known.name == cluster));
-    known.map_or_else(Arc::default, |known| Arc::clone(&known.ward))
+    around.cluster(cluster).map_or_else(Arc::default, |known| Arc::clone(&known.ward))
 }
 
 /// Where requests of a cluster wait that stays, or a new place.
 fn queue(cluster: &str, around: &Surroundings<'_>) -> Arc<Queue> {
-    let known = around.previous.and_then(|plan| plan.clusters.iter().find(|known| known.name == cluster));
-    known.map_or_else(Arc::default, |known| Arc::clone(&known.queue))
+    around.cluster(cluster).map_or_else(Arc::default, |known| Arc::clone(&known.queue))
 }
 
 /// A cluster is full where all of its endpoints are: each has a ceiling then.
@@ -368,7 +366,7 @@ fn check_batch(settings: &ClusterConfig, problems: &mut Vec<Problem>) {
 
 /// What a cluster that stays as it is shares already, or a new one.
 fn sharing(cluster: &str, settings: &ClusterConfig, around: &Surroundings<'_>) -> Option<Arc<Sharing>> {
-    let known = around.previous.and_then(|plan| plan.clusters.iter().find(|known| known.name == cluster));
+    let known = around.cluster(cluster);
     // What was kept of other endpoints, or asked in another name, is not of these.
     let known = known.filter(|known| known.settings == *settings).and_then(|known| known.sharing.as_ref());
     known.cloned().or_else(|| Sharing::of(settings).map(Arc::new))

@@ -339,3 +339,10 @@ pub struct Surroundings<'a> {
     /// would change.
     pub is_whole: bool,
 }
+
+impl<'a> Surroundings<'a> {
+    /// The cluster of this name in the plan in force, if it has one.
+    pub(super) fn cluster(&self, name: &str) -> Option<&'a ClusterPlan> {
+        self.previous?.clusters.iter().find(|known| known.name == name)
+    }
+}

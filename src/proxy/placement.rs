@@ -43,7 +43,6 @@ pub(super) fn of(plan: &Plan, cluster: ClusterId, shown: &Shown<'_>, now: Instan
     let endpoints = &plan.clusters[cluster].endpoints;
     let candidate = |id: &EndpointId| {
         let endpoint = &plan.endpoints[*id];
-        endpoint.load.set_most(endpoint.max_in_flight);
         Candidate {
             weight: endpoint.weight,
             load: Arc::clone(&endpoint.load),
