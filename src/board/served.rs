@@ -4,9 +4,9 @@
 //! something else now. What lanes look at is made of the lists and published: see [`super::published`].
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::base::model::Models;
+use crate::base::model::{Model, Models};
 
 /// The list of one endpoint. It outlives plans: an endpoint that stays keeps its list through reloads.
 #[derive(Debug, Default)]
@@ -21,11 +21,14 @@ impl Served {
         self.list.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// It says this now. True where it said something else before, or nothing.
+    /// It says this now. True where it said something else before, or nothing; what it says of when a model was made does not
+    /// count by itself, for vLLM and llama.cpp tell the time at which they are asked.
     pub fn put(&self, list: Models) -> bool {
         let mut known = self.list.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_new = known.as_ref() != Some(&list);
-        *known = Some(list);
+        let is_new = known.as_ref().is_none_or(|known| !is_same(known, &list));
+        if is_new {
+            *known = Some(list);
+        }
         is_new
     }
 
@@ -43,24 +46,29 @@ impl Served {
     }
 }
 
+fn is_same(one: &[Model], other: &[Model]) -> bool {
+    let told = |model: &Model| (Arc::clone(&model.id), model.also.clone(), Arc::clone(&model.owned_by));
+    one.iter().map(told).eq(other.iter().map(told))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::base::model::Model;
 
     #[test]
     fn what_is_said_again_is_nothing_new() {
-        let list = |ids: &[&str]| -> Models {
+        let made = |ids: &[&str], created: u64| -> Models {
             let model =
-                |id: &&str| Model { id: Arc::from(*id), also: None, created: 0, owned_by: Arc::from("o") };
+                |id: &&str| Model { id: Arc::from(*id), also: None, created, owned_by: Arc::from("o") };
             ids.iter().map(model).collect()
         };
+        let list = |ids: &[&str]| made(ids, 0);
         let served = Served::default();
         assert_eq!(served.list(), None);
         assert!(served.put(list(&[])) && !served.put(list(&[])));
         assert!(served.put(list(&["a"])) && !served.put(list(&["a"])) && served.put(list(&["b"])));
+        assert!(!served.put(made(&["b"], 7)), "the time at which it was asked");
+        assert_eq!(served.list(), Some(list(&["b"])));
         assert!(!served.is_wanted());
         served.want();
         assert!(served.is_wanted() && !served.is_wanted());

@@ -155,6 +155,8 @@ fn unix_seconds(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
+    const LLAMA_CPP: &str = r#"{"models":[{"name":"/models/gemma.gguf","model":"/models/gemma.gguf","modified_at":"","size":"","digest":"","type":"model","description":"","tags":[""],"capabilities":["completion"],"parameters":"","details":{"parent_model":"","format":"gguf","family":"","families":[""],"parameter_size":"","quantization_level":""}}],"object":"list","data":[{"id":"/models/gemma.gguf","aliases":["/models/gemma.gguf"],"tags":[],"object":"model","architecture":{"input_modalities":["text"],"output_modalities":["text"]},"created":1795782420,"owned_by":"llamacpp","meta":{"vocab_type":1,"n_vocab":262144,"n_ctx":512,"n_ctx_train":32768,"n_embd":640,"n_params":268098176,"size":246587904,"ftype":"Q4_K - Medium"}}]}"#;
+
     /// Each model as `id/also/created/owner`.
     fn told(listing: Listing, body: &str) -> Result<Vec<String>, String> {
         let tell = |model: &Model| {
@@ -179,6 +181,8 @@ mod tests {
                 r#"{"models":[{"name":"m.gguf"}],"object":"list","data":[{"id":"m.gguf","created":1.5e9,"owned_by":"llamacpp","meta":{}}]}"#,
                 &["m.gguf/-/1500000000/llamacpp"],
             ),
+            // As a real one said it: llama.cpp's server, built of November 2026, of a model without an alias.
+            (Listing::Openai, LLAMA_CPP, &["/models/gemma.gguf/-/1795782420/llamacpp"]),
             // What is no name is left out, as is what comes again.
             (
                 Listing::Openai,
