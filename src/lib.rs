@@ -38,7 +38,7 @@
 //! that the configuration names had changed: `control/follow.rs`.
 //! It was not replaced: `control/replace.rs`, [`net::handed`]. An endpoint at https:// is not trusted: [`base::trust`], `net/tls.rs`,
 //! `plan/trusts.rs`, `proxy/untrusted.rs`. A model is not found that an endpoint serves: `control/asking.rs`, [`discovery::models`],
-//! [`cluster::listings`].
+//! [`cluster::listings`]. An engine's own word of its load: [`discovery::signals`], [`board::pressure`].
 //!
 //! # Where this differs from a first sketch, and why
 //!

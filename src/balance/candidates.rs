@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::positions::Positions;
+use crate::base::limits::EXCHANGE_WORK_BYTES;
 use crate::board::loads::EndpointLoad;
+use crate::board::pressure::EVEN;
 use crate::board::verdicts::{Admission, Verdict, WHOLE};
 
 /// One endpoint of a cluster, as balancers see it.
@@ -19,6 +21,23 @@ pub struct Candidate {
 }
 
 impl Candidate {
+    /// Its work, of which one that is pressed by its own word has up to twice as much.
+    pub(super) fn work(&self, now: Instant) -> f64 {
+        self.load.work() as f64 * self.pressure(now)
+    }
+
+    /// The same with another exchange, less what that is worth to one at ease: one that is pressed counts for more though
+    /// nothing is sent there from here, for others press it.
+    pub(super) fn work_ahead(&self, now: Instant) -> f64 {
+        let another = f64::from(EXCHANGE_WORK_BYTES);
+        (self.load.work() as f64 + another) * self.pressure(now) - another
+    }
+
+    /// What its load is multiplied by: 1 to 2.
+    pub(super) fn pressure(&self, now: Instant) -> f64 {
+        self.load.pressure().bias(now) as f64 / EVEN as f64
+    }
+
     /// How many of its places are free.
     pub fn free(&self) -> u64 {
         self.load.free()

@@ -22,7 +22,7 @@ impl HashRing {
         // One of them has no more than the mean, so that somebody is found; whom the ring does not know is no candidate.
         let fits = |position: &usize| {
             from.get(*position)
-                .is_some_and(|(weight, candidate)| candidate.load.work() as f64 <= most * weight as f64)
+                .is_some_and(|(weight, candidate)| candidate.work(from.now) <= most * weight as f64)
         };
         self.0.from(*value).find(fits)
     }
@@ -30,7 +30,7 @@ impl HashRing {
     /// The most work that one may have, for each weight of 1 that it has now.
     pub(super) fn most(from: Candidates<'_>) -> f64 {
         let (work, weights) = from.each().fold((0.0, 0.0), |(work, weights), (_, weight, candidate)| {
-            (work + candidate.load.work() as f64, weights + weight as f64)
+            (work + candidate.work(from.now), weights + weight as f64)
         });
         if weights == 0.0 { 0.0 } else { RING_LOAD_MAX * work / weights }
     }
@@ -41,6 +41,8 @@ mod tests {
     use super::*;
     use crate::balance::testing::{among, candidates};
     use crate::base::ids::{Id, LaneId};
+    use crate::base::limits::SIGNAL_LASTS;
+    use crate::board::pressure::EVEN;
 
     const URLS: [&str; 4] = ["http://a", "http://b", "http://c", "http://d"];
 
@@ -67,6 +69,20 @@ mod tests {
         assert_eq!(pick(from, value), Some(home), "100 of 81.25 in the mean is within a quarter more");
         all[home].load.add(lane, 10);
         assert_eq!(pick(from, value), Some(next), "110 is not");
+    }
+
+    #[test]
+    fn one_that_is_pressed_reaches_its_bound_earlier_and_keeps_its_values_while_nothing_is_to_do() {
+        let all = candidates(&[1; 4]);
+        let from = among(&all);
+        let (value, lane) = (1 << 60, LaneId::at(0));
+        let home = pick(from, value).unwrap();
+        all[home].load.pressure().note(EVEN, from.now);
+        assert_eq!(pick(from, value), Some(home));
+        all.iter().for_each(|one| one.load.add(lane, 100));
+        let next = pick(from, value).unwrap();
+        assert!(next != home, "200 of 125 in the mean");
+        assert_eq!(pick(Candidates { now: from.now + SIGNAL_LASTS, ..from }, value), Some(home));
     }
 
     #[test]

@@ -54,6 +54,14 @@ impl BalancerKind {
             Self::Prefix => "prefix".to_owned(),
         }
     }
+
+    /// Whether it compares loads, so that what engines say of theirs counts.
+    pub fn weighs_load(&self) -> bool {
+        match self {
+            Self::LeastWork | Self::PeakEwma | Self::HashHeader(_) | Self::HashBody(_) | Self::Prefix => true,
+            Self::RoundRobin | Self::Random => false,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Least work for its weight, over all lanes; among equal ones chance decides, by weight.
+//! Least work for its weight, over all lanes, more of one that is pressed by its own word; among equal ones chance decides, by
+//! weight.
 
 use super::candidates::Candidates;
 use super::score::lowest;
@@ -11,15 +12,19 @@ pub struct LeastWork;
 impl LeastWork {
     /// The least loaded endpoint.
     pub fn pick(&mut self, from: Candidates<'_>, rng: &mut Rng) -> Option<usize> {
-        lowest(from, rng, |_, weight, candidate| candidate.load.work() as f64 / weight as f64)
+        lowest(from, rng, |_, weight, candidate| candidate.work_ahead(from.now) / weight as f64)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
     use crate::balance::testing::{among, candidates};
     use crate::base::ids::{Id, LaneId};
+    use crate::base::limits::{EXCHANGE_WORK_BYTES, SIGNAL_LASTS};
+    use crate::board::pressure::EVEN;
 
     #[test]
     fn load_is_compared_for_its_weight() {
@@ -48,6 +53,28 @@ mod tests {
         assert_eq!(LeastWork.pick(among(&all), &mut rng), Some(0));
         all[0].load.remove(lane, 100_000);
         assert_eq!((all[0].load.work(), all[0].load.in_flight()), (0, 0));
+    }
+
+    #[test]
+    fn who_is_pressed_counts_for_more_and_is_still_asked() {
+        let all = candidates(&[1, 1]);
+        let (mut rng, lane, now) = (Rng::new(3), LaneId::at(0), Instant::now());
+        all[0].load.pressure().note(EVEN, now);
+        let mut picks = [0; 2];
+        for _ in 0..90 {
+            let position = LeastWork.pick(Candidates { now, ..among(&all) }, &mut rng).unwrap();
+            all[position].load.add(lane, EXCHANGE_WORK_BYTES.into());
+            picks[position] += 1;
+        }
+        assert!((29..=30).contains(&picks[0]), "half as much as the other: {picks:?}");
+        // Where it is the only one it is asked, and what it said is forgotten.
+        assert_eq!(LeastWork.pick(Candidates { tried: &[1], now, ..among(&all) }, &mut rng), Some(0));
+        let later = now + SIGNAL_LASTS;
+        for _ in 0..30 {
+            let position = LeastWork.pick(Candidates { now: later, ..among(&all) }, &mut rng).unwrap();
+            assert_eq!(position, 0, "it has less");
+            all[position].load.add(lane, EXCHANGE_WORK_BYTES.into());
+        }
     }
 
     #[test]

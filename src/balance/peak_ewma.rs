@@ -25,7 +25,7 @@ impl PeakEwma {
 
     pub(super) fn cost(candidate: &Candidate, weight: u64, unknown: f64, from: Candidates<'_>) -> f64 {
         let seconds = candidate.load.latency().seconds(from.now).unwrap_or(unknown);
-        seconds * (candidate.load.in_flight() + 1) as f64 / weight as f64
+        seconds * (candidate.load.in_flight() + 1) as f64 * candidate.pressure(from.now) / weight as f64
     }
 }
 

@@ -63,14 +63,14 @@ impl Prefix {
         let most = Self::most(from, asked);
         let worth = self.worth(from, most);
         lowest(from, rng, |position, weight, candidate| {
-            (candidate.load.work() as f64 + most - worth * self.known_bytes(position)) / weight as f64
+            (candidate.work_ahead(from.now) + most - worth * self.known_bytes(position)) / weight as f64
         })
     }
 
     /// The most that a bonus is worth: half of the mean outstanding work, and the prompt itself.
     pub(super) fn most(from: Candidates<'_>, asked: &Asked<'_>) -> f64 {
         let (work, count) = from.each().fold((0.0, 0.0), |(work, count), (_, _, candidate)| {
-            (work + candidate.load.work() as f64, count + 1.0)
+            (work + candidate.work(from.now), count + 1.0)
         });
         f64::from(asked.work.saturating_sub(EXCHANGE_WORK_BYTES))
             + if count > 0.0 { work / count / 2.0 } else { 0.0 }

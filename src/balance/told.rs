@@ -1,7 +1,9 @@
 //! What a balancer thinks of each endpoint, told to whoever asks why: the same figures that it picks by.
 
+use std::time::Instant;
+
 use super::asked::{Affinity, Asked};
-use super::candidates::Candidates;
+use super::candidates::{Candidate, Candidates};
 use super::hash_ring::HashRing;
 use super::peak_ewma::PeakEwma;
 use super::prefix::Prefix;
@@ -23,17 +25,24 @@ pub struct Told {
     pub why: &'static str,
 }
 
-/// Tells of each: by its position, its weight for now, and its work.
+/// Tells of each: by its position, its weight for now, and itself.
 fn each(
     from: Candidates<'_>,
     why: &'static str,
-    mut of: impl FnMut(usize, f64, f64) -> (f64, Vec<(&'static str, f64)>),
+    mut of: impl FnMut(usize, f64, &Candidate) -> (f64, Vec<(&'static str, f64)>),
 ) -> Vec<Told> {
     let told = from.each().map(|(position, weight, candidate)| {
-        let (score, terms) = of(position, weight as f64 / f64::from(WHOLE), candidate.load.work() as f64);
+        let (score, terms) = of(position, weight as f64 / f64::from(WHOLE), candidate);
         Told { position, score, terms, why }
     });
     told.collect()
+}
+
+/// Its work, and by how much more it counts where it is pressed.
+fn work(candidate: &Candidate, now: Instant) -> Vec<(&'static str, f64)> {
+    let pressure = candidate.pressure(now);
+    let pressed = (pressure > 1.0).then_some(("pressure", pressure));
+    [("work", candidate.load.work() as f64)].into_iter().chain(pressed).collect()
 }
 
 pub(super) fn random(from: Candidates<'_>) -> Vec<Told> {
@@ -48,8 +57,9 @@ pub(super) fn round_robin(balancer: &RoundRobin, from: Candidates<'_>) -> Vec<To
 }
 
 pub(super) fn least_work(from: Candidates<'_>) -> Vec<Told> {
-    each(from, "the least work for its weight", |_, weight, work| {
-        (work / weight, vec![("work", work), ("weight", weight)])
+    each(from, "the least work for its weight", |_, weight, candidate| {
+        let terms = [work(candidate, from.now), vec![("weight", weight)]].concat();
+        (candidate.work_ahead(from.now) / weight, terms)
     })
 }
 
@@ -59,10 +69,13 @@ pub(super) fn peak_ewma(from: Candidates<'_>) -> Vec<Told> {
         let seconds = candidate.load.latency().seconds(from.now).unwrap_or(unknown);
         let in_flight = candidate.load.in_flight() as f64;
         let of_whole = weight as f64 / f64::from(WHOLE);
+        let pressure = candidate.pressure(from.now);
+        let pressed = (pressure > 1.0).then_some(("pressure", pressure));
+        let terms = [("seconds", seconds), ("in_flight", in_flight), ("weight", of_whole)];
         Told {
             position,
             score: PeakEwma::cost(candidate, weight, unknown, from) * f64::from(WHOLE),
-            terms: vec![("seconds", seconds), ("in_flight", in_flight), ("weight", of_whole)],
+            terms: terms.into_iter().chain(pressed).collect(),
             why: "expected to answer first",
         }
     });
@@ -77,11 +90,12 @@ pub(super) fn hash(balancer: &HashRing, from: Candidates<'_>, asked: &Asked<'_>)
     each(
         from,
         "its value falls here on the ring, and it has no more than 1.25 of the mean work",
-        |at, weight, work| {
+        |at, weight, candidate| {
             let place =
                 order.iter().position(|position| *position == at).map_or(places, |place| place as f64);
-            let passed_over = if work > most * weight { places } else { 0.0 };
-            (place + passed_over, vec![("place", place), ("work", work), ("most", most * weight)])
+            let passed_over = if candidate.work(from.now) > most * weight { places } else { 0.0 };
+            let terms = [vec![("place", place)], work(candidate, from.now), vec![("most", most * weight)]];
+            (place + passed_over, terms.concat())
         },
     )
 }
@@ -108,13 +122,14 @@ pub(super) fn prefix(balancer: &mut Prefix, from: Candidates<'_>, asked: &Asked<
     }
     let most = Prefix::most(from, asked);
     let worth = balancer.worth(from, most);
-    each(from, "the least work behind what it knows of the prompt", |position, weight, work| {
+    each(from, "the least work behind what it knows of the prompt", |position, weight, candidate| {
         let known = balancer.known_bytes(position);
         let bonus = worth * known;
         let blocks = known / PROMPT_BLOCK_BYTES as f64;
+        let behind = vec![("known_blocks", blocks), ("bonus", bonus), ("weight", weight)];
         (
-            (work + most - bonus) / weight,
-            vec![("work", work), ("known_blocks", blocks), ("bonus", bonus), ("weight", weight)],
+            (candidate.work_ahead(from.now) + most - bonus) / weight,
+            [work(candidate, from.now), behind].concat(),
         )
     })
 }
@@ -125,10 +140,11 @@ mod tests {
 
     use super::*;
     use crate::balance::testing::{among, candidates};
-    use crate::balance::{Balancer, Balancing, Candidate};
+    use crate::balance::{Balancer, Balancing};
     use crate::base::ids::{Id, LaneId};
     use crate::base::rng::Rng;
     use crate::board::blocks::Blocks;
+    use crate::board::pressure::EVEN;
 
     /// Of many clusters under many loads: who is picked has the lowest score of all.
     #[test]
@@ -140,6 +156,9 @@ mod tests {
             let from = among(&all);
             for one in &all {
                 one.load.add(LaneId::at(0), rng.below(50_000));
+                if rng.below(2) == 0 {
+                    one.load.pressure().note(rng.below(EVEN + 1), from.now);
+                }
                 one.load.latency().note(std::time::Duration::from_millis(1 + rng.below(900)), from.now);
             }
             let affinity = match seed % 3 {

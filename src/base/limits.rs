@@ -171,6 +171,18 @@ pub const MODEL_LIST_BYTES_MAX: usize = 4 * MIB;
 pub const MODELS_MAX: usize = 10_000;
 /// Longest name of a model that counts: a request's own could be no longer.
 pub const MODEL_NAME_BYTES_MAX: usize = BODY_VALUE_BYTES_MAX;
+/// How often engines are asked for what tells of their load.
+pub const SIGNAL_PERIOD: Duration = Duration::from_secs(1);
+/// When it is too old to count for anything; it counts for less from one period on.
+pub const SIGNAL_LASTS: Duration = Duration::from_secs(3);
+const _: () = assert!(SIGNAL_LASTS.as_millis() > SIGNAL_PERIOD.as_millis(), "it fades in between");
+/// How long after a failure they are left alone at most: the pause doubles from one period on.
+pub const SIGNAL_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// How long one has to tell: what comes later hardly counts.
+pub const SIGNAL_TIME: Duration = Duration::from_secs(2);
+/// Longest text of metrics that is read; vLLM's with its histograms has some tens of KiB for each model.
+pub const METRICS_BYTES_MAX: usize = 2 * MIB;
+
 /// How long an endpoint has for such an answer, from the connection on.
 pub const LOOKUP_TIME: Duration = Duration::from_secs(5);
 /// Endpoints that are asked at once; others wait.

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::Padded;
 use super::in_flight::InFlight;
 use super::latency::Latency;
+use super::pressure::Pressure;
 use crate::base::ids::{Id, LaneId};
 
 /// The load of one endpoint. It outlives plans: an endpoint that stays keeps its cells through reloads.
@@ -17,6 +18,7 @@ pub struct EndpointLoad {
     /// How many there are: the ceiling of the plan in force, also for those who came under the one before.
     most: AtomicU64,
     latency: Latency,
+    pressure: Pressure,
 }
 
 /// No ceiling.
@@ -37,6 +39,7 @@ impl EndpointLoad {
             places: Padded::default(),
             most: AtomicU64::new(UNBOUNDED),
             latency: Latency::new(now),
+            pressure: Pressure::default(),
         }
     }
 
@@ -99,6 +102,11 @@ impl EndpointLoad {
     /// Their work, over all lanes.
     pub fn work(&self) -> u64 {
         self.lanes.iter().map(|cell| cell.0.work.load(Ordering::Relaxed)).sum()
+    }
+
+    /// How hard it is pressed by its own word.
+    pub fn pressure(&self) -> &Pressure {
+        &self.pressure
     }
 
     /// How fast it answered of late.

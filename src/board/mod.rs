@@ -13,6 +13,7 @@ pub mod lanes;
 pub mod latency;
 pub mod lines;
 pub mod loads;
+pub mod pressure;
 pub mod published;
 pub mod served;
 pub mod verdicts;

@@ -27,7 +27,8 @@ table! {
     #[derive(Debug, Clone, PartialEq)]
     pub struct ClusterConfig checked by check {
         /// Which server the endpoints are, "vllm", "sglang", "tgi", "tei", "triton", "llamacpp", "ollama" or "openai", or
-        /// "generic" for any other: it decides what is left out here, such as the path of `health`, and turns nothing on.
+        /// "generic" for any other: it decides what is left out here, such as the path of `health`, where models are listed, and
+        /// which metrics tell how busy an endpoint is, which are read each second where loads are compared.
         engine: Engine = key("engine", Choice(Engine::WORDS), Is("'generic'")),
         /// http://host:port[/base], https://… or unix:/path, each; as a table where it has a weight. Names are resolved at start and
         /// at each reload, all of them within 5 s.

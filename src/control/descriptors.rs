@@ -4,7 +4,7 @@ use crate::base::limits::{
     ADMIN_CONNECTIONS_MAX, DESCRIPTORS_A_LANE, DESCRIPTORS_OWN, DESCRIPTORS_SHARE, LOOKUPS_MAX,
     MIRROR_IN_FLIGHT_MAX, OPEN_FILES_UNKNOWN,
 };
-use crate::plan::Plan;
+use crate::plan::{ClusterPlan, Plan};
 
 /// The limit in force, and what it was told of last.
 #[derive(Debug)]
@@ -32,10 +32,12 @@ impl Descriptors {
             .iter()
             .map(|cluster| cluster.settings.keep_alive.max_idle * cluster.endpoints.len())
             .sum();
-        let listed = plan.clusters.iter().filter(|cluster| cluster.is_listed);
-        let listed: usize = listed.map(|cluster| cluster.endpoints.len()).sum();
-        // Connections to endpoints that are no client's: those that lie idle, and those that ask what is served.
-        let idle = idle + listed.min(LOOKUPS_MAX);
+        let asked = |is_asked: fn(&ClusterPlan) -> bool| {
+            let those = plan.clusters.iter().filter(|cluster| is_asked(cluster));
+            those.map(|cluster| cluster.endpoints.len()).sum::<usize>().min(LOOKUPS_MAX)
+        };
+        // Connections to endpoints that are no client's: those that lie idle, and those that ask what is served and how it is.
+        let idle = idle + asked(|cluster| cluster.is_listed) + asked(|cluster| cluster.gauges().is_some());
         let mirrors = plan.routes.iter().filter(|route| route.action.mirror().is_some()).count();
         let copies = MIRROR_IN_FLIGHT_MAX as usize * mirrors;
         let bearable = bearable(self.limit, plan.lanes, plan.listeners.len(), [idle, copies]);

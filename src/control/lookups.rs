@@ -1,14 +1,42 @@
-//! When which endpoint is asked what it serves: each in its time, and soon again where one was away; a decider.
+//! When which endpoint is asked what it serves, and how it fares: each in its time, and soon again where one was away; a decider.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::base::ids::EndpointId;
-use crate::base::limits::{LOOKUPS_MAX, MODELS_PAUSE, MODELS_PERIOD};
+use crate::base::limits::{LOOKUPS_MAX, MODELS_PAUSE, MODELS_PERIOD, SIGNAL_PAUSE_MAX, SIGNAL_PERIOD};
 use crate::board::served::Served;
 use crate::lane::flag::Flag;
-use crate::plan::Plan;
+use crate::plan::{ClusterPlan, Plan};
+
+/// What an endpoint is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    /// Which models it serves.
+    Models,
+    /// How it fares.
+    Signals,
+}
+
+impl What {
+    const ALL: [Self; 2] = [Self::Models, Self::Signals];
+
+    /// How often, and how long the pause after a failure is at first and at last.
+    fn pauses(self) -> (Duration, [Duration; 2]) {
+        match self {
+            Self::Models => (MODELS_PERIOD, [MODELS_PAUSE, MODELS_PERIOD]),
+            Self::Signals => (SIGNAL_PERIOD, [SIGNAL_PERIOD, SIGNAL_PAUSE_MAX]),
+        }
+    }
+
+    fn is_asked(self, cluster: &ClusterPlan) -> bool {
+        match self {
+            Self::Models => cluster.is_listed,
+            Self::Signals => cluster.gauges().is_some(),
+        }
+    }
+}
 
 /// Who is asked when, under the plan in force.
 #[derive(Default)]
@@ -16,13 +44,15 @@ pub(super) struct Lookups {
     /// The plan that was looked at last, by its generation, and those of it that are asked.
     followed: Cell<u64>,
     due: RefCell<Vec<Due>>,
-    under_way: Cell<usize>,
+    /// Of each kind: what one hangs in is not in the way of the other.
+    under_way: [Cell<usize>; What::ALL.len()],
     /// Another plan may be in force.
     pub(super) changed: Flag,
 }
 
-/// One endpoint, and when it is asked next.
+/// Something that one endpoint is asked, and when.
 struct Due {
+    what: What,
     id: EndpointId,
     served: Arc<Served>,
     at: Instant,
@@ -35,6 +65,14 @@ struct Due {
     is_failing: bool,
 }
 
+/// What is asked now.
+pub(super) struct Lookup {
+    pub(super) what: What,
+    pub(super) id: EndpointId,
+    /// Whom it is known by through reloads.
+    pub(super) served: Arc<Served>,
+}
+
 impl Lookups {
     /// Asks those of this plan from now on; those that stay keep their time. Whether there are any.
     pub(super) fn follow(&self, plan: &Plan, now: Instant) -> bool {
@@ -42,11 +80,12 @@ impl Lookups {
             return !self.due.borrow().is_empty();
         }
         let mut before = self.due.take();
-        let asked = plan.endpoints.pairs().filter(|(_, endpoint)| plan.clusters[endpoint.cluster].is_listed);
-        let due = asked.map(|(id, endpoint)| {
-            match before.iter().position(|due| Arc::ptr_eq(&due.served, &endpoint.served)) {
+        let all = plan.endpoints.pairs().flat_map(|pair| What::ALL.map(|what| (what, pair)));
+        let asked = all.filter(|(what, (_, known))| what.is_asked(&plan.clusters[known.cluster]));
+        let due = asked.map(|(what, (id, endpoint))| {
+            match before.iter().position(|due| due.is_it(what, &endpoint.served)) {
                 Some(position) => Due { id, ..before.swap_remove(position) },
-                None => Due::new(id, &endpoint.served, now),
+                None => Due::new(what, id, &endpoint.served, now),
             }
         });
         let due: Vec<_> = due.collect();
@@ -55,58 +94,72 @@ impl Lookups {
         is_any
     }
 
-    /// The next one that is to be asked now, if another may be.
-    pub(super) fn next(&self, now: Instant) -> Option<(EndpointId, Arc<Served>)> {
-        if self.under_way.get() >= LOOKUPS_MAX {
-            return None;
-        }
+    /// The next that is to be asked now, if another may be.
+    pub(super) fn next(&self, now: Instant) -> Option<Lookup> {
         let mut all = self.due.borrow_mut();
-        let due = all.iter_mut().find(|due| due.is_due(now))?;
+        let has_room = |what: What| self.under_way[what as usize].get() < LOOKUPS_MAX;
+        let due = all.iter_mut().find(|due| has_room(due.what) && due.is_due(now))?;
         due.begin(now);
-        self.under_way.set(self.under_way.get() + 1);
-        Some((due.id, Arc::clone(&due.served)))
+        let under_way = &self.under_way[due.what as usize];
+        under_way.set(under_way.get() + 1);
+        Some(Lookup { what: due.what, id: due.id, served: Arc::clone(&due.served) })
     }
 
     /// It was asked, and answered or not; whether that is to be told.
-    pub(super) fn settle(&self, served: &Arc<Served>, is_answered: bool, now: Instant) -> bool {
-        self.under_way.set(self.under_way.get() - 1);
+    pub(super) fn settle(&self, lookup: &Lookup, is_answered: bool, now: Instant) -> bool {
+        let under_way = &self.under_way[lookup.what as usize];
+        under_way.set(under_way.get() - 1);
         let mut all = self.due.borrow_mut();
-        let due = all.iter_mut().find(|due| Arc::ptr_eq(&due.served, served));
+        let due = all.iter_mut().find(|due| due.is_it(lookup.what, &lookup.served));
         due.is_some_and(|due| due.end(is_answered, now))
     }
 }
 
 impl Due {
-    fn new(id: EndpointId, served: &Arc<Served>, now: Instant) -> Self {
+    fn new(what: What, id: EndpointId, served: &Arc<Served>, now: Instant) -> Self {
+        let (_, [pause, _]) = what.pauses();
         Self {
+            what,
             id,
             served: Arc::clone(served),
             at: now,
             asked: None,
-            pause: MODELS_PAUSE,
+            pause,
             is_under_way: false,
             is_failing: false,
         }
     }
 
+    fn is_it(&self, what: What, served: &Arc<Served>) -> bool {
+        self.what == what && Arc::ptr_eq(&self.served, served)
+    }
+
     fn is_due(&self, now: Instant) -> bool {
         // Asked only where it may be: what is wanted earlier is wanted still.
-        let may_be = !self.is_under_way && self.asked.is_none_or(|asked| now >= asked + MODELS_PAUSE);
-        may_be && (now >= self.at || self.served.is_wanted())
+        let may_be = |pause| self.asked.is_none_or(|asked| now >= asked + pause);
+        match self.what {
+            _ if self.is_under_way => false,
+            What::Models if may_be(MODELS_PAUSE) && self.served.is_wanted() => true,
+            What::Models | What::Signals => now >= self.at,
+        }
     }
 
     fn begin(&mut self, now: Instant) {
-        // Whatever was wanted until now is asked now.
-        let _ = self.served.is_wanted();
+        if self.what == What::Models {
+            // Whatever was wanted until now is asked now.
+            let _ = self.served.is_wanted();
+        }
         (self.asked, self.is_under_way) = (Some(now), true);
     }
 
     /// True where it fails now, and did not before.
     fn end(&mut self, is_answered: bool, now: Instant) -> bool {
         self.is_under_way = false;
+        let (period, [first, most]) = self.what.pauses();
         (self.at, self.pause) = match is_answered {
-            true => (now + MODELS_PERIOD, MODELS_PAUSE),
-            false => (now + self.pause, (2 * self.pause).min(MODELS_PERIOD)),
+            // From when it was asked on: how long it took does not make it rarer.
+            true => (self.asked.unwrap_or(now) + period, first),
+            false => (now + self.pause, (2 * self.pause).min(most)),
         };
         !std::mem::replace(&mut self.is_failing, !is_answered) && !is_answered
     }
@@ -122,7 +175,7 @@ mod tests {
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
         let served = Arc::new(Served::default());
-        let mut due = Due::new(EndpointId::at(0), &served, start);
+        let mut due = Due::new(What::Models, EndpointId::at(0), &served, start);
         assert!(due.is_due(start));
         due.begin(start);
         assert!(!due.is_due(after(100)), "one at a time");
@@ -143,5 +196,26 @@ mod tests {
         due.begin(after(now + 1));
         assert!(due.end(false, after(now + 1)), "it fails anew");
         assert!(due.is_due(after(now + 2)), "and has the first pause again");
+    }
+
+    #[test]
+    fn signals_are_read_each_second_and_rarely_where_there_are_none() {
+        let start = Instant::now();
+        let after = |ms| start + Duration::from_millis(ms);
+        let served = Arc::new(Served::default());
+        let mut due = Due::new(What::Signals, EndpointId::at(0), &served, start);
+        due.begin(start);
+        assert!(!due.end(true, after(300)));
+        served.want();
+        assert!(!due.is_due(after(999)) && due.is_due(after(1000)), "what is wanted is a list");
+        let mut now = 1000;
+        for pause in [1000, 2000, 4000, 5000, 5000] {
+            due.begin(after(now));
+            due.end(false, after(now));
+            assert!(!due.is_due(after(now + pause - 1)) && due.is_due(after(now + pause)), "{pause}");
+            now += pause;
+        }
+        due.begin(after(now));
+        assert!(!due.end(true, after(now)) && due.is_due(after(now + 1000)), "it is back");
     }
 }

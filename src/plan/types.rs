@@ -34,6 +34,7 @@ pub use crate::config::{
 };
 use crate::config::{ClusterConfig, FilterConfig, RouteConfig};
 use crate::discovery::dns::Resolved;
+use crate::discovery::signals::{Gauges, gauges};
 use crate::filter::jwt::KeySource;
 use crate::filter::{FilterPlan, Filters};
 use crate::health::{self, Health, Ward};
@@ -186,6 +187,12 @@ impl ClusterPlan {
             unhealthy_after: health.map_or(0, |health| health.unhealthy_after),
             healthy_after: health.map_or(0, |health| health.healthy_after),
         }
+    }
+
+    /// What of its endpoints' metrics tells of their load, where that counts: with one of them there is nothing to weigh.
+    pub fn gauges(&self) -> Option<&'static Gauges> {
+        let weighs = self.settings.balancer.weighs_load() && self.endpoints.len() > 1;
+        gauges(self.settings.engine).filter(|_| weighs)
     }
 
     /// Whether a request may go to another endpoint though one answered it.

@@ -326,11 +326,13 @@ pub struct Sim {
 
 impl Sim {
     pub fn start(address: &str, models: &str) -> Self {
+        Self::start_with(address, &["--models", models, "--ttft", "1ms", "--itl", "1ms", "--tokens", "2"])
+    }
+
+    pub fn start_with(address: &str, arguments: &[&str]) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_corelane"))
-            .args([
-                "sim", "--listen", address, "--models", models, "--ttft", "1ms", "--itl", "1ms", "--tokens",
-                "2",
-            ])
+            .args(["sim", "--listen", address])
+            .args(arguments)
             .args(["--io", &io()])
             .stderr(Stdio::piped())
             .spawn()

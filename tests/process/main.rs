@@ -48,6 +48,7 @@ mod routing;
 mod secured;
 mod several;
 mod sharing;
+mod signals;
 mod spending;
 mod starting;
 mod streaming;
