@@ -167,7 +167,7 @@ pub const MODELS_PERIOD: Duration = Duration::from_secs(10);
 pub const MODELS_PAUSE: Duration = Duration::from_secs(1);
 /// Longest list of models that is read: an engine with a thousand adapters writes some hundred KiB.
 pub const MODEL_LIST_BYTES_MAX: usize = 4 * MIB;
-/// Models of one endpoint; hubs list some hundred.
+/// Names of models of one endpoint; hubs list some hundred.
 pub const MODELS_MAX: usize = 10_000;
 /// Longest name of a model that counts: a request's own could be no longer.
 pub const MODEL_NAME_BYTES_MAX: usize = BODY_VALUE_BYTES_MAX;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 pub struct Model {
     /// The name that requests ask for it by.
     pub id: Arc<str>,
-    /// Another name that does as well.
-    pub also: Option<Arc<str>>,
+    /// Other names that do as well.
+    pub also: Box<[Arc<str>]>,
     /// When it was made, in seconds of Unix time; 0 where nobody knows.
     pub created: u64,
     /// Whose it is.

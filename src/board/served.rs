@@ -47,7 +47,9 @@ impl Served {
 }
 
 fn is_same(one: &[Model], other: &[Model]) -> bool {
-    let told = |model: &Model| (Arc::clone(&model.id), model.also.clone(), Arc::clone(&model.owned_by));
+    fn told(Model { id, also, created: _, owned_by }: &Model) -> (&str, &[Arc<str>], &str) {
+        (id, also, owned_by)
+    }
     one.iter().map(told).eq(other.iter().map(told))
 }
 
@@ -58,8 +60,12 @@ mod tests {
     #[test]
     fn what_is_said_again_is_nothing_new() {
         let made = |ids: &[&str], created: u64| -> Models {
-            let model =
-                |id: &&str| Model { id: Arc::from(*id), also: None, created, owned_by: Arc::from("o") };
+            let model = |id: &&str| Model {
+                id: Arc::from(*id),
+                also: Box::default(),
+                created,
+                owned_by: Arc::from("o"),
+            };
             ids.iter().map(model).collect()
         };
         let list = |ids: &[&str]| made(ids, 0);

@@ -98,6 +98,7 @@ fn config(servers: &[Sim; 2], keys: &Keys) -> String {
 address = "127.0.0.1:8080"
 
 [cluster.sim]
+engine = "vllm"
 endpoints = ["http://{}", "http://{}"]
 balance = "least-work"
 

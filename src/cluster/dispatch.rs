@@ -230,7 +230,9 @@ fn nobody(why: NoPick) -> Fault {
 mod tests {
     use super::*;
     use crate::balance::Balancing;
-    use crate::cluster::testing::{endpoints, rules, with_rules};
+    use crate::base::model::Model;
+    use crate::cluster::listings::Listings;
+    use crate::cluster::testing::{endpoints, narrowing, rules, with_rules};
     use crate::retry::Rules;
 
     fn cluster_with(count: usize, retry: Rules) -> Rc<Cluster> {
@@ -335,6 +337,42 @@ mod tests {
         let fault = Fault::upstream(Stage::Wait, FaultKind::Reset, Sent::Nothing);
         let stale = Failure { fault, on: Connection::Pooled, ..refused(position) };
         assert!(of(dispatch.failed(&cluster, &stale, now)).is_ok());
+    }
+
+    #[test]
+    fn all_attempts_stay_among_those_that_list_the_model() {
+        let now = Instant::now();
+        let list = |names: &[&str]| {
+            let model = |id: &&str| Model {
+                id: (*id).into(),
+                also: Box::default(),
+                created: 0,
+                owned_by: "o".into(),
+            };
+            Some(names.iter().map(model).collect())
+        };
+        let listings = Listings::of(&[list(&["a"]), list(&["b"]), list(&["a"]), None]);
+        let cluster = narrowing(&endpoints(4, None), listings);
+        for _ in 0..50 {
+            let (mut dispatch, step) =
+                Dispatch::start(&cluster, (Asked::of_bytes(1), Some("a")), u32::MAX, now);
+            let (one, _) = of(step).unwrap();
+            let (two, _) =
+                of(dispatch.failed(&cluster, &refused(one), now)).unwrap_or((2 - one, Connection::Pooled));
+            assert_eq!([one, two].iter().sum::<usize>(), 2, "{one} {two}");
+            let (mut dispatch, step) =
+                Dispatch::start(&cluster, (Asked::of_bytes(1), Some("b")), u32::MAX, now);
+            assert_eq!(of(step), Ok((1, Connection::Pooled)));
+            assert_eq!(of(dispatch.failed(&cluster, &refused(1), now)), Err(refused(1).fault));
+        }
+        assert_eq!(
+            of(Dispatch::start(&cluster, (Asked::of_bytes(1), Some("c")), 1, now).1),
+            Err(nobody(NoPick::NotListed))
+        );
+        let all: std::collections::BTreeSet<_> = (0..99)
+            .map(|_| of(Dispatch::start(&cluster, (Asked::of_bytes(1), None), 1, now).1).unwrap().0)
+            .collect();
+        assert_eq!(all.len(), 4, "a request without a model is not narrowed");
     }
 
     #[test]

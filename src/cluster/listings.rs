@@ -53,7 +53,7 @@ mod tests {
     fn list(names: &[(&str, Option<&str>)]) -> Option<Models> {
         let model = |(id, also): &(&str, Option<&str>)| Model {
             id: Arc::from(*id),
-            also: also.map(Arc::from),
+            also: also.map(Arc::from).into_iter().collect(),
             created: 0,
             owned_by: Arc::from("o"),
         };

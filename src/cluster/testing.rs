@@ -4,11 +4,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::listings::Listings;
 use super::{Cluster, Rules};
 use crate::balance::{Balancing, Candidate};
 use crate::base::ids::{ClusterId, Id, LaneId};
 use crate::base::rng::Rng;
 use crate::board::loads::EndpointLoad;
+use crate::board::published::{Published, Seen};
 use crate::board::verdicts::Verdict;
 use crate::health::{self, Health};
 use crate::retry::{self, RetryOn};
@@ -50,4 +52,12 @@ pub(crate) fn with_rules(endpoints: &[(Candidate, Arc<Health>)], rules: Rules, s
     let ids = (ClusterId::at(0), LaneId::at(0));
     let (parts, now) = (endpoints.iter().cloned().unzip(), Instant::now());
     Cluster::start(ids, parts, Default::default(), rules, None, (Rng::new(seed), now))
+}
+
+/// The same, asking only those that list the model.
+pub(crate) fn narrowing(endpoints: &[(Candidate, Arc<Health>)], listings: Listings) -> Rc<Cluster> {
+    let ids = (ClusterId::at(0), LaneId::at(0));
+    let (parts, now) = (endpoints.iter().cloned().unzip(), Instant::now());
+    let listings = Some(Seen::of(&Arc::new(Published::new(listings))));
+    Cluster::start(ids, parts, Default::default(), rules(Balancing::Random), listings, (Rng::new(5), now))
 }

@@ -12,7 +12,7 @@ use crate::base::model::{Model, Models};
 /// How a list is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listing {
-    /// `{"data":[{"id","created","owned_by"}]}`, as OpenAI and most others write it.
+    /// `{"data":[{"id","created","owned_by"}]}`, as OpenAI and most others write it; `aliases` beside `id` are names too.
     Openai,
     /// `{"models":[{"name","modified_at"}]}`.
     Ollama,
@@ -36,20 +36,25 @@ impl Listing {
             Self::Tei => tei(body),
         };
         let all = all.map_err(|error| format!("it is no list of models: {error}"))?;
-        if all.len() > MODELS_MAX {
-            return Err(format!("it lists {} models, and {MODELS_MAX} are taken at most", all.len()));
+        let names: usize = all.iter().map(|model| 1 + model.also.len()).sum();
+        if names > MODELS_MAX {
+            return Err(format!("it lists {names} names, and {MODELS_MAX} are taken at most"));
         }
         let mut seen = HashSet::new();
         Ok(all.into_iter().filter(|model| seen.insert(Arc::clone(&model.id))).collect())
     }
 }
 
+/// A name that requests can ask for.
+fn name(value: &Value) -> Option<&str> {
+    value.as_str().filter(|name| (1..=MODEL_NAME_BYTES_MAX).contains(&name.len()))
+}
+
 /// What is told of a model with this name; none where it can be nobody's.
-fn model(name: &Value, created: u64, owner: &Value) -> Option<Model> {
-    let fits = |name: &&str| (1..=MODEL_NAME_BYTES_MAX).contains(&name.len());
-    let id = Arc::from(name.as_str().filter(fits)?);
-    let owned_by = Arc::from(owner.as_str().filter(fits).unwrap_or(NOBODY));
-    Some(Model { id, also: None, created, owned_by })
+fn model(id: &Value, created: u64, owner: &Value) -> Option<Model> {
+    let id = Arc::from(name(id)?);
+    let owned_by = Arc::from(name(owner).unwrap_or(NOBODY));
+    Some(Model { id, also: Box::default(), created, owned_by })
 }
 
 fn openai(body: &[u8]) -> serde_json::Result<Vec<Model>> {
@@ -65,12 +70,20 @@ fn openai(body: &[u8]) -> serde_json::Result<Vec<Model>> {
         created: Value,
         #[serde(default)]
         owned_by: Value,
+        /// Further names, of llama.cpp.
+        #[serde(default)]
+        aliases: Value,
     }
     let list: List = serde_json::from_slice(body)?;
     // Some write seconds with a fraction.
     let seconds =
         |created: &Value| created.as_u64().or_else(|| created.as_f64().map(|created| created as u64));
-    let read = |entry: Entry| model(&entry.id, seconds(&entry.created).unwrap_or(0), &entry.owned_by);
+    let read = |entry: Entry| {
+        let found = model(&entry.id, seconds(&entry.created).unwrap_or(0), &entry.owned_by)?;
+        let others = entry.aliases.as_array().map_or(&[][..], Vec::as_slice).iter().filter_map(name);
+        let also = others.filter(|name| **name != *found.id).map(Arc::from).collect();
+        Some(Model { also, ..found })
+    };
     Ok(list.data.into_iter().filter_map(read).collect())
 }
 
@@ -91,7 +104,7 @@ fn ollama(body: &[u8]) -> serde_json::Result<Vec<Model>> {
         let made = entry.modified_at.as_str().and_then(unix_seconds);
         let found = model(&entry.name, made.unwrap_or(0), &Value::from("ollama"))?;
         // What is asked for without a tag is the latest.
-        let also = found.id.strip_suffix(":latest").map(Arc::from);
+        let also = found.id.strip_suffix(":latest").map(Arc::from).into_iter().collect();
         Some(Model { also, ..found })
     };
     Ok(list.models.into_iter().filter_map(read).collect())
@@ -160,7 +173,7 @@ mod tests {
     /// Each model as `id/also/created/owner`.
     fn told(listing: Listing, body: &str) -> Result<Vec<String>, String> {
         let tell = |model: &Model| {
-            let also = model.also.as_deref().unwrap_or("-");
+            let also = if model.also.is_empty() { "-".to_owned() } else { model.also.join("+") };
             format!("{}/{also}/{}/{}", model.id, model.created, model.owned_by)
         };
         listing.read(body.as_bytes()).map(|all| all.iter().map(tell).collect())
@@ -183,6 +196,12 @@ mod tests {
             ),
             // As a real one said it: llama.cpp's server, built of November 2026, of a model without an alias.
             (Listing::Openai, LLAMA_CPP, &["/models/gemma.gguf/-/1795782420/llamacpp"]),
+            // The same of one with several aliases, the last of which names it.
+            (
+                Listing::Openai,
+                r#"{"data":[{"id":"both","aliases":["m1","both",7,""],"created":7,"owned_by":"llamacpp"},{"id":"x","aliases":"y"}]}"#,
+                &["both/m1/7/llamacpp", "x/-/0/unknown"],
+            ),
             // What is no name is left out, as is what comes again.
             (
                 Listing::Openai,

@@ -28,7 +28,7 @@ impl Catalog {
         }
         for name in &said.aliases {
             let id = Arc::clone(name);
-            let model = Model { id, also: None, created: loaded, owned_by: Arc::from("corelane") };
+            let model = Model { id, also: Box::default(), created: loaded, owned_by: Arc::from("corelane") };
             models.entry(Arc::clone(name)).or_insert_with(|| document(&model));
         }
         let whole = list_of(models.values());
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     fn model(id: &str, created: u64, owner: &str) -> Model {
-        Model { id: Arc::from(id), also: None, created, owned_by: Arc::from(owner) }
+        Model { id: Arc::from(id), also: Box::default(), created, owned_by: Arc::from(owner) }
     }
 
     fn said(aliases: &[&str], hidden: &[&str]) -> Said {
