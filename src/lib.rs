@@ -52,8 +52,11 @@
 //! - TLS is no stream of its own below the halves: what is written is sealed before it is ordered, what was read is opened where
 //!   it is handed on (`net/tls.rs`), so that a connection without it pays one look each.
 //! - An answer is its head and a source of pieces, and the request may still be on its way beside it (`proxy/source.rs`).
-//! - Where a body decides, it is held until the byte behind which nothing can change the decision (`proxy/inquiry.rs`): for a
-//!   JSON object that is its end, as a member may stand twice.
+//! - Where a body decides, it is held until the byte behind which nothing but a fault can change the decision
+//!   (`proxy/inquiry.rs`), and goes on from there: a member may stand twice, so it is looked at on (`proxy/passing.rs`), and its
+//!   last byte leaves when all of it was found sound.
+//! - A body is changed by a listener to the same grammar, which tells in its order which bytes pass, which go and what is put
+//!   between them (`codec/json/amender.rs`): no place in it is kept, and held or streamed is all the same.
 //! - Filters stay pure though a service may be asked: a walk stops there, a doer asks, and the walk goes on. Those that need
 //!   the body hear it as it comes (`filter/examine.rs`), each by a listener of its own to one grammar (`codec/json/walker.rs`).
 //! - Of several clusters asked at once the first that shows a token is found by a scout, which reads a copy of what came: the

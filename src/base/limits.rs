@@ -63,6 +63,15 @@ const _: () = assert!(READ_BYTES_AWAKE < READ_BYTES_FIRST && READ_BYTES_FIRST < 
 pub const BODY_BYTES_MAX: u64 = 64 * MIB as u64;
 /// Request bodies held at once, over all lanes, unless the operator sets another: four of the largest.
 pub const BUFFERED_BYTES_MAX: u64 = 256 * MIB as u64;
+/// What may still be held of a body that is sent on before its end: what decided, and what is kept for a repeat.
+pub const PASSING_BYTES: u64 = 256 * KIB as u64;
+/// What of a body at hand is read without waiting, once it has decided: a small one is then whole before anybody is asked.
+pub const PASSING_AT_HAND_BYTES: u64 = BUFFERED_SMALL_BYTES;
+/// How long more of a body is waited for while what its route changes in it is not settled: a length that is known when the
+/// head leaves can be said there, and what follows a head comes within a round trip.
+pub const PASSING_PAUSE: Duration = Duration::from_millis(100);
+/// What may wait in an editor for what follows, such as a comma for a key, without a place in the room for all.
+pub const PASSING_WAIT_BYTES: u64 = 16 * KIB as u64;
 /// What a body of unknown length reserves first; it doubles as the body grows.
 pub const BUFFERED_STEP_BYTES: u64 = 64 * KIB as u64;
 /// Bodies up to this size are small: an ordinary prompt.

@@ -66,7 +66,6 @@ impl BodyEditor {
     }
 
     /// Whether nothing of what follows is changed.
-    #[cfg(test)]
     pub fn is_settled(&mut self) -> bool {
         match self.scanner.read_as() {
             ReadAs::Undecided => false,
@@ -75,7 +74,6 @@ impl BodyEditor {
         }
     }
 
-    #[cfg(test)]
     /// By how many bytes the body has grown so far.
     pub fn growth(&mut self) -> i64 {
         self.amender().map_or(0, |amender| amender.growth())
@@ -86,7 +84,11 @@ impl BodyEditor {
         self.amender().is_some_and(|amender| amender.is_changed())
     }
 
-    #[cfg(test)]
+    /// The length of the document, where the head tells it, for tensors follow.
+    pub fn document(&self) -> Option<u64> {
+        self.scanner.needs()
+    }
+
     /// Bytes that came and wait for what follows.
     pub fn waiting(&self) -> u64 {
         self.came - self.at

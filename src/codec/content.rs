@@ -8,7 +8,7 @@ use super::fields::Head;
 use super::framing::Framing;
 use super::head::RequestHead;
 use super::json::walker::Walker;
-use super::json::{JsonFault, Member, Opening, Seeker, Seeks, Start, Wanted};
+use super::json::{JsonFault, Member, Opening, Seeker, Seeks, Set, Start, Wanted};
 use super::media_type::{Charset, MediaType};
 use super::multipart::FormScanner;
 use super::urlencoded::PairScanner;
@@ -75,6 +75,17 @@ pub enum ReadAs {
     Form,
     /// As nothing: another kind of body.
     Other,
+}
+
+/// What is seen of a body that is still to come in part.
+#[derive(Debug, Clone, Copy)]
+pub enum Sight<'b> {
+    /// Its kind does not show yet.
+    Nothing,
+    /// A JSON object or a form: its wanted members by their positions, and those of which nothing more can come.
+    Members(&'b [Member], Set),
+    /// Another kind of body, whatever follows.
+    Foreign,
 }
 
 #[derive(Debug)]
@@ -149,12 +160,27 @@ impl<L: Seeks> BodyScanner<L> {
 
     /// The decision, if no further byte can change it; once.
     ///
-    /// A member that comes twice is a fault, so a document decides at its end only; what follows it, where its length is
-    /// told, are tensors that no reader takes for JSON.
+    /// A member that comes twice is a fault, so a document decides for good at its end only; what follows it, where its length
+    /// is told, are tensors that no reader takes for JSON. See [`Self::sight`] for what is known before.
     pub fn settled(&mut self) -> Option<Result<BodySeen<'_>, JsonFault>> {
         match (self.read_as, &self.json, &self.form) {
             (ReadAs::Json, Some(Json { left: Some(0), .. }), None) => Some(self.finish()),
             _ => None,
+        }
+    }
+
+    /// What is seen so far, where no fault was.
+    pub fn sight(&self) -> Sight<'_> {
+        let of_form = |members| Sight::Members(members, found(members));
+        match (self.read_as, &self.json, &self.form) {
+            (ReadAs::Json, Some(Json { walker, .. }), _) if walker.is_object() => {
+                let seeker = walker.listener().seeker();
+                Sight::Members(seeker.members(), seeker.known())
+            }
+            (ReadAs::Form, _, Some(Form::Parts(form))) => of_form(form.members()),
+            (ReadAs::Form, _, Some(Form::Pairs(form))) => of_form(form.members()),
+            (ReadAs::Other, ..) => Sight::Foreign,
+            (ReadAs::Undecided | ReadAs::Json | ReadAs::Form, ..) => Sight::Nothing,
         }
     }
 
@@ -252,6 +278,12 @@ impl<L: Seeks> BodyScanner<L> {
         self.fault = self.fault.or(looked.err());
         self.fault.map_or(Ok(()), Err)
     }
+}
+
+/// The positions of those members that were found.
+fn found(members: &[Member]) -> Set {
+    let found = members.iter().enumerate().filter(|(_, member)| **member != Member::Absent);
+    found.fold(0, |set, (position, _)| set | 1 << position)
 }
 
 impl<L: Seeks> Json<L> {

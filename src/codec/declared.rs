@@ -6,7 +6,7 @@ use super::json::JsonFault;
 use super::media_type::{self, Charset, MediaType};
 
 /// The field in which KServe's clients tell how many bytes of JSON stand before the tensors.
-const JSON_BYTES: &[u8] = b"inference-header-content-length";
+pub const JSON_BYTES: &str = "inference-header-content-length";
 
 /// What the head says.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl Declared {
         if types.next().is_some() {
             media_type = MediaType::Unclear;
         }
-        let mut lengths = head.head().values_of(JSON_BYTES);
+        let mut lengths = head.head().values_of(JSON_BYTES.as_bytes());
         let json_bytes = match (lengths.next(), lengths.next()) {
             (None, _) => None,
             (Some(length), None) => match plain_number(length) {

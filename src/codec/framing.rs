@@ -21,6 +21,22 @@ pub enum Framing {
 }
 
 impl Framing {
+    /// The same for a body that grows by so much; one that grows by what nobody knows yet has no known length.
+    pub fn grown(self, by: Option<i64>) -> Self {
+        match (self, by.and_then(|by| self.length()?.checked_add_signed(by))) {
+            (Self::Length(_), Some(length)) => Self::Length(length),
+            (Self::Length(_), None) => Self::Chunked,
+            (Self::Empty | Self::Chunked | Self::UntilClose, _) => self,
+        }
+    }
+
+    fn length(self) -> Option<u64> {
+        match self {
+            Self::Length(length) => Some(length),
+            Self::Empty | Self::Chunked | Self::UntilClose => None,
+        }
+    }
+
     /// The same for a body of another length.
     pub fn with_length(self, length: u64) -> Self {
         match self {

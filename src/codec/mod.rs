@@ -46,7 +46,7 @@ pub mod chunk_line;
 pub mod chunked;
 mod connection;
 pub mod content;
-mod declared;
+pub mod declared;
 pub mod edit;
 pub mod enclosed;
 pub mod encode;

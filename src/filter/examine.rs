@@ -2,6 +2,7 @@
 //! before anything is taken from a limit.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::admission::{ask, ask_holder};
 use super::estimate::Estimate;
@@ -13,7 +14,8 @@ use super::rate_limit::{Counted, RateLimit};
 use super::validate::Checking;
 use super::verdict::{Refused, Step, Verdict, View};
 use crate::base::ids::FilterId;
-use crate::codec::content::{Kind, kind};
+use crate::codec::content::{BodyScanner, Kind, kind};
+use crate::codec::json::Wanted;
 use crate::codec::json::walker::Walker;
 use crate::codec::unreadable;
 
@@ -35,6 +37,8 @@ pub struct Examination<'p> {
 /// How far the reading of the model is.
 enum Model {
     Reading(ModelReader),
+    /// It says this, if the rest of it is sound.
+    Foreseen(Said, ModelReader),
     Read(Read),
 }
 
@@ -101,7 +105,7 @@ impl<'p> Examination<'p> {
     pub fn needs(&self) -> Option<u64> {
         let of_model = match &self.model {
             Model::Reading(reader) => Some(reader.needs()?),
-            Model::Read(_) => None,
+            Model::Foreseen(..) | Model::Read(_) => None,
         };
         let of_judges = self.judges.iter().map(|(_, judge)| match judge {
             Judge::Limit => Some(0),
@@ -114,9 +118,9 @@ impl<'p> Examination<'p> {
         of_judges.chain([Some(of_model.unwrap_or(0))]).try_fold(0, |most, needs| Some(needs?.max(most)))
     }
 
-    /// Whether no further byte can change what is found.
+    /// Whether no further byte can change what is found, if they are sound.
     pub fn is_over(&self) -> bool {
-        let is_read = matches!(self.model, Model::Read(_)) && self.estimate.is_none();
+        let is_read = !matches!(self.model, Model::Reading(_)) && self.estimate.is_none();
         is_read
             && self.judges.iter().all(|(_, judge)| match judge {
                 Judge::Limit => true,
@@ -128,11 +132,7 @@ impl<'p> Examination<'p> {
     /// Looks at the next bytes.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.seen += bytes.len() as u64;
-        if let Model::Reading(reader) = &mut self.model
-            && let Some(read) = reader.feed(bytes)
-        {
-            self.model = Model::Read(read);
-        }
+        self.read_model(|reader| reader.feed(bytes));
         if let Some(estimate) = &mut self.estimate {
             // What is no JSON tells nothing of tokens; whether it may be that is for others to say.
             let _ = estimate.feed(bytes);
@@ -144,6 +144,48 @@ impl<'p> Examination<'p> {
                 Judge::Guard(guard) => guard.feed(bytes),
             }
         }
+    }
+
+    /// The body ended.
+    pub fn end(&mut self) {
+        self.read_model(|reader| Some(reader.end()));
+    }
+
+    /// Who looks on for a model where what was read says already which it is, with the member that is looked for.
+    pub fn take_scanner(&mut self) -> Option<(Box<BodyScanner>, &'static Arc<Wanted>)> {
+        match std::mem::replace(&mut self.model, Model::Read(Ok(Said::Nothing))) {
+            Model::Foreseen(said, reader) => {
+                self.model = Model::Read(Ok(said));
+                Some(reader.into_scanner())
+            }
+            other => {
+                self.model = other;
+                None
+            }
+        }
+    }
+
+    /// Whether some service is told of the body.
+    pub fn tells_body(&self) -> bool {
+        self.judges.iter().any(|(_, judge)| matches!(judge, Judge::Ask(_)))
+    }
+
+    /// Reads on for the model.
+    fn read_model(&mut self, read: impl FnOnce(&mut ModelReader) -> Option<Read>) {
+        let (foreseen, mut reader) = match std::mem::replace(&mut self.model, Model::Read(Ok(Said::Nothing)))
+        {
+            Model::Reading(reader) => (None, reader),
+            Model::Foreseen(said, reader) => (Some(said), reader),
+            Model::Read(read) => return self.model = Model::Read(read),
+        };
+        self.model = match (read(&mut reader), foreseen) {
+            (Some(read), _) => Model::Read(read),
+            (None, Some(said)) => Model::Foreseen(said, reader),
+            (None, None) => match reader.foreseen() {
+                Some(said) => Model::Foreseen(said, reader),
+                None => Model::Reading(reader),
+            },
+        };
     }
 
     /// The body ended, or nobody needs more of it: judges by what was found, until a filter refuses the request, or asks.
@@ -198,7 +240,7 @@ impl<'p> Examination<'p> {
         findings.waiting.clear();
         findings.models.path = view.path_model.map(Into::into);
         let read = match std::mem::replace(&mut self.model, Model::Read(Ok(Said::Nothing))) {
-            Model::Reading(mut reader) => reader.end(),
+            Model::Reading(mut reader) | Model::Foreseen(_, mut reader) => reader.end(),
             Model::Read(read) => read,
         };
         match (read, self.asker) {

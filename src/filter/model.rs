@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use crate::base::glob::{Case, Glob};
-use crate::codec::content::{BodyScanner, BodySeen, Kind, kind};
+use crate::codec::content::{BodyScanner, BodySeen, Kind, Sight, kind};
 use crate::codec::head::RequestHead;
 use crate::codec::json::{BodyEdits, Member, Wanted};
 use crate::codec::method::Method;
@@ -114,6 +114,20 @@ impl ModelReader {
                 .map(|settled| settled.map(told).map_err(|fault| unreadable::of_json(fault, &MODEL))),
             Err(fault) => Some(Err(unreadable::of_json(fault, &MODEL))),
         }
+    }
+
+    /// What the body says whatever is still to come of it, if that is known, and it turns out to be sound.
+    pub(super) fn foreseen(&self) -> Option<Said> {
+        match self.0.sight() {
+            Sight::Nothing => None,
+            Sight::Members(members, known) => (known & 1 == 1).then(|| told(BodySeen::Members(members))),
+            Sight::Foreign => Some(told(BodySeen::Nothing)),
+        }
+    }
+
+    /// Who looks on at the body, and what for.
+    pub(super) fn into_scanner(self) -> (Box<BodyScanner>, &'static Arc<Wanted>) {
+        (Box::new(self.0), &MODEL)
     }
 
     /// The body ended.

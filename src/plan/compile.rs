@@ -50,20 +50,19 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
     let names = clusters.pairs().map(|(id, cluster)| (cluster.name.as_str(), id)).collect();
     let filters = chains::Names::of(config);
     let chains = filters.of_listeners(&config.listeners, &mut problems);
-    let (body_max, buffered) = (config.limits.body, config.limits.buffered);
     let mut routes = IdVec::new();
     let mut rows = Rows::default();
     for route in &config.routes {
         let Some(action) = actions::compile(route, (&names, around), &mut problems) else { continue };
         let whose = format!("route \"{}\"", route.name.value);
         let chain = filters.chain(&whose, &route.settings.filters, &mut problems);
-        let compiled = compile_route(route, (chain, action), (&clusters, body_max), &mut problems);
+        let compiled = compile_route(route, (chain, action), (&clusters, config.limits.body), &mut problems);
         let id: RouteId = routes.push(compiled);
         rows.add(route, id, &mut problems);
         routes::check_rewrite(route, &mut problems);
         if around.is_whole {
             let reader = filters.reader_of(&routes[id].chain, &chains);
-            routes::check_room(route, (&routes[id], reader), buffered, &mut problems);
+            routes::check_room(route, (&routes[id], reader), config.limits.buffered, &mut problems);
         }
     }
     if around.is_whole {
@@ -103,7 +102,7 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         audit: around.previous.map_or_else(Arc::default, |plan| Arc::clone(&plan.audit)),
         files: around.files.to_vec(),
         warnings,
-        budget: budget(buffered, around),
+        budget: budget(config.limits.buffered, around),
     })
 }
 
@@ -175,6 +174,7 @@ fn compile_route(
         }),
         narrows,
         model_set: edits::model_set(&settings),
+        streams: streams(&action, clusters),
         action,
         rewrite: Rewrite {
             strip: part(rewrite.map(|rewrite| &rewrite.strip)),
@@ -184,6 +184,14 @@ fn compile_route(
         field_edits: edits::of_fields(&settings),
         body_max: settings.body.unwrap_or(body_max),
         settings,
+    }
+}
+
+/// Whether requests are sent on as they come: not where clusters share answers, which takes their whole bodies.
+fn streams(action: &Action, clusters: &IdVec<ClusterId, ClusterPlan>) -> bool {
+    match action {
+        Action::Forward(targets) => targets.shares.iter().all(|(id, _)| clusters[*id].sharing.is_none()),
+        Action::Respond(_) | Action::Models | Action::Fanout(_) | Action::Multi(_) => false,
     }
 }
 

@@ -111,7 +111,7 @@ fn each(rows: Vec<Matcher>, values: &[Pattern], put: impl Fn(&mut Matcher, &Patt
 /// A body that is looked into, by the route, for the endpoints that list its model, or by its filter `reader`, must have room to be held.
 pub(super) fn check_room(
     route: &NamedRoute,
-    (RoutePlan { narrows, body_max, .. }, reader): (&RoutePlan, Option<&str>),
+    (RoutePlan { narrows, streams, body_max, .. }, reader): (&RoutePlan, Option<&str>),
     buffered: u64,
     problems: &mut Vec<Problem>,
 ) {
@@ -119,7 +119,7 @@ pub(super) fn check_room(
     let RouteConfig { fanout, multi, set, default, clamp, remove, .. } = &route.settings;
     let is_set = set.as_ref().is_some_and(|set| !set.value.body.0.is_empty());
     let is_edited = is_set || default.is_some() || clamp.is_some() || remove.is_some();
-    let is_held = fanout.is_some() || multi.is_some() || is_edited;
+    let is_held = fanout.is_some() || multi.is_some() || (is_edited && !streams);
     if (!is_routed && !is_held && reader.is_none()) || *body_max <= Budget::longest(buffered) {
         return;
     }

@@ -251,6 +251,8 @@ pub struct RoutePlan {
     pub edits: Option<Arc<BodyEdits>>,
     /// See above.
     pub field_edits: Option<Edits>,
+    /// Its requests may be sent on before all of their bodies have come.
+    pub streams: bool,
     /// Longest request body.
     pub body_max: u64,
     /// All that needs no compiling.

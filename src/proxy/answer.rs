@@ -7,10 +7,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use futures_util::future::OptionFuture;
+
 use super::answered::Answer;
 use super::ask::{self, Stop};
 use super::audit;
-use super::boxed::boxed;
+use super::boxed::{Boxed, boxed};
 use super::catalog;
 use super::common::Destination;
 use super::decide;
@@ -56,13 +58,12 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &Rc<Lan
     {
         return stopped(stop, request, call);
     }
-    let examination = examination(request, &plan.plan);
-    let edits = plan.plan.routes[id].edits.as_ref();
-    // In a box: most requests have none, and it is large.
-    if (examination.is_some() || edits.is_some())
-        && let Err(stop) = boxed(|| look(examination, edits, request, call, lane)).await
-    {
-        return stopped(stop, request, call);
+    let asks = plan.plan.reads_bodies || plan.plan.routes[id].edits.is_some() || call.body.is_watched();
+    if asks {
+        let work = looks(&plan.plan, request, call, lane);
+        if let Some(Err(stop)) = OptionFuture::from(work).await {
+            return stopped(stop, request, call);
+        }
     }
     if request.found.is_limited()
         && let Err(refusal) = filter::admit(&plan.plan.filters, &mut request.found, Instant::now())
@@ -94,7 +95,7 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &Rc<Lan
             }
             match forward::run::<false>((request, call), lane, first, targets).await {
                 Ok(answer) => Answer::Relayed(answer),
-                Err(given_up) => refuse(given_up.told(&mut call.notes), request, call),
+                Err(given_up) => refuse(given_up.told(call), request, call),
             }
         }
     }
@@ -133,13 +134,23 @@ async fn filtered(request: &mut Request, call: &Call<'_>, chain: &[FilterId]) ->
     Ok(())
 }
 
-/// What has to be found out of the body, if anything.
-fn examination<'p>(request: &mut Request, plan: &'p Plan) -> Option<Box<Examination<'p>>> {
-    if !plan.reads_bodies {
-        return None;
-    }
+/// What has to be found out of the body and changed in it, if anything. In a box: most requests have none, and it is large.
+#[cold]
+#[inline(never)]
+fn looks<'a>(
+    plan: &'a Plan,
+    request: &'a mut Request,
+    call: &'a mut Call<'_>,
+    lane: &'a LaneState,
+) -> Option<Boxed<'a, Result<(), Stop>>> {
     let chains = decide::chains(plan, request.listener, request.route);
-    seen(request, |view, found| Examination::new(&plan.filters, chains, view, found).map(Box::new))
+    let examination = match plan.reads_bodies {
+        true => seen(request, |view, found| Examination::new(&plan.filters, chains, view, found)),
+        false => None,
+    };
+    let edits = plan.routes[request.route().0].edits.as_ref();
+    let is_idle = examination.is_none() && edits.is_none() && !call.body.is_watched();
+    (!is_idle).then(|| boxed(|| look(examination.map(Box::new), edits, request, call, lane)))
 }
 
 /// Looks into the body, and changes it.
@@ -150,8 +161,14 @@ async fn look(
     call: &mut Call<'_>,
     lane: &LaneState,
 ) -> Result<(), Stop> {
+    let streams = request.route().1.streams;
+    let is_told = examination.as_ref().is_some_and(|examination| examination.tells_body());
     if let Some(examination) = examination {
         examine(examination, request, call, lane).await?;
+    }
+    // Whoever needs all of it has it before anything of it is sent on.
+    if is_told || (call.body.is_watched() && !streams) {
+        hold::whole(request.framing, &Rc::clone(&request.plan).plan.budget, call, lane).await?;
     }
     match edits {
         Some(edits) => Ok(edit::run(edits, request, call, lane).await?),
@@ -228,7 +245,9 @@ async fn find_route(request: &Request, call: &mut Call<'_>, lane: &LaneState) ->
         (_, Asked::Decided(route)) => Ok(route),
         (_, Asked::Refused(refusal)) => Err(refusal),
         (inquiry, Asked::NeedsMore) => {
-            let decided = hold::ask(inquiry, request.head.framing(), &plan.budget, call, lane).await;
+            let decided =
+                hold::ask(inquiry, (request.head.framing(), plan.table.wanted()), &plan.budget, call, lane)
+                    .await;
             call.notes.phases.hold = call.notes.arrival.complete.elapsed();
             decided
         }

@@ -169,7 +169,8 @@ async fn connect(
 
 fn write_head(request: &Request, call: &Call<'_>, upstream: &mut Upstream, id: EndpointId) {
     let edits = request.edits(EditedSide::Request);
-    let identity = request.identity(&edits, call.body.is_held(), call.body.client().is_some());
+    let is_read = call.body.is_held() || call.body.is_watched();
+    let identity = request.identity(&edits, is_read, call.body.client().is_some());
     let (plan, route) = (&request.plan.plan, request.route().0);
     let out = match identity.can_switch && switches(plan, route, &request.head) {
         true => upstream.expect_switch(),
@@ -281,7 +282,7 @@ fn of_body(fault: BodyFault) -> Fault {
     let kind = match fault {
         BodyFault::TooSlow => FaultKind::TooSlow,
         BodyFault::TooLarge => FaultKind::BodyTooLarge,
-        BodyFault::Broken(_) => FaultKind::BadMessage,
+        BodyFault::Broken(_) | BodyFault::Unsound => FaultKind::BadMessage,
     };
     Fault { side: Side::Downstream, stage: Stage::Send, kind, sent: Sent::Partly }
 }

@@ -87,7 +87,7 @@ async fn alone(
     Destination { first, targets, .. }: Destination<'_>,
 ) -> Result<Answer, ErrorReply> {
     let relayed = forward::run::<true>((request, call), lane, first, targets).await;
-    relayed.map(Answer::Relayed).map_err(|given_up| given_up.told(&mut call.notes))
+    relayed.map(Answer::Relayed).map_err(|given_up| given_up.told(call))
 }
 
 /// The same in a place, which is left when the exchange is over.

@@ -4,11 +4,12 @@
 use std::future::Future;
 use std::pin::Pin;
 
+/// Such a future.
+pub(super) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
 /// The future that `make` makes, in a box, behind a call that is not on the way of most exchanges.
 #[cold]
 #[inline(never)]
-pub(super) fn boxed<'a, F: Future + 'a>(
-    make: impl FnOnce() -> F,
-) -> Pin<Box<dyn Future<Output = F::Output> + 'a>> {
+pub(super) fn boxed<'a, F: Future + 'a>(make: impl FnOnce() -> F) -> Boxed<'a, F::Output> {
     Box::pin(make())
 }

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use super::attempt::{self, Failed};
 use super::hold;
 use super::intake::BodyFault;
-use super::notes::Notes;
 use super::placing;
 use super::reply;
 use super::request::{Call, Request};
@@ -38,10 +37,10 @@ const WAIT_UNKNOWN: Duration = Duration::from_secs(1);
 
 impl GivenUp {
     /// What is told of it.
-    pub(super) fn told(self, notes: &mut Notes) -> ErrorReply {
-        notes.fault = Some(self.fault);
+    pub(super) fn told(self, call: &mut Call<'_>) -> ErrorReply {
+        call.notes.fault = Some(self.fault);
         match self.body {
-            Some(broken) => hold::of_body(broken, self.fault.sent),
+            Some(broken) => hold::of_body(broken, self.fault.sent, call),
             None => match self.fault.kind {
                 FaultKind::QueueFull | FaultKind::QueueTimeout => {
                     let wait = self.wait.unwrap_or(WAIT_UNKNOWN);

@@ -107,7 +107,7 @@ impl Load<'_> {
         }
         let relayed = forward::run::<true>((request, call), self.lane, self.cluster, targets).await;
         let collected = match relayed {
-            Err(given_up) => Err(given_up.told(&mut call.notes)),
+            Err(given_up) => Err(given_up.told(call)),
             Ok(relayed) => {
                 let most = Allowance::of(GATHERED_BYTES_MAX);
                 collect(relayed, request, call, (self.lane, most)).await

@@ -1,13 +1,16 @@
 //! What is decided of a request before anything is sent: pure, and the same for the data path and `corelane explain`.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::reply;
 use crate::base::ids::{EndpointId, FilterId, ListenerId, RouteId};
 use crate::base::limits::PASSES_MAX;
 use crate::base::secret::SECRET_SHOWN;
+use crate::codec::body_editor::BodyEditor;
 use crate::codec::content::{BodySeen, Kind, kind};
-use crate::codec::edit::{Edits, Side};
+use crate::codec::declared::JSON_BYTES;
+use crate::codec::edit::{EditRules, Edits, Side};
 use crate::codec::encode::{Credential, Dress, UpstreamHead, write_request};
 use crate::codec::field::FieldName;
 use crate::codec::forwarded::{Sender, passes_so_far};
@@ -105,6 +108,13 @@ pub(super) fn path_model(plan: &Plan, route: RouteId, head: &RequestHead) -> Opt
     String::from_utf8(rule.value(*place, head.path())?).ok()
 }
 
+/// What is said of the length of a document that was changed, where tensors follow it.
+pub(super) fn document_said(editor: &mut BodyEditor) -> Option<Edits> {
+    let length = editor.document()?.checked_add_signed(editor.growth())?;
+    let rules = EditRules { set: vec![JSON_BYTES.to_owned()], ..EditRules::default() };
+    Some(Edits { rules: Arc::new(rules), set: vec![length.to_string()], add: Vec::new() })
+}
+
 /// Whether a request of this head has a body that can be read.
 pub(super) fn has_body(head: &RequestHead) -> bool {
     kind(head) == Kind::Plain
@@ -152,7 +162,8 @@ pub(super) fn edits(
 ) -> Vec<Edits> {
     let chains = || chains(plan, listener, route);
     let by_route = route.filter(|_| side == Side::Request).and_then(|id| plan.routes[id].field_edits.clone());
-    if !chains().any(|id| plan.filters[*id].1.edits()) {
+    let by_services = if side == Side::Request { found.fields() } else { &[] };
+    if by_services.is_empty() && !chains().any(|id| plan.filters[*id].1.edits()) {
         return by_route.into_iter().collect();
     }
     let known = Known {
@@ -162,7 +173,6 @@ pub(super) fn edits(
         model: found.model(),
         request_id: std::str::from_utf8(request_id).unwrap_or_default(),
     };
-    let by_services = if side == Side::Request { found.fields() } else { &[] };
     let by_headers = filter::edits_of(&plan.filters, chains(), side, &known);
     by_services.iter().cloned().chain(by_headers).chain(by_route).collect()
 }

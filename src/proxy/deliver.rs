@@ -11,8 +11,9 @@ use bytes::Bytes;
 use super::answered::Answer;
 use super::boxed::boxed;
 use super::ends::{End, connection, end, framing};
-use super::finish::finish;
-use super::intake::Rest;
+use super::finish::{finish, finish_cut};
+use super::hold;
+use super::intake::{BodyFault, Rest};
 use super::mouth::Mouth;
 use super::request::{Call, Request};
 use super::retell;
@@ -21,7 +22,7 @@ use super::state::LaneState;
 use super::streamed;
 use super::tunnel;
 use super::watch::Watch;
-use crate::base::fault::{FaultKind, Stage};
+use crate::base::fault::{FaultKind, Sent, Stage};
 use crate::base::limits::{RELAY_BYTES, WRITE_STALL};
 use crate::base::summary::Ended;
 use crate::base::time::earlier;
@@ -68,17 +69,16 @@ pub(super) async fn run(
             }
             let mut delivery = Delivery::new(relayed, request, call, mouth);
             let connection = delivery.head(lane);
-            let delivered = delivery.body().await;
-            if delivered.is_err() && delivery.cut.is_some() {
-                // In a box: it is rare.
-                Box::pin(delivery.let_go()).await;
-            }
-            let framing = delivery.framing;
-            finish(taken(answer), delivered, request, call, lane);
-            match delivered {
-                Ok(()) => end(connection, call.body.skip(), request),
+            let Err(cut) = delivery.body().await else {
+                finish(taken(answer), Ok(()), request, call, lane);
+                return end(connection, call.body.skip(), request);
+            };
+            let untold = boxed(|| delivery.break_off(cut)).await;
+            finish_cut(taken(answer), cut, request, call, lane);
+            match untold {
+                Ok(broken) => boxed(|| refuse(broken, request, call, mouth, lane)).await,
                 // Without a length or a last chunk only a reset tells a cut answer from a whole one.
-                Err(_) if framing == Framing::UntilClose => End::Reset,
+                Err(Framing::UntilClose) => End::Reset,
                 Err(_) => End::Close,
             }
         }
@@ -113,6 +113,20 @@ async fn own(
     end(connection, rest, request)
 }
 
+/// Nothing was told of an answer whose request broke off: that is told in its place.
+async fn refuse(
+    broken: BodyFault,
+    request: &Request,
+    call: &mut Call<'_>,
+    mouth: &RefCell<Mouth>,
+    lane: &LaneState,
+) -> End {
+    let refusal = hold::of_body(broken, Sent::Partly, call);
+    call.notes.code = Some(refusal.code);
+    (call.notes.bytes_out, call.notes.looks_whole) = (0, false);
+    own(&refusal.into_reply(request.id.as_str()), request, call, mouth, lane).await
+}
+
 struct Delivery<'d, 'c> {
     answer: &'d mut Relayed,
     request: &'d Request,
@@ -121,6 +135,8 @@ struct Delivery<'d, 'c> {
     /// How the body is delimited towards the client.
     framing: Framing,
     watch: Watch,
+    /// Where the answer's head stands in the client's buffer, while nothing of it left; then beyond any place.
+    untold: usize,
     /// Takes out of it what only we asked for.
     cut: Option<Box<UsageCut>>,
     /// When the bytes at hand arrived.
@@ -155,7 +171,7 @@ impl<'d, 'c> Delivery<'d, 'c> {
         let turn = call.notes.answered.unwrap_or_else(Instant::now);
         let habits = || answer.endpoint.habits.get();
         let cut = is_cut.then(|| Box::new(UsageCut::new(habits())));
-        Self { answer, request, call, mouth, framing, watch, cut, turn }
+        Self { answer, request, call, mouth, framing, watch, untold: usize::MAX, cut, turn }
     }
 
     /// Writes the head into the client's buffer.
@@ -174,7 +190,9 @@ impl<'d, 'c> Delivery<'d, 'c> {
             date: (!self.answer.head.is_dated()).then_some(&date[..]),
             signature: Some(self.request.signature(self.call)),
         };
-        write_answer(&mut self.mouth.borrow_mut().out, Said::Relayed(&self.answer.head), &said);
+        let out = &mut self.mouth.borrow_mut().out;
+        self.untold = out.len();
+        write_answer(out, Said::Relayed(&self.answer.head), &said);
         let notes = &mut self.call.notes;
         notes.status = status;
         notes.stage = Stage::Relay;
@@ -183,6 +201,27 @@ impl<'d, 'c> Delivery<'d, 'c> {
             notes.upstream_id = self.answer.head.head().value(FieldName::XRequestId).map(Into::into);
         }
         connection
+    }
+
+    /// The answer broke off. What of its request broke, where that is why and nothing of the answer left for the client: then
+    /// it is taken back; else how it is delimited, once what was held back of it is sent.
+    async fn break_off(mut self, cut: Cut) -> Result<BodyFault, Framing> {
+        match cut {
+            Cut::Body(broken) if self.take_back() => Ok(broken),
+            Cut::Body(_) | Cut::Upstream(_) | Cut::Unheld => {
+                self.let_go().await;
+                Err(self.framing)
+            }
+        }
+    }
+
+    /// Takes the head back, if nothing of it left.
+    fn take_back(&mut self) -> bool {
+        let out = &mut self.mouth.borrow_mut().out;
+        // What is being written is no longer in the buffer.
+        let is_untold = out.len() > self.untold;
+        out.truncate(self.untold);
+        is_untold
     }
 
     /// Sends what was held back of a stream that broke off.
@@ -201,6 +240,7 @@ impl<'d, 'c> Delivery<'d, 'c> {
             let gathered = self.gather();
             // One write for whatever one read brought: the head too, if it was not sent yet.
             self.mouthful(Mouth::poll_send).await?;
+            self.untold = usize::MAX;
             match gathered {
                 Gathered::All => {
                     let handed_over = self.handed_over();

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::decide;
 use super::hold;
+use super::intake::Rest;
 use super::reply;
 use super::request::{Call, Request};
 use super::state::LaneState;
@@ -15,7 +16,7 @@ use crate::codec::json::BodyEdits;
 use crate::codec::reply::ErrorReply;
 use crate::codec::splice::spliced;
 
-/// Changes the body, all of which is held for it.
+/// Changes the body: all of it, or where it may be sent on before its end what came of it, and then what comes.
 pub(super) async fn run(
     edits: &Arc<BodyEdits>,
     request: &mut Request,
@@ -26,17 +27,33 @@ pub(super) async fn run(
         return Ok(());
     }
     let plan = Rc::clone(&request.plan);
-    hold::whole(request.framing, &plan.plan.budget, call, lane).await?;
+    let budget = &plan.plan.budget;
     let mut editor = BodyEditor::new(edits, &request.head);
-    let mut pieces: Vec<Bytes> = Vec::new();
-    let mut out = |piece| pieces.push(piece);
-    call.body.held().iter().try_for_each(|piece| editor.feed(piece.clone(), &mut out))?;
-    editor.end(out)?;
-    if editor.is_changed() {
-        rewrite(pieces, request, call)?;
+    let before = call.body.waited;
+    // What is said of a document in front of tensors is settled when the head leaves.
+    match request.route().1.streams && editor.document().is_none() {
+        true => hold::edit(&mut editor, request.framing, budget, call, lane).await?,
+        false => {
+            hold::whole(request.framing, budget, call, lane).await?;
+            hold::edit_held(&mut editor, call)?;
+        }
     }
-    let route = request.route().0;
-    let operation = decide::operation(&plan.plan, route, &request.head);
+    call.notes.phases.hold += call.body.waited - before;
+    if call.body.rest() == Rest::Outstanding {
+        // Not settled: it may still become longer or shorter, and what signs it void.
+        let is_settled = editor.is_settled();
+        request.framing = request.framing.grown(is_settled.then(|| editor.growth()));
+        request.is_changed |= !is_settled || editor.is_changed();
+        return call.body.edit(editor, budget);
+    }
+    if editor.is_changed() {
+        request.framing = request.framing.with_length(call.body.room().1);
+        request.is_changed = true;
+        if let Some(said) = decide::document_said(&mut editor) {
+            request.found.set_fields(said);
+        }
+    }
+    let operation = decide::operation(&plan.plan, request.route().0, &request.head);
     if let Some(splice) = request.found.ask_for_usage(call.body.held(), operation) {
         rewrite(spliced(call.body.held(), &[splice]), request, call)?;
     }

@@ -114,7 +114,7 @@ impl Exchange<'_> {
         if let Some(log) = &self.request.plan.plan.observe.access_log {
             let mut listeners = Listeners::of_log(&self.request.head, log::prompt_heard(log));
             if let Some(listeners) = &mut listeners {
-                listeners.hear(body);
+                listeners.comes(body);
             }
             self.call.body.listeners = listeners;
         }

@@ -252,6 +252,11 @@ fn edit(
         }
     }
     *sent = edited;
+    if editor.is_changed()
+        && let Some(said) = decide::document_said(&mut editor)
+    {
+        seen.found.set_fields(said);
+    }
     Ok(editor.is_changed())
 }
 

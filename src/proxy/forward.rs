@@ -22,6 +22,9 @@ pub(super) async fn run<const APART: bool>(
     first: ClusterId,
     targets: &Targets,
 ) -> Result<Relayed, GivenUp> {
+    if call.body.is_watched() {
+        call.body.send_on();
+    }
     if let Some(mirror) = &targets.mirror {
         mirror::begin((request, call), lane, first, mirror);
     }

@@ -107,9 +107,7 @@ impl Held {
     /// Nothing more comes: room that is left over is given back.
     pub(super) fn close(&mut self) {
         self.close_piece();
-        if let Some(room) = &mut self.room {
-            room.shrink(self.length);
-        }
+        self.shrink(0);
     }
 
     /// What is held takes this form. False where there is no room for what is longer.
@@ -124,6 +122,26 @@ impl Held {
     pub(super) fn into_pieces(mut self) -> Vec<Bytes> {
         self.close_piece();
         self.pieces
+    }
+
+    /// The last byte of it is taken back.
+    pub(super) fn take_last_byte(&mut self) -> Option<Bytes> {
+        self.close_piece();
+        let piece = self.pieces.last_mut()?;
+        let last = piece.split_off(piece.len().checked_sub(1)?);
+        if piece.is_empty() {
+            self.pieces.pop();
+        }
+        self.length -= 1;
+        Some(last)
+    }
+
+    /// Room beyond `most`, or what is held, is given back.
+    pub(super) fn shrink(&mut self, most: u64) {
+        let most = most.max(self.length);
+        if let Some(room) = &mut self.room {
+            room.shrink(most);
+        }
     }
 
     /// What is held, once nothing more comes or for now.
@@ -146,7 +164,8 @@ impl Held {
         (self.room.as_ref().map_or(0, Reservation::bytes), self.length)
     }
 
-    fn close_piece(&mut self) {
+    /// What was pushed so far is a piece of its own.
+    pub(super) fn close_piece(&mut self) {
         if !self.open.is_empty() {
             self.pieces.push(std::mem::take(&mut self.open).freeze());
         }

@@ -4,9 +4,10 @@
 use super::decide::{self, Found};
 use super::reply;
 use crate::base::ids::RouteId;
-use crate::codec::content::{BodyScanner, BodySeen, Kind, kind};
+use crate::codec::content::{BodyScanner, BodySeen, Kind, Sight, kind};
 use crate::codec::framing::Framing;
 use crate::codec::head::RequestHead;
+use crate::codec::json::JsonFault;
 use crate::codec::reply::ErrorReply;
 use crate::codec::unreadable;
 use crate::plan::Plan;
@@ -16,7 +17,7 @@ use crate::route::body::BodyRules;
 pub(super) enum Asked {
     /// The body decides; more of it is needed.
     NeedsMore,
-    /// The route. Further bytes are still counted against its limit.
+    /// The route, if the rest of the body is sound. Further bytes are still looked at, and counted against its limit.
     Decided(RouteId),
     /// The gateway refuses it.
     Refused(ErrorReply),
@@ -25,7 +26,8 @@ pub(super) enum Asked {
 enum State {
     /// The body is scanned for what the rules ask.
     Asking(BodyRules, Box<BodyScanner>),
-    Decided(RouteId),
+    /// It is scanned on: what is found wrong with it later breaks it off.
+    Decided(RouteId, Option<Box<BodyScanner>>),
     /// It was refused; what comes now does not matter.
     Over,
 }
@@ -46,7 +48,7 @@ impl<'p> Inquiry<'p> {
         let mut inquiry = Self { plan, head, state: State::Over, max: 0, seen: 0 };
         let asked = match decide::by_head(plan, head) {
             Err(refusal) => inquiry.refuse(refusal),
-            Ok(Found::Route(route)) => inquiry.decide(route),
+            Ok(Found::Route(route)) => inquiry.decide(route, None),
             Ok(Found::NeedBody(rules)) if kind(head) != Kind::Plain => {
                 inquiry.conclude(rules, BodySeen::Nothing)
             }
@@ -69,7 +71,7 @@ impl<'p> Inquiry<'p> {
     pub(super) fn needs(&self) -> Option<u64> {
         match &self.state {
             State::Asking(_, scanner) => scanner.needs(),
-            State::Decided(_) | State::Over => None,
+            State::Decided(..) | State::Over => None,
         }
     }
 
@@ -81,45 +83,82 @@ impl<'p> Inquiry<'p> {
         }
         match std::mem::replace(&mut self.state, State::Over) {
             State::Asking(rules, mut scanner) => match scanner.feed(data) {
-                Ok(()) => match scanner.settled() {
-                    Some(Ok(seen)) => self.conclude(rules, seen),
-                    Some(Err(fault)) => self.refuse(unreadable::of_json(fault, self.plan.table.wanted())),
-                    None => {
-                        self.state = State::Asking(rules, scanner);
-                        Asked::NeedsMore
-                    }
-                },
-                Err(fault) => self.refuse(unreadable::of_json(fault, self.plan.table.wanted())),
+                Ok(()) => self.look(rules, scanner),
+                Err(fault) => self.unreadable(fault),
             },
-            State::Decided(route) => {
-                self.state = State::Decided(route);
-                Asked::Decided(route)
-            }
+            State::Decided(route, scanner) => self.go_on(route, scanner, |scanner| scanner.feed(data)),
             State::Over => Asked::NeedsMore,
         }
     }
 
     /// The body ended.
-    pub(super) fn end(mut self) -> Asked {
+    pub(super) fn end(&mut self) -> Asked {
         match std::mem::replace(&mut self.state, State::Over) {
             State::Asking(rules, mut scanner) => match scanner.finish() {
                 Ok(seen) => self.conclude(rules, seen),
-                Err(fault) => self.refuse(unreadable::of_json(fault, self.plan.table.wanted())),
+                Err(fault) => self.unreadable(fault),
             },
-            State::Decided(route) => Asked::Decided(route),
+            State::Decided(route, scanner) => {
+                self.go_on(route, scanner, |scanner| scanner.finish().map(|_| ()))
+            }
             State::Over => Asked::NeedsMore,
+        }
+    }
+
+    /// Who goes on looking at the body, where that decided before its end.
+    pub(super) fn into_scanner(self) -> Option<Box<BodyScanner>> {
+        match self.state {
+            State::Decided(_, scanner) => scanner,
+            State::Asking(..) | State::Over => None,
+        }
+    }
+
+    /// Decides, if no further byte can change it.
+    fn look(&mut self, rules: BodyRules, mut scanner: Box<BodyScanner>) -> Asked {
+        match scanner.settled() {
+            Some(Ok(seen)) => return self.conclude(rules, seen),
+            Some(Err(fault)) => return self.unreadable(fault),
+            None => {}
+        }
+        let foreseen = match scanner.sight() {
+            Sight::Nothing => None,
+            Sight::Members(members, known) => self.plan.table.foresee(rules, self.head, (members, known)),
+            Sight::Foreign => return self.conclude(rules, BodySeen::Nothing),
+        };
+        match foreseen {
+            Some(route) => self.decide(route, Some(scanner)),
+            None => {
+                self.state = State::Asking(rules, scanner);
+                Asked::NeedsMore
+            }
+        }
+    }
+
+    /// Looks on at a body that has decided.
+    fn go_on(
+        &mut self,
+        route: RouteId,
+        mut scanner: Option<Box<BodyScanner>>,
+        look: impl FnOnce(&mut BodyScanner) -> Result<(), JsonFault>,
+    ) -> Asked {
+        match scanner.as_mut().map_or(Ok(()), |scanner| look(scanner)) {
+            Ok(()) => {
+                self.state = State::Decided(route, scanner);
+                Asked::Decided(route)
+            }
+            Err(fault) => self.unreadable(fault),
         }
     }
 
     fn conclude(&mut self, rules: BodyRules, seen: BodySeen<'_>) -> Asked {
         match decide::by_body(self.plan, rules, self.head, seen) {
-            Ok(route) => self.decide(route),
+            Ok(route) => self.decide(route, None),
             Err(refusal) => self.refuse(refusal),
         }
     }
 
-    fn decide(&mut self, route: RouteId) -> Asked {
-        self.state = State::Decided(route);
+    fn decide(&mut self, route: RouteId, scanner: Option<Box<BodyScanner>>) -> Asked {
+        self.state = State::Decided(route, scanner);
         self.max = self.plan.routes[route].body_max;
         self.check_length().unwrap_or(Asked::Decided(route))
     }
@@ -131,6 +170,10 @@ impl<'p> Inquiry<'p> {
             Framing::Empty | Framing::Chunked | Framing::UntilClose => self.seen,
         };
         (length > self.max).then(|| self.refuse(reply::body_too_large()))
+    }
+
+    fn unreadable(&mut self, fault: JsonFault) -> Asked {
+        self.refuse(unreadable::of_json(fault, self.plan.table.wanted()))
     }
 
     fn refuse(&mut self, refusal: ErrorReply) -> Asked {

@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -12,13 +12,18 @@ use super::ear::Ear;
 use super::held::{Held, Reached};
 use super::listeners::{Listeners, Then};
 use super::pace::Pace;
-use crate::base::limits::BUFFERED_STEP_BYTES;
+use super::passing::{Passing, Unsound};
+use crate::base::limits::{BUFFERED_STEP_BYTES, PASSING_BYTES};
 use crate::base::time::deadline;
 use crate::board::buffered::Budget;
 use crate::cluster::dispatch::AtHand;
+use crate::codec::body_editor::BodyEditor;
+use crate::codec::content::BodyScanner;
 use crate::codec::error::CodecError;
 use crate::codec::framing::Framing;
+use crate::codec::json::Wanted;
 use crate::codec::progress::Progress;
+use crate::codec::reply::ErrorReply;
 use crate::codec::request::RequestEvent;
 
 /// Why a body ended before its end. That its client left is no such reason: then nobody is left to ask.
@@ -30,6 +35,8 @@ pub(super) enum BodyFault {
     TooLarge,
     /// The client's bytes break HTTP/1.1.
     Broken(CodecError),
+    /// What was looked at as it passed is wrong in a way that [`Intake::take_refusal`] tells.
+    Unsound,
 }
 
 /// Whether all of a body was read.
@@ -78,6 +85,8 @@ pub(super) struct Intake<'c> {
     pace: Pace,
     /// Those who listen to it, where there are some.
     pub(super) listeners: Option<Box<Listeners>>,
+    /// Who looks on at a body that decided before its end.
+    passing: Option<Box<Passing>>,
     /// Bytes from the client so far.
     pub(super) received: u64,
     waiting_since: Option<Instant>,
@@ -118,6 +127,7 @@ impl<'c> Intake<'c> {
             patience: Patience::Rate(0),
             pace: Pace::default(),
             listeners: None,
+            passing: None,
             received: 0,
             waiting_since: None,
             waited: Duration::ZERO,
@@ -157,11 +167,76 @@ impl<'c> Intake<'c> {
             return Poll::Ready(Ok(Some(piece)));
         }
         let Some(ear) = self.client else { return self.end() };
+        if self.passing.is_some() {
+            return self.poll_passing(ear, cx);
+        }
+        if ear.borrow().requests.is_between() {
+            return self.end();
+        }
+        match ready!(self.poll_client(ear, cx)) {
+            Ok(Some(data)) => Poll::Ready(Ok(Some(self.hand_out(data)))),
+            Ok(None) => self.end(),
+            Err(fault) => Poll::Ready(Err(fault)),
+        }
+    }
+
+    /// The next piece of a body that is looked at as it passes: its last byte comes once all of it was found sound.
+    #[cold]
+    fn poll_passing(
+        &mut self,
+        ear: &RefCell<Ear>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, BodyFault>> {
+        while let Some(mut passing) = self.passing.take() {
+            let piece = passing.next();
+            if piece.is_none() && passing.is_over() {
+                break;
+            }
+            let came = if piece.is_none() { Some(self.poll_client(ear, cx)) } else { None };
+            let passed = match came {
+                None => Ok(()),
+                Some(Poll::Ready(Ok(Some(data)))) => passing.pass(data),
+                Some(Poll::Ready(Ok(None))) => passing.pass_end(),
+                Some(Poll::Ready(Err(fault))) => {
+                    self.passing = Some(passing);
+                    return Poll::Ready(Err(fault));
+                }
+                Some(Poll::Pending) => {
+                    self.passing = Some(passing);
+                    return Poll::Pending;
+                }
+            };
+            self.passing = Some(passing);
+            match (piece, passed) {
+                (Some(piece), _) => return Poll::Ready(Ok(Some(self.hand_out(piece)))),
+                (None, Err(Unsound)) => return Poll::Ready(Err(BodyFault::Unsound)),
+                (None, Ok(())) => {}
+            }
+        }
+        self.end()
+    }
+
+    /// A piece goes on, for the first time.
+    #[inline(always)] // as below
+    fn hand_out(&mut self, piece: Bytes) -> Bytes {
+        if let Some(listeners) = &mut self.listeners {
+            listeners.passes(&piece);
+        }
+        self.remember(&piece);
+        piece
+    }
+
+    /// The next bytes from the client.
+    fn poll_client(
+        &mut self,
+        ear: &RefCell<Ear>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, BodyFault>> {
         let mut ear = ear.borrow_mut();
         loop {
             // A request that is complete stays so: pipelined bytes of the next one are left where they are.
             if ear.requests.is_between() {
-                return self.end();
+                return Poll::Ready(Ok(None));
             }
             let Ear { reader, requests, left, .. } = &mut *ear;
             let came = match requests.next(reader.unread()) {
@@ -187,15 +262,8 @@ impl<'c> Intake<'c> {
                 },
             };
             self.stop_waiting(&ear);
-            match &came {
-                Ok(Some(data)) => {
-                    if let Some(listeners) = &mut self.listeners {
-                        listeners.hear(data);
-                    }
-                    self.remember(data);
-                }
-                Ok(None) => return self.end(),
-                Err(_) => {}
+            if let (Ok(Some(data)), Some(listeners)) = (&came, &mut self.listeners) {
+                listeners.comes(data);
             }
             return Poll::Ready(came);
         }
@@ -297,6 +365,35 @@ impl<'c> Intake<'c> {
         held.rewrite(pieces).then(|| held.length())
     }
 
+    /// It is looked at on, as it comes, by this scan of what came so far.
+    pub(super) fn scan(&mut self, scanner: Box<BodyScanner>, wanted: &Arc<Wanted>) -> Result<(), ErrorReply> {
+        self.passing.get_or_insert_default().scan(scanner, wanted)
+    }
+
+    /// What comes of it is changed as what came of it was.
+    pub(super) fn edit(&mut self, editor: BodyEditor, budget: &Arc<Budget>) -> Result<(), ErrorReply> {
+        self.passing.get_or_insert_default().edit(editor, budget)
+    }
+
+    /// Whether it is.
+    pub(super) fn is_watched(&self) -> bool {
+        self.passing.is_some()
+    }
+
+    /// What was decided by it is sent on, while more of it comes: room that will not be needed is given back.
+    pub(super) fn send_on(&mut self) {
+        let Some(passing) = &mut self.passing else { return };
+        if let Some(held) = &mut self.held {
+            passing.keep_back(|| held.take_last_byte());
+            held.shrink(PASSING_BYTES);
+        }
+    }
+
+    /// What is told of a body in which something was found wrong as it passed.
+    pub(super) fn take_refusal(&mut self) -> Option<ErrorReply> {
+        self.passing.as_mut().and_then(|passing| passing.take_refusal())
+    }
+
     /// What is held of it so far.
     pub(super) fn held(&self) -> &[Bytes] {
         self.held.as_ref().map_or(&[], Held::pieces)
@@ -307,8 +404,29 @@ impl<'c> Intake<'c> {
         self.held.as_ref().map_or((0, 0), Held::room)
     }
 
+    /// No more of it is held for now: where all of it came, room that is left over is given back.
+    pub(super) fn stop_holding(&mut self) {
+        match (self.rest(), &mut self.held) {
+            (Rest::Outstanding, Some(held)) => held.close_piece(),
+            (Rest::Read, _) => self.close_held(),
+            (Rest::Outstanding, None) => {}
+        }
+    }
+
+    /// No more of it is held; where nobody looks on at what comes, it is sent on from here, and needs no more room.
+    pub(super) fn settle_held(&mut self) {
+        if self.passing.is_none() {
+            self.close_held();
+        }
+    }
+
+    /// Whether all of it came, and some of that waits to be handed on.
+    pub(super) fn has_come(&self) -> bool {
+        self.passing.as_ref().is_some_and(|passing| passing.is_over())
+    }
+
     /// No more of it is held: room that is left over is given back.
-    pub(super) fn close_held(&mut self) {
+    fn close_held(&mut self) {
         if let Some(held) = &mut self.held {
             held.close();
         }
@@ -393,6 +511,7 @@ impl<'c> Intake<'c> {
     /// Whether all of it came, as far as anybody looked.
     pub(super) fn rest(&self) -> Rest {
         match self.client {
+            Some(_) if self.passing.is_some() => Rest::Outstanding,
             Some(ear) if !ear.borrow().requests.is_between() => Rest::Outstanding,
             _ => Rest::Read,
         }

@@ -134,7 +134,7 @@ impl Leg<'_> {
         let Self { request, call, .. } = self;
         let mut answer = match call::run(request, call, cluster, u32::MAX).await {
             Ok(answer) => answer,
-            Err(given_up) => return Said::Refused(given_up.told(&mut call.notes)),
+            Err(given_up) => return Said::Refused(given_up.told(call)),
         };
         call.notes.status = answer.head.status();
         let is_good = (200..300).contains(&answer.head.status());

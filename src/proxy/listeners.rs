@@ -37,11 +37,15 @@ impl Listeners {
         Overheard::of(head, most).map(|log| Box::new(Self { log: Some(log), ..Self::default() }))
     }
 
-    /// The next bytes came from the client, on their way upstream.
-    pub(super) fn hear(&mut self, piece: &[u8]) {
+    /// The next bytes came from the client.
+    pub(super) fn comes(&mut self, piece: &[u8]) {
         if let Some(log) = &mut self.log {
             log.feed(piece);
         }
+    }
+
+    /// The next bytes are handed on, as they go upstream.
+    pub(super) fn passes(&mut self, piece: &[u8]) {
         if let Some(copy) = &mut self.copy
             && !copy.take(piece)
         {

@@ -6,12 +6,12 @@
 //! |---|---|---|
 //! | `attempt` | tries one endpoint once: a connection, the request (`upload`), the head of the answer | `call` |
 //! | `call` | asks one cluster: dispatch, repeats | `forward`, for `answer`: a route's cluster, then its fallbacks |
-//! | `answer` | turns a request into an answer: what head and body decide (`inquiry`, `hold`), what the route does | `steps` |
+//! | `answer` | turns a request into an answer: what head and body decide (`inquiry`, `hold`), what the route changes (`edit`) and does | `steps` |
 //! | `steps` | serves one exchange of a client: attend, answer, deliver, record | `downstream` |
 //!
 //! What travels through them stands in `request`: the request as it is understood, and the call that is made of it.
-//! `intake` is the body of the request wherever it comes from, `source` the answer and where its body comes from,
-//! `deliver` the only way out (`tunnel`, where both sides went on in another protocol). A client connection is `downstream` (its loop), `idle` (a socket and a deadline) and
+//! `intake` is the body of the request wherever it comes from (`passing` looks on at one that is sent on before its end),
+//! `source` the answer and where its body comes from, `deliver` the only way out (`tunnel`, where both sides went on in another protocol). A client connection is `downstream` (its loop), `idle` (a socket and a deadline) and
 //! `client` (what an active one needs: its `ear` and its `mouth`).
 //!
 //! What asks more than once, or for more than one, is a call of its own beside these, made from bytes: a fan-out runs several
@@ -75,6 +75,7 @@ mod multi;
 mod notes;
 mod overheard;
 mod pace;
+mod passing;
 mod pieces;
 mod placement;
 mod placing;

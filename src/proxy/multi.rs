@@ -57,7 +57,9 @@ pub(super) async fn run(
             let mut file = Box::new(File::new(room, multi.lines));
             hold::ask_for_body(call).await;
             // What is there already is looked at before anything begins.
-            poll_fn(|cx| Poll::Ready(file.read_ahead(&mut call.body, cx))).await.map_err(of_cut)?;
+            poll_fn(|cx| Poll::Ready(file.read_ahead(&mut call.body, cx)))
+                .await
+                .map_err(|cut| of_cut(cut, call))?;
             if file.has_too_many() {
                 return Err(reply::too_many_in_one(multi.lines));
             }
@@ -79,9 +81,9 @@ pub(super) async fn run(
     Ok(Answer::Lines(Box::new(lines)))
 }
 
-fn of_cut(cut: Cut) -> ErrorReply {
+fn of_cut(cut: Cut, call: &mut Call<'_>) -> ErrorReply {
     match cut {
-        Cut::Body(fault) => hold::of_body(fault, Sent::Nothing),
+        Cut::Body(fault) => hold::of_body(fault, Sent::Nothing, call),
         Cut::Upstream(_) | Cut::Unheld => reply::buffers_full(),
     }
 }

@@ -53,6 +53,7 @@ pub(super) async fn read(
             lane,
         )
         .await?;
+        call.body.settle_held();
     }
     call.notes.phases.hold += call.body.waited - waited;
     call.affinity = Some(Box::new((cluster, reader.found(model(request).as_deref()))));

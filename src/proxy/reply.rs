@@ -108,6 +108,11 @@ pub(super) fn buffers_full() -> ErrorReply {
     }
 }
 
+/// The same where some of the request was sent on already.
+pub(super) fn buffers_full_midway() -> ErrorReply {
+    ErrorReply { should_retry: Some(false), ..buffers_full() }
+}
+
 /// The answer in the place of one that is too long to be gathered with others.
 pub(super) fn answer_too_large() -> ErrorReply {
     ErrorReply {

@@ -68,6 +68,14 @@ impl Deref for Found {
     }
 }
 
+impl Found {
+    /// Whether fields are set by what was found.
+    #[inline]
+    fn has_fields(&self) -> bool {
+        self.0.as_ref().is_some_and(|found| !found.fields().is_empty())
+    }
+}
+
 impl DerefMut for Found {
     fn deref_mut(&mut self) -> &mut Findings {
         self.0.get_or_insert_default()
@@ -130,7 +138,7 @@ impl Request {
         if self.is_carried {
             return self.found.fields().to_vec();
         }
-        if !self.plan.plan.edits_fields {
+        if !self.plan.plan.edits_fields && !self.found.has_fields() {
             return Vec::new();
         }
         let Self { head, id, sender, listener, route, found, .. } = self;

@@ -5,7 +5,7 @@ use super::pattern::Pattern;
 use super::reading::Single;
 use crate::base::glob::{Case, Glob};
 use crate::codec::head::RequestHead;
-use crate::codec::json::Member;
+use crate::codec::json::{Member, Set};
 use crate::codec::method::Method;
 
 /// The method of a route; GET takes HEAD too (RFC 9110 §9.3.2).
@@ -113,6 +113,19 @@ impl Matcher {
             Some(Member::Scalar(value)) => rule.value.fits(value),
             Some(Member::Absent | Member::Null | Member::Other) | None => false,
         })
+    }
+
+    /// The same of a body that is still to come in part: none where that depends on members which are not `known` yet.
+    pub(super) fn foresees(&self, members: &[Member], known: Set) -> Option<bool> {
+        let is_known = |rule: &&BodyRule| known >> rule.member & 1 == 1;
+        let fits = |rule: &BodyRule| match members.get(rule.member) {
+            Some(Member::Scalar(value)) => rule.value.fits(value),
+            Some(Member::Absent | Member::Null | Member::Other) | None => false,
+        };
+        if self.body.iter().filter(is_known).any(|rule| !fits(rule)) {
+            return Some(false);
+        }
+        self.body.iter().all(|rule| is_known(&rule)).then_some(true)
     }
 
     /// How specific this is; the fields stand in the order in which they count. A condition that is there is never

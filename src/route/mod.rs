@@ -28,7 +28,7 @@ use reading::{Asked, Reading, host_of, is_doubled};
 use crate::base::ids::RouteId;
 use crate::codec::content::{BodySeen, Kind, kind};
 use crate::codec::head::RequestHead;
-use crate::codec::json::Wanted;
+use crate::codec::json::{Member, Set, Wanted};
 use crate::codec::method::Method;
 
 /// The compiled routes, most specific first.
@@ -203,6 +203,38 @@ impl RouteTable {
             BodySeen::Members(_) if asked_model => Decision::NoModel,
             BodySeen::Members(_) => Decision::NoRoute,
         }
+    }
+
+    /// The route for this head, whatever is still to come of its body; none while that may change it. Of a body that turns
+    /// out to be malformed it says nothing.
+    pub fn foresee(
+        &self,
+        rules: BodyRules,
+        head: &RequestHead,
+        (members, known): (&[Member], Set),
+    ) -> Option<RouteId> {
+        let asked = Asked::new(head, &self.judged).ok()?;
+        let mut only = None;
+        for reading in asked.readings() {
+            let mut is_certain = false;
+            for (matcher, route) in self.possible_rows(rules, head, &reading) {
+                let foreseen = matcher.foresees(members, known);
+                if foreseen == Some(false) {
+                    continue;
+                }
+                if *only.get_or_insert(route) != route {
+                    return None;
+                }
+                if foreseen == Some(true) {
+                    is_certain = true;
+                    break;
+                }
+            }
+            if !is_certain {
+                return None;
+            }
+        }
+        only
     }
 
     /// The routes that are still possible for this head.

@@ -8,7 +8,8 @@ use super::pattern::Pattern;
 use super::{Lookup, RouteTable, Unclear};
 use crate::base::glob::Glob;
 use crate::base::ids::{Id, RouteId};
-use crate::codec::content::{BodyScanner, BodySeen};
+use crate::base::rng::Rng;
+use crate::codec::content::{BodyScanner, BodySeen, Sight};
 use crate::codec::fields::FieldTable;
 use crate::codec::head::RequestHead;
 use crate::codec::json::{JsonFault, Wanted};
@@ -332,4 +333,117 @@ fn readings_of_a_request_must_agree() {
     let many = |count: usize| (0..count).map(|at| format!("x-zone: {at}\r\n")).collect::<String>();
     assert_eq!(ask("/v1/x", &many(16)), route(0));
     assert_eq!(ask("/v1/x", &many(17)), field(1), "too many to look up");
+}
+
+/// A body that may be JSON, with members that routes ask for, doubled now and then, and spoilt at one place at times.
+fn random_body(rng: &mut Rng) -> String {
+    let value = |rng: &mut Rng, depth: u64| -> String {
+        let plain = ["\"a\"", "\"b\"", "\"bb\"", "5", "null", "true", "[1]", "{}", "\"mod\\u0065l\"", "NaN"];
+        let deep = [
+            "{\"tier\":\"gold\"}",
+            "{\"tier\":\"tin\",\"x\":1}",
+            "{\"x\":{\"tier\":\"gold\"}}",
+            "[{\"tier\":\"gold\"}]",
+        ];
+        match rng.below(3) {
+            0 if depth == 0 => deep[rng.below(4) as usize].to_owned(),
+            _ => plain[rng.below(10) as usize].to_owned(),
+        }
+    };
+    let keys = ["model", "mod\\u0065l", "metadata", "x", "stream", "messages", "user"];
+    let mut text = String::from("{");
+    for at in 0..rng.below(6) {
+        let key = match rng.below(40) {
+            0 => "Model",
+            _ => keys[rng.below(7) as usize],
+        };
+        text.push_str(&format!("{}\"{key}\":{}", if at > 0 { ", " } else { "" }, value(rng, 0)));
+    }
+    text.push_str(["}", "} ", "}\n", "", "}x", "}}"][rng.below(24).saturating_sub(18) as usize]);
+    if rng.below(6) == 0 {
+        let at = rng.below(text.len() as u64) as usize;
+        text.insert(at, [']', '"', ',', 'x', ' ', '{'][rng.below(6) as usize]);
+    }
+    text
+}
+
+#[test]
+fn what_is_foreseen_comes_true_unless_the_body_is_unsound() {
+    let table = table(&[
+        Row { body: &[("model", "a")], ..Row::default() },
+        Row { body: &[("model", "b*"), ("metadata.tier", "gold")], ..Row::default() },
+        Row { body: &[("stream", "true")], ..Row::default() },
+        Row { path: "/v1/*", body: &[("user", "~.")], ..Row::default() },
+        Row { path: "/v1/*", ..Row::default() },
+    ]);
+    let (mut early, mut late, mut unsound, mut nowhere) = (0, 0, 0, 0);
+    for seed in 0..20_000 {
+        let mut rng = Rng::new(seed);
+        let head = head("POST", ["/v1/x", "/other"][rng.below(2) as usize], "content-length: 9\r\n");
+        let Lookup::NeedBody(rules) = table.find(&head) else { panic!("bodies decide") };
+        let text = random_body(&mut rng);
+        let mut scanner = BodyScanner::new(&head, table.wanted());
+        let (mut foreseen, mut fault, mut at) = (None, None, 0);
+        for byte in text.as_bytes().chunks(1) {
+            fault = fault.or(scanner.feed(byte).err());
+            at += 1;
+            let Sight::Members(members, known) = scanner.sight() else { continue };
+            let now = table.foresee(rules, &head, (members, known));
+            if let (None, Some((before, _))) = (fault, foreseen) {
+                assert_eq!(now, Some(before), "seed {seed}: it changed its mind: {text}");
+            }
+            foreseen = foreseen.or(now.filter(|_| fault.is_none()).map(|route| (route, at)));
+        }
+        match (fault.map_or_else(|| scanner.finish(), Err), foreseen) {
+            (Err(_), _) => unsound += 1,
+            (Ok(seen), Some((route, at))) => {
+                assert_eq!(table.decide(rules, &head, seen), Decision::Route(route), "seed {seed}: {text}");
+                *(if at < text.trim_end().len() { &mut early } else { &mut late }) += 1;
+            }
+            // Another kind of body.
+            (Ok(BodySeen::Nothing), None) => {}
+            (Ok(seen), None) => {
+                // Where the whole is known nothing is left to foresee but that there is no route.
+                assert_eq!(table.decide(rules, &head, seen).route(), None, "seed {seed}: {text}");
+                nowhere += 1;
+            }
+        }
+    }
+    let all = [early, late, unsound, nowhere];
+    assert!(all.iter().all(|count| *count > 500), "{all:?}");
+}
+
+#[test]
+fn the_first_byte_that_decides_is_the_one() {
+    let rows = [
+        Row { body: &[("model", "a")], ..Row::default() },
+        Row { body: &[("model", "b"), ("metadata.tier", "gold")], ..Row::default() },
+        Row::default(),
+    ];
+    let (closed, open) = (table(&rows[..2]), table(&rows));
+    for (table, body, decides) in [
+        (&closed, r#"{"model":"a"|,"x":1}"#, Some(0)),
+        (&closed, r#"{"model":"b","metadata":{"tier":"gold"|}}"#, Some(1)),
+        (&closed, r#"{"metadata":{"tier":"gold"},"model":"b"|}"#, Some(1)),
+        (&closed, r#"{"x":{"model":"a"},"model":"a"|}"#, Some(0)),
+        // There is no other, but this one may still not fit.
+        (&closed, r#"{"metadata":{"tier":"gold"},"x":1}"#, None),
+        (&open, r#"{"model":"c"|,"metadata":{}}"#, Some(2)),
+        (&open, r#"{"metadata":{"x":1},"x":1}|"#, Some(2)),
+        (&open, r#"{"model":"b","metadata":{"x":{"tier":"gold"}}|}"#, Some(2)),
+        (&open, r#"{"model":"b","metadata":null|}"#, Some(2)),
+        (&open, r#"{"model":[|"a"]}"#, Some(2)),
+        (&open, r#"{"x":1}|"#, Some(2)),
+    ] {
+        let head = head("POST", "/x", "content-length: 9\r\n");
+        let Lookup::NeedBody(rules) = table.find(&head) else { panic!("bodies decide") };
+        let place = body.find('|');
+        let mut scanner = BodyScanner::new(&head, table.wanted());
+        let found = body.replace('|', "").bytes().enumerate().find_map(|(at, byte)| {
+            scanner.feed(&[byte]).unwrap();
+            let Sight::Members(members, known) = scanner.sight() else { return None };
+            table.foresee(rules, &head, (members, known)).map(|route| (at + 1, route.position()))
+        });
+        assert_eq!(found, place.zip(decides), "{body}");
+    }
 }

@@ -103,6 +103,23 @@ fn bodies_go_on_as_the_route_says_and_every_other_byte_as_it_came() {
     assert!(head.contains("transfer-encoding: chunked\r\n") && !head.contains("content-length"), "{head}");
     let said: Vec<_> = head.lines().filter(|line| line.contains("from") || line.contains("eam")).collect();
     assert_eq!(said, ["x-from: cor{key}", "X-Team: b"]);
+    // A document in front of tensors has another length.
+    let (document, tensors) = (r#"{"inputs":[]}"#, "\0\u{1}{\"");
+    client.send(format!(
+        "POST /x HTTP/1.1\r\nhost: x\r\ninference-header-content-length: {}\r\ninference_header_content_length: 1\r\ncontent-length: {}\r\n\r\n{document}{tensors}",
+        document.len(),
+        document.len() + tensors.len()
+    ));
+    assert!(client.read_message().ends_with("ok"));
+    let (head, body) = last(&seen);
+    let edited = r#"{"inputs":[],"model":"real/model","metadata":{"tier":"gold"},"stop":["a",{"b":1.5}],"max_tokens":512,"options":{"seed":-7}}"#;
+    assert_eq!(body, edited.to_owned() + tensors);
+    let said: Vec<_> = head.lines().filter(|line| line.contains("length")).collect();
+    let (whole, document) = (
+        format!("content-length: {}", body.len()),
+        format!("inference-header-content-length: {}", edited.len()),
+    );
+    assert_eq!(said, [document.as_str(), whole.as_str()]);
     // What has no body has nothing that could be changed, but its fields.
     client.send("GET /x HTTP/1.1\r\nhost: x\r\n\r\n");
     assert!(client.read_message().ends_with("ok"));

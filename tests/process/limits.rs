@@ -67,9 +67,9 @@ fn by_model(upstream: &str) -> String {
     )
 }
 
-/// A body of this size that fits the route, in two halves.
+/// A body of this size that fits the route, which shows at its end, in two halves.
 fn body(size: usize) -> (String, String) {
-    let text = format!("{{\"model\":\"m\",\"x\":\"{}\"}}", "x".repeat(size - 20));
+    let text = format!("{{\"x\":\"{}\",\"model\":\"m\"}}", "x".repeat(size - 20));
     assert_eq!(text.len(), size);
     let (first, second) = text.split_at(size / 2);
     (first.to_owned(), second.to_owned())

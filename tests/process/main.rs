@@ -33,6 +33,7 @@ mod logging;
 mod many;
 mod mirroring;
 mod models;
+mod passing;
 mod paths;
 mod placing;
 mod pooling;

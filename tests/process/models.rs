@@ -147,10 +147,12 @@ fn a_body_that_filters_read_may_come_in_any_pieces_and_is_refused_before_it_leav
         let mut client = gateway.connect();
         client.send("POST /v1/x HTTP/1.1\r\nhost: x\r\nx-api-key: sk-some\r\nexpect: 100-continue\r\ntransfer-encoding: chunked\r\n\r\n");
         assert_eq!(client.read_until("\r\n\r\n"), "HTTP/1.1 100 Continue\r\n\r\n");
-        for byte in body.bytes() {
+        let (all, last) = body.split_at(body.len() - 2);
+        for byte in all.bytes() {
             client.send(format!("1\r\n{}\r\n", char::from(byte)));
         }
-        client.send("0\r\n\r\n");
+        // What the model is shows with these: what follows them would not be waited for.
+        client.send(format!("2\r\n{last}\r\n0\r\n\r\n"));
         let answer = client.read_message();
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
         assert!(!answer.contains("\r\nexpect:"), "it was met already: {answer}");

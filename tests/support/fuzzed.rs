@@ -3,9 +3,13 @@
 
 use std::sync::Arc;
 
-use corelane::codec::json::{Scanner, Wanted};
+use bytes::Bytes;
+use corelane::codec::body_editor::BodyEditor;
+use corelane::codec::fields::FieldTable;
+use corelane::codec::json::{BodyEdits, Edit, Scanner, Wanted};
 use corelane::codec::method::Method;
 use corelane::codec::multipart::FormScanner;
+use corelane::codec::split::split_request;
 use corelane::codec::sse::EventCounter;
 use corelane::codec::urlencoded::PairScanner;
 use corelane::control::load::{Origin, Source, load};
@@ -71,6 +75,39 @@ pub fn body(input: &[u8]) {
         format!("{outcome:?} {:?}", outcome.is_ok().then(|| scanner.members().to_vec()))
     };
     assert_eq!(pairs(&[bytes]), pairs(&pieces), "pairs");
+    edited(bytes, &pieces);
+}
+
+/// A body that is changed: split or not it becomes the same, JSON where it was JSON, and says what it is to say.
+fn edited(bytes: &[u8], pieces: &[&[u8]]) {
+    let all = [
+        ("model", Edit::Set("\"m\"".to_owned())),
+        ("metadata.tier", Edit::Set("[1]".to_owned())),
+        ("max_tokens", Edit::Default("5".to_owned())),
+        ("max_tokens", Edit::Clamp("9".to_owned())),
+        ("stream", Edit::Remove),
+    ];
+    let edits = Arc::new(BodyEdits::new(all.iter().map(|(path, edit)| (*path, edit))).expect("they are few"));
+    let text = "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n";
+    let head = split_request(Bytes::from(text), FieldTable::default()).expect("it is a head");
+    let run = |pieces: &[&[u8]]| {
+        let mut editor = BodyEditor::new(&edits, &head);
+        let mut out = Vec::new();
+        let fed = pieces.iter().try_for_each(|piece| {
+            editor.feed(Bytes::copy_from_slice(piece), |bytes| out.extend_from_slice(&bytes))
+        });
+        let ended = fed.and_then(|()| editor.end(|bytes| out.extend_from_slice(&bytes)));
+        ended.map(|()| out).map_err(|refusal| refusal.message)
+    };
+    let whole = run(&[bytes]);
+    assert_eq!(run(pieces), whole, "edited");
+    if let (Ok(out), true) = (whole, serde_json::from_slice::<serde_json::Value>(bytes).is_ok()) {
+        let says: serde_json::Value = serde_json::from_slice(&out).expect("what was JSON stays JSON");
+        assert_eq!((&says["model"], &says["metadata"]["tier"][0]), (&"m".into(), &1.into()));
+        assert!(says.get("stream").is_none());
+        let bound = says["max_tokens"].as_f64();
+        assert!(bound.is_none_or(|bound| bound <= 9.0), "{says}");
+    }
 }
 
 /// A stream of events: split or not, as many carry a token.

@@ -125,14 +125,12 @@ impl Amender {
         }
     }
 
-    #[cfg(test)]
     /// Whether nothing of what follows is changed.
     pub fn is_settled(&self) -> bool {
         let is_known = self.seeker.known() == self.edits.wanted().all();
         is_known && self.dropping.is_none() && self.waiting.is_none()
     }
 
-    #[cfg(test)]
     /// By how many bytes the document has grown so far.
     pub fn growth(&self) -> i64 {
         self.growth

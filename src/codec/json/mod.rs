@@ -41,7 +41,7 @@ pub use text::Kept;
 pub use texts::{Hears, Texts};
 pub use utf8::Utf8;
 pub(crate) use wanted::{Field, folds_to};
-pub use wanted::{Member, Wanted};
+pub use wanted::{Member, Set, Wanted};
 
 #[cfg(test)]
 mod tests;
