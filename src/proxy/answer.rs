@@ -47,7 +47,7 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &Rc<Lan
     {
         return stopped(stop, request, call);
     }
-    let found = find_route(request, call, lane).await;
+    let found = find_route(request, call).await;
     if let Err(refusal) = found.and_then(|route| take_route(route, request, call)) {
         return refuse(refusal, request, call);
     }
@@ -60,7 +60,7 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &Rc<Lan
     }
     let asks = plan.plan.reads_bodies || plan.plan.routes[id].edits.is_some() || call.body.is_watched();
     if asks {
-        let work = looks(&plan.plan, request, call, lane);
+        let work = looks(&plan.plan, request, call);
         if let Some(Err(stop)) = OptionFuture::from(work).await {
             return stopped(stop, request, call);
         }
@@ -85,7 +85,7 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &Rc<Lan
         Action::Forward(targets) => {
             let first = forward::draw(targets, request, lane);
             if placing::reads(request, first)
-                && let Err(refusal) = boxed(|| placing::read(request, call, lane, first)).await
+                && let Err(refusal) = boxed(|| placing::read(request, call, first)).await
             {
                 return refuse(refusal, request, call);
             }
@@ -141,7 +141,6 @@ fn looks<'a>(
     plan: &'a Plan,
     request: &'a mut Request,
     call: &'a mut Call<'_>,
-    lane: &'a LaneState,
 ) -> Option<Boxed<'a, Result<(), Stop>>> {
     let chains = decide::chains(plan, request.listener, request.route);
     let examination = match plan.reads_bodies {
@@ -150,7 +149,7 @@ fn looks<'a>(
     };
     let edits = plan.routes[request.route().0].edits.as_ref();
     let is_idle = examination.is_none() && edits.is_none() && !call.body.is_watched();
-    (!is_idle).then(|| boxed(|| look(examination.map(Box::new), edits, request, call, lane)))
+    (!is_idle).then(|| boxed(|| look(examination.map(Box::new), edits, request, call)))
 }
 
 /// Looks into the body, and changes it.
@@ -159,19 +158,18 @@ async fn look(
     edits: Option<&Arc<BodyEdits>>,
     request: &mut Request,
     call: &mut Call<'_>,
-    lane: &LaneState,
 ) -> Result<(), Stop> {
     let streams = request.route().1.streams;
     let is_told = examination.as_ref().is_some_and(|examination| examination.tells_body());
     if let Some(examination) = examination {
-        examine(examination, request, call, lane).await?;
+        examine(examination, request, call).await?;
     }
     // Whoever needs all of it has it before anything of it is sent on.
     if is_told || (call.body.is_watched() && !streams) {
-        hold::whole(request.framing, &Rc::clone(&request.plan).plan.budget, call, lane).await?;
+        hold::whole(request.framing, &Rc::clone(&request.plan).plan.budget, call).await?;
     }
     match edits {
-        Some(edits) => Ok(edit::run(edits, request, call, lane).await?),
+        Some(edits) => Ok(edit::run(edits, request, call).await?),
         None => Ok(()),
     }
 }
@@ -181,10 +179,9 @@ async fn examine(
     mut examination: Box<Examination<'_>>,
     request: &mut Request,
     call: &mut Call<'_>,
-    lane: &LaneState,
 ) -> Result<(), Stop> {
     let plan = Rc::clone(&request.plan);
-    let read = hold::examine(&mut examination, request.head.framing(), &plan.plan.budget, call, lane).await;
+    let read = hold::examine(&mut examination, request.head.framing(), &plan.plan.budget, call).await;
     call.notes.phases.hold = call.notes.arrival.complete.elapsed();
     read?;
     while let Step::Ask(id) =
@@ -239,15 +236,14 @@ fn seen<T>(request: &mut Request, to: impl FnOnce(&View<'_>, &mut Findings) -> T
 }
 
 /// The route: what the head alone decides, or head and body together.
-async fn find_route(request: &Request, call: &mut Call<'_>, lane: &LaneState) -> Result<RouteId, ErrorReply> {
+async fn find_route(request: &Request, call: &mut Call<'_>) -> Result<RouteId, ErrorReply> {
     let plan = &request.plan.plan;
     match Inquiry::new(plan, &request.head) {
         (_, Asked::Decided(route)) => Ok(route),
         (_, Asked::Refused(refusal)) => Err(refusal),
         (inquiry, Asked::NeedsMore) => {
             let decided =
-                hold::ask(inquiry, (request.head.framing(), plan.table.wanted()), &plan.budget, call, lane)
-                    .await;
+                hold::ask(inquiry, (request.head.framing(), plan.table.wanted()), &plan.budget, call).await;
             call.notes.phases.hold = call.notes.arrival.complete.elapsed();
             decided
         }

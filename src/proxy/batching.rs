@@ -39,7 +39,7 @@ pub(super) async fn run(
 ) -> Result<Answer, ErrorReply> {
     let Destination { first, sharing, .. } = destination;
     let Some(batching) = &sharing.batching else { return alone((request, call), lane, destination).await };
-    let Some(member) = member(request, call, batching, lane).await? else {
+    let Some(member) = member(request, call, batching).await? else {
         return alone((request, call), lane, destination).await;
     };
     let places = Places {
@@ -108,12 +108,11 @@ async fn member(
     request: &Request,
     call: &mut Call<'_>,
     batching: &Batching,
-    lane: &LaneState,
 ) -> Result<Option<Member>, ErrorReply> {
     if request.head.method() != Method::Post || is_encoded(request.head.head()) {
         return Ok(None);
     }
-    hold::whole(request.framing, &request.plan.plan.budget, call, lane).await?;
+    hold::whole(request.framing, &request.plan.plan.budget, call).await?;
     Ok(batching.protocol.read(call.body.join()))
 }
 

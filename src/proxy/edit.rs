@@ -10,7 +10,6 @@ use super::hold;
 use super::intake::Rest;
 use super::reply;
 use super::request::{Call, Request};
-use super::state::LaneState;
 use crate::codec::body_editor::BodyEditor;
 use crate::codec::json::BodyEdits;
 use crate::codec::reply::ErrorReply;
@@ -21,7 +20,6 @@ pub(super) async fn run(
     edits: &Arc<BodyEdits>,
     request: &mut Request,
     call: &mut Call<'_>,
-    lane: &LaneState,
 ) -> Result<(), ErrorReply> {
     if !decide::is_changed(edits, &request.head)? {
         return Ok(());
@@ -32,9 +30,9 @@ pub(super) async fn run(
     let before = call.body.waited;
     // What is said of a document in front of tensors is settled when the head leaves.
     match request.route().1.streams && editor.document().is_none() {
-        true => hold::edit(&mut editor, request.framing, budget, call, lane).await?,
+        true => hold::edit(&mut editor, request.framing, budget, call).await?,
         false => {
-            hold::whole(request.framing, budget, call, lane).await?;
+            hold::whole(request.framing, budget, call).await?;
             hold::edit_held(&mut editor, call)?;
         }
     }

@@ -27,7 +27,7 @@ pub(super) async fn run(
     lane: &LaneState,
     fanout: &Fanout,
 ) -> Result<Answer, ErrorReply> {
-    hold::whole(request.framing, &request.plan.plan.budget, call, lane).await?;
+    hold::whole(request.framing, &request.plan.plan.budget, call).await?;
     let pieces = call.body.held().to_vec();
     let begun = Instant::now();
     let mut gather = Gather::new(fanout.gather, fanout.to.len(), fanout.need);

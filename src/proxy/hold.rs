@@ -14,7 +14,6 @@ use super::intake::{BodyFault, Rest};
 use super::pace::room_due;
 use super::reply;
 use super::request::Call;
-use super::state::LaneState;
 use crate::base::fault::Sent;
 use crate::base::ids::RouteId;
 use crate::base::limits::{
@@ -36,7 +35,6 @@ pub(super) async fn ask(
     (framing, wanted): (Framing, &Arc<Wanted>),
     budget: &Arc<Budget>,
     call: &mut Call<'_>,
-    lane: &LaneState,
 ) -> Result<RouteId, ErrorReply> {
     call.body.max = inquiry.body_max();
     let needs = inquiry.needs();
@@ -44,7 +42,7 @@ pub(super) async fn ask(
         Asked::NeedsMore => ControlFlow::Continue(()),
         asked => ControlFlow::Break(asked),
     };
-    let asked = match until(look, (needs, framing), budget, call, lane).await? {
+    let asked = match until(look, (needs, framing), budget, call).await? {
         Some(Asked::Decided(route)) => {
             call.body.max = inquiry.body_max();
             let mut asked = Asked::Decided(route);
@@ -78,7 +76,6 @@ pub(super) async fn examine(
     framing: Framing,
     budget: &Arc<Budget>,
     call: &mut Call<'_>,
-    lane: &LaneState,
 ) -> Result<(), ErrorReply> {
     for piece in call.body.held() {
         examination.feed(piece);
@@ -89,7 +86,7 @@ pub(super) async fn examine(
             examination.feed(piece);
             if examination.is_over() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        until(look, (needs, framing), budget, call, lane).await?;
+        until(look, (needs, framing), budget, call).await?;
     }
     at_hand(|piece| examination.feed(piece), call).await?;
     match call.body.rest() {
@@ -140,13 +137,12 @@ pub(super) async fn whole(
     framing: Framing,
     budget: &Arc<Budget>,
     call: &mut Call<'_>,
-    lane: &LaneState,
 ) -> Result<(), ErrorReply> {
     if framing == Framing::Empty || call.body.rest() == Rest::Read {
         return Ok(());
     }
     let before = call.body.waited;
-    let read = until(|_| ControlFlow::<()>::Continue(()), (None, framing), budget, call, lane).await;
+    let read = until(|_| ControlFlow::<()>::Continue(()), (None, framing), budget, call).await;
     call.notes.phases.hold += call.body.waited - before;
     read.map(|_| ())
 }
@@ -158,13 +154,12 @@ pub(super) async fn edit(
     framing: Framing,
     budget: &Arc<Budget>,
     call: &mut Call<'_>,
-    lane: &LaneState,
 ) -> Result<(), ErrorReply> {
     edit_held(editor, call)?;
     if call.body.rest() == Rest::Read {
         return Ok(());
     }
-    make_room(Some(PASSING_BYTES), framing, budget, call, lane).await?;
+    make_room(Some(PASSING_BYTES), framing, budget, call).await?;
     while call.body.rest() == Rest::Outstanding {
         let most = if editor.is_settled() { PASSING_AT_HAND_BYTES } else { PASSING_BYTES };
         let is_full = call.body.room().1 + editor.waiting() >= most;
@@ -219,9 +214,8 @@ pub(super) async fn until<T>(
     (needs, framing): (Option<u64>, Framing),
     budget: &Arc<Budget>,
     call: &mut Call<'_>,
-    lane: &LaneState,
 ) -> Result<Option<T>, ErrorReply> {
-    make_room(needs, framing, budget, call, lane).await?;
+    make_room(needs, framing, budget, call).await?;
     let since = Instant::now();
     let seen = loop {
         let piece = match next(call, budget, since).await {
@@ -247,7 +241,6 @@ async fn make_room(
     framing: Framing,
     budget: &Arc<Budget>,
     call: &mut Call<'_>,
-    lane: &LaneState,
 ) -> Result<(), ErrorReply> {
     if call.body.is_held() {
         return Ok(());
@@ -256,7 +249,7 @@ async fn make_room(
         Framing::Length(length) => needs.map_or(length, |needed| length.min(needed)),
         Framing::Chunked | Framing::Empty | Framing::UntilClose => BUFFERED_STEP_BYTES.min(budget.max()),
     };
-    let room = reserve(budget, need, call, lane).await?;
+    let room = reserve(budget, need, call).await?;
     ask_for_body(call).await;
     call.body.hold(Held::within(room));
     Ok(())
@@ -295,17 +288,12 @@ pub(super) fn of_body(fault: BodyFault, sent: Sent, call: &mut Call<'_>) -> Erro
 }
 
 /// Waits for its turn to hold `need` bytes.
-async fn reserve(
-    budget: &Arc<Budget>,
-    need: u64,
-    call: &Call<'_>,
-    lane: &LaneState,
-) -> Result<Reservation, ErrorReply> {
-    let place = match budget.reserve(need, lane.turns.granted()) {
+async fn reserve(budget: &Arc<Budget>, need: u64, call: &Call<'_>) -> Result<Reservation, ErrorReply> {
+    let place = match budget.reserve(need, call.turns.granted()) {
         Ok(room) => return Ok(room),
         Err(place) => place,
     };
-    let mut turn = lane.turns.wait_for(place.number());
+    let mut turn = call.turns.wait_for(place.number());
     let until = Instant::now() + BUFFERED_WAIT;
     // Granted or not, the place knows.
     let _ = call.clock.within(Some(until), |cx| turn.poll(cx)).await;

@@ -66,7 +66,7 @@ pub(super) async fn run(
             Lines::new((begin, around), Feed::File(file), (Order::Sent, content_type), multi)
         }
         None => {
-            hold::whole(request.framing, budget, call, lane).await?;
+            hold::whole(request.framing, budget, call).await?;
             let elements = elements(&call.body.join(), multi.max).map_err(|why| match why {
                 NotOne::TooMany => reply::too_many_in_one(multi.max),
                 NotOne::Broken(why) => reply::no_envelope(&why),

@@ -10,7 +10,6 @@ use bytes::Bytes;
 use super::decide;
 use super::hold;
 use super::request::{Call, Request};
-use super::state::LaneState;
 use crate::balance::{Affinity, Asked};
 use crate::base::hash::hash64;
 use crate::base::ids::ClusterId;
@@ -33,7 +32,6 @@ pub(super) fn reads(request: &Request, cluster: ClusterId) -> bool {
 pub(super) async fn read(
     request: &Request,
     call: &mut Call<'_>,
-    lane: &LaneState,
     cluster: ClusterId,
 ) -> Result<(), ErrorReply> {
     let plan = &request.plan.plan;
@@ -50,7 +48,6 @@ pub(super) async fn read(
             (reader_needs(&plan.clusters[cluster].placing), request.framing),
             &plan.budget,
             call,
-            lane,
         )
         .await?;
         call.body.settle_held();

@@ -42,7 +42,7 @@ pub(super) async fn run(
     if !sharing.is_single && sharing.cache.is_none() {
         return batching::run(request, call, lane, destination).await;
     }
-    let Some(question) = Question::of(request, call, lane, destination).await? else {
+    let Some(question) = Question::of(request, call, destination).await? else {
         say(request, (first, sharing), "bypass", None);
         return batching::run(request, call, lane, destination).await;
     };
@@ -214,7 +214,6 @@ impl Question {
     async fn of(
         request: &Request,
         call: &mut Call<'_>,
-        lane: &LaneState,
         destination: Destination<'_>,
     ) -> Result<Option<Self>, ErrorReply> {
         let plan = &request.plan.plan;
@@ -225,7 +224,7 @@ impl Question {
         if !is_post || !single_flight::may_be(operation, &target) {
             return Ok(None);
         }
-        hold::whole(request.framing, &plan.budget, call, lane).await?;
+        hold::whole(request.framing, &plan.budget, call).await?;
         let body = call.body.join();
         if !single_flight::is_deterministic(operation, &target, &body) {
             return Ok(None);
