@@ -180,6 +180,8 @@ pub const MODEL_LIST_BYTES_MAX: usize = 4 * MIB;
 pub const MODELS_MAX: usize = 10_000;
 /// Longest name of a model that counts: a request's own could be no longer.
 pub const MODEL_NAME_BYTES_MAX: usize = BODY_VALUE_BYTES_MAX;
+/// Longest answer of an endpoint that is told as an error in a stream that has begun.
+pub const REFUSAL_BYTES_MAX: u64 = 64 * 1024;
 /// How often engines are asked for what tells of their load.
 pub const SIGNAL_PERIOD: Duration = Duration::from_secs(1);
 /// When it is too old to count for anything; it counts for less from one period on.

@@ -77,7 +77,8 @@ table! {
         /// them need then. Classes are served in this order, each eighth place goes to the longest waiter; inside a class
         /// keys take turns, clients by their addresses where they have none. At most `max` wait, and `max_wait` each; what
         /// would wait longer, by how fast requests end, is refused on arrival with 429 and told when to come back. Without it
-        /// a full cluster answers 429 at once.
+        /// a full cluster answers 429 at once. With `comments`, such as "5s", one that asks for a stream is told each such
+        /// time: its answer begins with 200 and ": waiting", and what fails then is an event with the error, and a break.
         queue: Option<Placed<QueueConfig>> = key("queue", Table(QueueConfig::KEYS), Absent),
         /// Requests of different clients travel as one call, each gets its own part back. While an endpoint has fewer than
         /// `in_flight` calls one goes at once; only while all are busy do others gather, up to `max_items`, `max_bytes` or
@@ -124,6 +125,8 @@ table! {
         ),
         /// How long one waits at most.
         max_wait: Duration = key("max_wait", Finite(INSTANT, "a request could wait for ever"), Is("'20s'")),
+        /// How often one that asks for a stream is told that it waits.
+        comments: Option<Duration> = key("comments", Or("none", &Time(TICK)), Is("'none'")),
     }
 }
 

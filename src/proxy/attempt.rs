@@ -231,14 +231,14 @@ impl Talk<'_, '_> {
                 return Poll::Ready(Err((of_body(broken), Some(broken))));
             }
             // What is passed on while an earlier answer is still being written is pushed from here.
-            let _ = self.call.interim.poll_sent(cx);
+            let _ = self.call.early.poll_sent(cx);
             match self.upstream.poll_head(cx) {
                 Poll::Ready(Ok(AnswerHead::Final(head, framing))) => return Poll::Ready(Ok((head, framing))),
                 Poll::Ready(Ok(AnswerHead::Interim(head))) => {
                     if head.status() == 100 {
                         self.call.body.go_on();
                     }
-                    self.call.interim.pass_on(&head);
+                    self.call.early.pass_on(&head);
                 }
                 Poll::Ready(Err(kind)) => return Poll::Ready(Err((self.fault(kind), None))),
                 Poll::Pending => {
@@ -279,10 +279,5 @@ impl Talk<'_, '_> {
 }
 
 fn of_body(fault: BodyFault) -> Fault {
-    let kind = match fault {
-        BodyFault::TooSlow => FaultKind::TooSlow,
-        BodyFault::TooLarge => FaultKind::BodyTooLarge,
-        BodyFault::Broken(_) | BodyFault::Unsound => FaultKind::BadMessage,
-    };
-    Fault { side: Side::Downstream, stage: Stage::Send, kind, sent: Sent::Partly }
+    Fault { side: Side::Downstream, stage: Stage::Send, kind: fault.kind(), sent: Sent::Partly }
 }

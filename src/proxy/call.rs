@@ -140,9 +140,10 @@ fn pass<'f>(
 ) -> Pin<Box<dyn Future<Output = Result<Option<Seat>, GivenUp>> + 'f>> {
     Box::pin(async move {
         let passed = waiting::pass(request, call, cluster, seat).await;
-        passed.map_err(|TurnedAway { kind, wait }| {
-            let fault = Fault { side: Side::Proxy, stage: Stage::Pick, kind, sent: Sent::Nothing };
-            GivenUp { fault, body: None, wait: wait.map(|wait| spread(wait, request)) }
+        passed.map_err(|TurnedAway { kind, body, wait }| {
+            let side = if body.is_some() { Side::Downstream } else { Side::Proxy };
+            let fault = Fault { side, stage: Stage::Pick, kind, sent: Sent::Nothing };
+            GivenUp { fault, body, wait: wait.map(|wait| spread(wait, request)) }
         })
     })
 }

@@ -9,6 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::answered::Answer;
+use super::begun;
 use super::boxed::boxed;
 use super::ends::{End, connection, end, framing};
 use super::finish::{finish, finish_cut};
@@ -47,6 +48,9 @@ pub(super) async fn run(
     mouth: &RefCell<Mouth>,
     lane: &LaneState,
 ) -> End {
+    if call.begun.is_some() {
+        boxed(|| begun::settle(answer, request, call, lane)).await;
+    }
     match answer {
         Answer::Own(reply) => own(reply, request, call, mouth, lane).await,
         Answer::OfRoute => match &request.route().1.action {
@@ -100,6 +104,9 @@ async fn own(
     mouth: &RefCell<Mouth>,
     lane: &LaneState,
 ) -> End {
+    if let Some(begun) = call.begun.take() {
+        return boxed(|| begun::refuse(begun, reply, call)).await;
+    }
     let rest = call.body.skip();
     let ends = rest == Rest::Outstanding || request.head.method() == Method::Connect;
     let connection = connection(request, call, ends, lane);
@@ -176,6 +183,11 @@ impl<'d, 'c> Delivery<'d, 'c> {
 
     /// Writes the head into the client's buffer.
     fn head(&mut self, lane: &LaneState) -> ConnectionField {
+        if let Some(begun) = &self.call.begun {
+            self.framing = begun.framing;
+            self.call.notes.stage = Stage::Relay;
+            return begun.connection;
+        }
         let status = self.answer.head.status();
         // An endpoint that refuses a request before it has all of it will mostly not take the rest.
         let is_refusal = status >= 400 && !self.answer.upload.is_over();

@@ -258,8 +258,8 @@ async fn make_room(
 /// Tells a client that waits for it to send its body; nobody else can, for no endpoint is chosen yet (RFC 9110 §10.1.1).
 pub(super) async fn ask_for_body(call: &mut Call<'_>) {
     if call.body.is_unasked() {
-        call.interim.go_on();
-        poll_fn(|cx| call.interim.poll_sent(cx)).await;
+        call.early.go_on();
+        poll_fn(|cx| call.early.poll_sent(cx)).await;
         call.body.go_on();
     }
 }

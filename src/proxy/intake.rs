@@ -13,6 +13,7 @@ use super::held::{Held, Reached};
 use super::listeners::{Listeners, Then};
 use super::pace::Pace;
 use super::passing::{Passing, Unsound};
+use crate::base::fault::FaultKind;
 use crate::base::limits::{BUFFERED_STEP_BYTES, PASSING_BYTES};
 use crate::base::time::deadline;
 use crate::board::buffered::Budget;
@@ -37,6 +38,17 @@ pub(super) enum BodyFault {
     Broken(CodecError),
     /// What was looked at as it passed is wrong in a way that [`Intake::take_refusal`] tells.
     Unsound,
+}
+
+impl BodyFault {
+    /// As it is booked.
+    pub(super) fn kind(&self) -> FaultKind {
+        match self {
+            Self::TooSlow => FaultKind::TooSlow,
+            Self::TooLarge => FaultKind::BodyTooLarge,
+            Self::Broken(_) | Self::Unsound => FaultKind::BadMessage,
+        }
+    }
 }
 
 /// Whether all of a body was read.

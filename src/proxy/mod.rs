@@ -11,8 +11,9 @@
 //!
 //! What travels through them stands in `request`: the request as it is understood, and the call that is made of it.
 //! `intake` is the body of the request wherever it comes from (`passing` looks on at one that is sent on before its end),
-//! `source` the answer and where its body comes from, `deliver` the only way out (`tunnel`, where both sides went on in another protocol). A client connection is `downstream` (its loop), `idle` (a socket and a deadline) and
-//! `client` (what an active one needs: its `ear` and its `mouth`).
+//! `source` the answer and where its body comes from, `deliver` the only way out (`tunnel`, where both sides went on in another
+//! protocol). A client connection is `downstream` (its loop), `idle` (a socket and a deadline) and `client` (what an active one
+//! needs: its `ear` and its `mouth`).
 //!
 //! What asks more than once, or for more than one, is a call of its own beside these, made from bytes: a fan-out runs several
 //! (`fanout`, `leg`) and a multi an `answer` for each element (`multi`, `lines`, `element`); what clusters share is asked for all
@@ -20,7 +21,8 @@
 //! (`retell` is its way out, `collect` reads an answer whole). A `mirror` has a share of all calls of a route copied: what goes
 //! upstream is heard on its way (`listeners`), and the copy (`copied`) goes as a call of its own that nobody waits for.
 //!
-//! What is to come has its place: a queue in `call`, before the pick.
+//! A cluster that is full lets requests in one by one (`waiting`, before the pick); one that asks for a stream may be told so
+//! (`comments`) in an answer that begins before anybody gave it (`begun`, by way of `early`).
 //!
 //! Rules: borrow, decide, release, then await. Cancel is drop, once, at the top: `ear::attend` does the work unless
 //! the client is lost, and then the work is dropped with all it holds; below it are plain awaits and clocks
@@ -35,6 +37,7 @@ mod ask;
 mod attempt;
 pub mod audit;
 mod batching;
+mod begun;
 mod book;
 mod boxed;
 mod call;
@@ -44,12 +47,14 @@ mod catalog;
 pub mod caught;
 mod client;
 mod collect;
+mod comments;
 mod common;
 mod copied;
 mod decide;
 mod deliver;
 pub mod downstream;
 mod ear;
+mod early;
 mod edit;
 mod element;
 mod ends;

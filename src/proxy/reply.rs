@@ -138,6 +138,27 @@ pub(super) fn unfit(why: &str) -> ErrorReply {
 
 /// The answer to a request of which a piece was refused with that status: what the engine says of it.
 pub(super) fn of_piece(status: u16, body: &[u8]) -> ErrorReply {
+    of_engine(status, body, "refused some of the items")
+}
+
+/// The answer to a request that was refused with that status, and otherwise than an error is told: what the engine says of it.
+pub(super) fn of_answer(status: u16, body: &[u8]) -> ErrorReply {
+    of_engine(status, body, "refused the request")
+}
+
+/// An engine's own words, where they are an error as OpenAI's clients know it, on one line.
+pub(super) fn own_error(body: &[u8]) -> Option<Bytes> {
+    let told: serde_json::Value = serde_json::from_slice(body).ok()?;
+    told.get("error")?.is_object().then(|| Bytes::from(told.to_string()))
+}
+
+/// The answer where another one than a stream came to somebody who was told that one comes.
+pub(super) fn no_stream() -> ErrorReply {
+    let message = "The AI system gave no event stream; ask it without `stream`.";
+    ErrorReply { should_retry: Some(false), ..error(502, "upstream_invalid", message) }
+}
+
+fn of_engine(status: u16, body: &[u8], did: &str) -> ErrorReply {
     let told: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     let words = [&told["error"]["message"], &told["message"], &told["error"], &told["detail"]];
     let said = words.into_iter().find_map(|said| said.as_str()).unwrap_or("it gave no reason");
@@ -151,7 +172,7 @@ pub(super) fn of_piece(status: u16, body: &[u8]) -> ErrorReply {
         400..500 => (status, "invalid_body"),
         _ => (502, "upstream_invalid"),
     };
-    error(status, code, format!("The AI system refused some of the items: {said}"))
+    error(status, code, format!("The AI system {did}: {said}"))
 }
 
 /// The answer to a body that is no envelope of several requests.

@@ -1,15 +1,13 @@
 //! What is carried through the four circles: the request as it is understood, and the call that is made of it.
 
-use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
-use std::task::{Context, Poll};
 use std::time::Instant;
 
 use super::around::Begin;
 use super::decide::{self, Identity};
+use super::early::{Begun, Early};
 use super::intake::Intake;
-use super::mouth::Mouth;
 use super::notes::{Arrival, Notes};
 use super::state::{LanePlan, RequestId};
 use super::turns::Turns;
@@ -20,12 +18,11 @@ use crate::cluster::dispatch::Repeat;
 use crate::cluster::{Outcome, Ticket};
 use crate::codec::content::is_encoded;
 use crate::codec::edit::{Edits, Side};
-use crate::codec::encode::{Dress, Signature, write_interim};
+use crate::codec::encode::{Dress, Signature};
 use crate::codec::forwarded::Sender;
 use crate::codec::framing::Framing;
 use crate::codec::head::{RequestHead, ResponseHead};
 use crate::codec::trace::TraceContext;
-use crate::codec::version::Version;
 use crate::filter::Findings;
 use crate::plan::RoutePlan;
 
@@ -104,16 +101,21 @@ impl Request {
     /// What filters have its answer say is settled, now that its route is known or never will be.
     #[inline(always)] // each exchange passes here
     pub(super) fn be_dressed(&mut self) {
-        if self.dress.is_some() {
-            return;
+        if self.dress.is_none() {
+            self.dress = self.dressed();
         }
+    }
+
+    /// What filters have its answer say, once its route is known.
+    #[inline(always)] // as above
+    pub(super) fn dressed(&self) -> Option<Dress> {
         let plan = &self.plan.plan;
         let to_browsers = decide::dress(plan, self.listener, self.route, &self.head);
         let limits = match self.found.is_limited() {
             true => decide::told_of_limits(plan, &self.found, Instant::now()),
             false => None,
         };
-        self.dress = match (to_browsers, limits) {
+        let mut dress = match (to_browsers, limits) {
             (Some(mut one), Some(other)) => {
                 one.drops.extend(other.drops);
                 one.fields.extend(other.fields);
@@ -122,14 +124,15 @@ impl Request {
             (one, other) => one.or(other),
         };
         if self.found.flagged().is_some() {
-            let dress = self.dress.get_or_insert_default();
+            let dress = dress.get_or_insert_default();
             dress.drops.push("x-guard");
             dress.fields.push(("x-guard", "flagged".to_owned()));
         }
         let edits = self.edits(Side::Response);
         if !edits.is_empty() {
-            self.dress.get_or_insert_default().edits = edits;
+            dress.get_or_insert_default().edits = edits;
         }
+        dress
     }
 
     /// What filters have changed in the fields of its message on that side.
@@ -230,8 +233,10 @@ pub(super) struct Call<'c> {
     pub(super) may_wait: bool,
     /// Who answers the elements of several requests in one, where it may be that.
     pub(super) elements: Option<Begin>,
-    /// Where interim answers go.
-    pub(super) interim: Interim<'c>,
+    /// Who is told before there is an answer.
+    pub(super) early: Early<'c>,
+    /// Its answer has begun before anybody gave one.
+    pub(super) begun: Option<Box<Begun<'c>>>,
     pub(super) notes: Notes,
 }
 
@@ -247,43 +252,9 @@ impl<'c> Call<'c> {
             may_move_on: false,
             may_wait: true,
             elements: None,
-            interim: Interim::dropped(),
+            early: Early::nobody(),
+            begun: None,
             notes: Notes::new(Arrival::at(Instant::now())),
         }
-    }
-}
-
-/// Where interim answers go: to a client that knows them, or nowhere.
-#[derive(Clone, Copy)]
-pub(super) struct Interim<'c>(Option<&'c RefCell<Mouth>>);
-
-impl<'c> Interim<'c> {
-    /// To nobody: a call that no client waits for, or several of one client.
-    pub(super) fn dropped() -> Self {
-        Self(None)
-    }
-
-    /// To the client that speaks `version`; HTTP/1.0 knows none (RFC 9110 §15.2).
-    pub(super) fn to(mouth: &'c RefCell<Mouth>, version: Version) -> Self {
-        Self((version == Version::Http11).then_some(mouth))
-    }
-
-    /// Passes one on; what cannot leave yet is pushed by [`Self::poll_sent`].
-    pub(super) fn pass_on(&self, head: &ResponseHead) {
-        if let Some(mouth) = self.0 {
-            write_interim(&mut mouth.borrow_mut().out, head);
-        }
-    }
-
-    /// Tells the client to send its body (RFC 9110 §10.1.1).
-    pub(super) fn go_on(&self) {
-        if let Some(mouth) = self.0 {
-            mouth.borrow_mut().out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
-        }
-    }
-
-    /// Ready once all that was passed on is on its way.
-    pub(super) fn poll_sent(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.map_or(Poll::Ready(()), |mouth| mouth.borrow_mut().poll_send(cx))
     }
 }

@@ -8,6 +8,7 @@ use super::book::book;
 use super::client::Client;
 use super::deliver;
 use super::ear::attend;
+use super::early::{Early, Way};
 use super::element;
 use super::ends::End;
 use super::intake::{Intake, Manners};
@@ -15,7 +16,7 @@ use super::listeners::Listeners;
 use super::log;
 use super::mouth::Lost;
 use super::notes::{Arrival, Notes};
-use super::request::{Call, Found, Interim, Request};
+use super::request::{Call, Found, Request};
 use super::state::LaneState;
 use crate::base::fault::{Fault, FaultKind, Sent, Side};
 use crate::base::summary::Ended;
@@ -43,6 +44,7 @@ pub(super) async fn run(
     mouth.get_mut().be_patient(plan.plan.limits.write_timeout);
     let sender = sender.judged(&plan.plan.listeners[*listener].trusted);
     let manners = Manners { rate: plan.plan.limits.body_rate, expects: head.expects_continue() };
+    let way = Way { mouth, lane, version: head.head().version() };
     let mut call = Call {
         body: Intake::of_client(ear, manners),
         clock,
@@ -52,7 +54,8 @@ pub(super) async fn run(
         may_move_on: false,
         may_wait: true,
         elements: Some(element::begin),
-        interim: Interim::to(mouth, head.head().version()),
+        early: Early::to(&way),
+        begun: None,
         notes: Notes::new(arrival),
     };
     let mut request = Request {

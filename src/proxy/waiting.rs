@@ -1,8 +1,12 @@
 //! A request waits for a place in a cluster that is full: let in when its turn comes, refused where that would be too late.
 
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use super::comments::Comments;
+use super::intake::BodyFault;
 use super::request::{Call, Request};
+use super::turns::Turn;
 use crate::admission::{Asks, Seat};
 use crate::base::fault::FaultKind;
 use crate::base::hash::hash64;
@@ -14,8 +18,10 @@ use crate::plan::ClusterPlan;
 
 /// Why somebody is not let in.
 pub(super) struct TurnedAway {
-    /// The line is full or too long, or its time ran out in it.
+    /// The line is full or too long, its time ran out in it, or its body broke.
     pub(super) kind: FaultKind,
+    /// How that broke.
+    pub(super) body: Option<BodyFault>,
     /// How long it would have to wait, or to wait on, where that is known.
     pub(super) wait: Option<Duration>,
 }
@@ -38,7 +44,7 @@ pub(super) async fn pass(
         return Ok(None);
     }
     if !call.may_wait {
-        return Err(TurnedAway { kind: FaultKind::QueueFull, wait: None });
+        return Err(TurnedAway { kind: FaultKind::QueueFull, body: None, wait: None });
     }
     let usual = cluster.expected_wait(now);
     let due = due(request, call, &config.value, now);
@@ -52,7 +58,7 @@ pub(super) async fn pass(
             let class = class(request, &config.value);
             let max = usize::try_from(config.value.max).unwrap_or(usize::MAX);
             let asks = Asks { class, key: key(request), patience, max, usual };
-            let turned_away = |wait| TurnedAway { kind: FaultKind::QueueFull, wait };
+            let turned_away = |wait| TurnedAway { kind: FaultKind::QueueFull, body: None, wait };
             queue.enter(asks, call.turns.granted(), now).map_err(|refused| turned_away(refused.wait))?
         }
     };
@@ -63,7 +69,12 @@ pub(super) async fn pass(
     }
     let mut turn = call.turns.wait_for(seat.number());
     if !seat.is_granted() {
-        let _ = call.clock.within(Some(due), |cx| turn.poll(cx)).await;
+        let comments = match config.value.comments {
+            Some(every) => Comments::of(every, request, call, now).await,
+            None => None,
+        };
+        let ended = wait(&mut turn, due, request, call, comments).await;
+        ended.map_err(|fault| TurnedAway { kind: fault.kind(), body: Some(fault), wait: None })?;
     }
     let waited = now.elapsed();
     call.notes.phases.queue += waited;
@@ -71,7 +82,34 @@ pub(super) async fn pass(
         true => Ok(Some(seat)),
         false => {
             let wait = seat.expected(usual, now + waited);
-            Err(TurnedAway { kind: FaultKind::QueueTimeout, wait })
+            Err(TurnedAway { kind: FaultKind::QueueTimeout, body: None, wait })
+        }
+    }
+}
+
+/// Waits for the turn until `due`. The client is told meanwhile, where it is to be: its body may break while that asks for it.
+async fn wait(
+    turn: &mut Turn<'_>,
+    due: Instant,
+    request: &Request,
+    call: &mut Call<'_>,
+    mut comments: Option<Comments>,
+) -> Result<(), BodyFault> {
+    let clock = call.clock;
+    loop {
+        let until = comments.as_ref().map_or(due, |comments| due.min(comments.due(&call.body)));
+        let body = (request.framing, &request.plan.plan.budget);
+        let ended = clock.within(Some(until), |cx| match (turn.poll(cx), &mut comments) {
+            (Poll::Ready(()), _) => Poll::Ready(Ok(())),
+            (Poll::Pending, Some(comments)) => comments.poll_asks(body, &mut call.body, cx).map(Err),
+            (Poll::Pending, None) => Poll::Pending,
+        });
+        match (ended.await, &mut comments) {
+            (Some(ended), _) => return ended,
+            (None, Some(comments)) if Instant::now() < due => {
+                comments.tick(request, call, Instant::now()).await
+            }
+            (None, _) => return Ok(()),
         }
     }
 }

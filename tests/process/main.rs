@@ -14,6 +14,7 @@ mod browsers;
 mod cases;
 mod clocks;
 mod closing;
+mod commenting;
 mod crowd;
 mod editing;
 mod explaining;

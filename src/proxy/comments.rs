@@ -1,0 +1,151 @@
+//! A client that waits for its turn and asked for a stream is told so now and then: the head of its answer leaves, and comments,
+//! which every reader of event streams passes over. What comes of it in the end follows there.
+
+use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use super::begun;
+use super::held::Held;
+use super::hold;
+use super::intake::{BodyFault, Intake};
+use super::pace::room_due;
+use super::request::{Call, Request};
+use crate::base::limits::{BUFFERED_STEP_BYTES, TICK};
+use crate::board::buffered::Budget;
+use crate::codec::content::{Kind, kind};
+use crate::codec::framing::Framing;
+use crate::codec::json::{Member, Scanner, Wanted};
+
+/// The member of a body that asks for a stream.
+static STREAM: LazyLock<Arc<Wanted>> = LazyLock::new(|| {
+    let mut wanted = Wanted::default();
+    wanted.add("stream").expect("one member has room");
+    Arc::new(wanted)
+});
+
+/// What one who waits is told.
+pub(super) struct Comments {
+    every: Duration,
+    next: Instant,
+    asks: Asks,
+    since: Instant,
+    has_room: bool,
+}
+
+/// Whether it asks for a stream.
+enum Asks {
+    /// Its body did not say so yet.
+    Unknown(Box<Scanner>),
+    Stream,
+    Another,
+}
+
+impl Comments {
+    /// What `call` is told each `every` from `now` on; none where nobody could be told, or where its body tells nothing.
+    pub(super) async fn of(
+        every: Duration,
+        request: &Request,
+        call: &mut Call<'_>,
+        now: Instant,
+    ) -> Option<Self> {
+        let begins = Self { every, next: now + every, asks: Asks::Stream, since: now, has_room: false };
+        if call.begun.is_some() {
+            return Some(begins);
+        }
+        if call.early.way().is_none() || kind(&request.head) != Kind::Plain {
+            return None;
+        }
+        hold::ask_for_body(call).await;
+        let scanner = Box::new(Scanner::new(Arc::clone(&STREAM)));
+        let mut comments = Self { asks: Asks::Unknown(scanner), has_room: call.body.is_held(), ..begins };
+        call.body.held().iter().for_each(|piece| comments.feed(piece));
+        Some(comments)
+    }
+
+    /// When there is something to do again.
+    pub(super) fn due(&self, body: &Intake<'_>) -> Instant {
+        match self.asks {
+            Asks::Unknown(_) => self.next.min(self.room_due(body).max(Instant::now() + TICK)),
+            Asks::Stream | Asks::Another => self.next,
+        }
+    }
+
+    /// Reads on until it is known whether a stream is asked for. That takes room only if there is some to spare: nobody waits
+    /// for it, and without it nothing is told. Ready where the body breaks.
+    pub(super) fn poll_asks(
+        &mut self,
+        (framing, budget): (Framing, &Arc<Budget>),
+        body: &mut Intake<'_>,
+        cx: &mut Context<'_>,
+    ) -> Poll<BodyFault> {
+        while matches!(self.asks, Asks::Unknown(_)) {
+            if !self.has_room {
+                let need = if let Framing::Length(length) = framing { length } else { BUFFERED_STEP_BYTES };
+                match budget.reserve_spare(need) {
+                    Some(room) => body.hold(Held::within(room)),
+                    None => self.asks = Asks::Another,
+                }
+                self.has_room = true;
+                continue;
+            }
+            let mut fits = true;
+            match body.poll_piece(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(fault)) => return Poll::Ready(fault),
+                Poll::Ready(Ok(None)) => self.asks = Asks::Another,
+                Poll::Ready(Ok(Some(piece))) => {
+                    fits = body.keep(&piece);
+                    if !fits {
+                        body.keep_last(&piece);
+                    }
+                    self.feed(&piece);
+                }
+            }
+            if !fits && matches!(self.asks, Asks::Unknown(_)) {
+                self.asks = Asks::Another;
+            }
+            self.settle(body);
+        }
+        Poll::Pending
+    }
+
+    /// It is time to look around: whoever asks for a stream is told, and room that others wait for is not kept for one who does
+    /// not use it.
+    pub(super) async fn tick(&mut self, request: &Request, call: &mut Call<'_>, now: Instant) {
+        let budget = &request.plan.plan.budget;
+        if matches!(self.asks, Asks::Unknown(_)) && budget.is_waited_for() && self.room_due(&call.body) <= now
+        {
+            self.asks = Asks::Another;
+            self.settle(&mut call.body);
+        }
+        if self.next > now {
+            return;
+        }
+        self.next = now + self.every;
+        if matches!(self.asks, Asks::Stream) {
+            begun::comment(request, call).await;
+        }
+    }
+
+    fn feed(&mut self, piece: &[u8]) {
+        let Asks::Unknown(scanner) = &mut self.asks else { return };
+        self.asks = match (scanner.feed(piece), scanner.members()) {
+            (_, [Member::Scalar(value)]) if value == b"true" => Asks::Stream,
+            (Ok(()), [Member::Absent]) => return,
+            _ => Asks::Another,
+        };
+    }
+
+    /// Where no more of the body is looked for, it is sent on from here.
+    fn settle(&self, body: &mut Intake<'_>) {
+        if !matches!(self.asks, Asks::Unknown(_)) {
+            body.settle_held();
+        }
+    }
+
+    fn room_due(&self, body: &Intake<'_>) -> Instant {
+        let (reserved, held) = body.room();
+        room_due(reserved, held, self.since)
+    }
+}
