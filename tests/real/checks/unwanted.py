@@ -13,7 +13,9 @@ from harness.report import Book
 
 check = Book("unwanted")
 run = check.run
-BODY = b"x" * 20_000_000
+# It could decide up to its end, so that its size is what refuses it; one that is no JSON is refused by its first byte.
+BODY = b'{"prompt":"' + b"x" * 20_000_000 + b'"}'
+NO_JSON = b"x" * 20_000_000
 REFUSALS = [("/chat/completions", 413, "body_too_large"), ("/nothing", 404, "route_not_found")]
 
 
@@ -29,11 +31,11 @@ def by_urllib(url: str) -> tuple[int, bytes]:
         return error.code, error.read()
 
 
-def by_http_client(url: str) -> tuple[int, bytes]:
+def by_http_client(url: str, body: bytes = BODY) -> tuple[int, bytes]:
     _, _, authority, path = url.split("/", 3)
     connection = http.client.HTTPConnection(authority, timeout=10)
     # In pieces, without a length.
-    connection.request("POST", f"/{path}", iter([BODY[at : at + 65536] for at in range(0, len(BODY), 65536)]))
+    connection.request("POST", f"/{path}", iter([body[at : at + 65536] for at in range(0, len(body), 65536)]))
     answer = connection.getresponse()
     return answer.status, answer.read()
 
@@ -52,6 +54,13 @@ for name, post in [("urllib", by_urllib), ("http.client", by_http_client), ("htt
             seen, text = post(f"{bench.rules.url}/v1{path}")
             equal(seen, status, f"{name}: status")
             told(name, text, code)
+
+
+@check("http.client reads 400 behind 20 MB that are no JSON")
+def reads_no_json(bench):
+    seen, text = by_http_client(f"{bench.rules.url}/v1/chat/completions", NO_JSON)
+    equal(seen, 400, "status")
+    told("http.client", text, "invalid_body")
 
 
 @check("openai reads 413 behind a prompt of 20 MB")
