@@ -90,11 +90,7 @@ static WANTED: LazyLock<Arc<Wanted>> = LazyLock::new(|| wanted(&MEMBERS));
 static WANTED_LONG: LazyLock<Arc<Wanted>> = LazyLock::new(|| wanted(&LONG));
 
 fn wanted<P: AsRef<str>>(members: &[(P, Of)]) -> Arc<Wanted> {
-    let mut wanted = Wanted::default();
-    for (path, _) in members {
-        wanted.add(path.as_ref());
-    }
-    Arc::new(wanted)
+    Wanted::of(members.iter().map(|(path, _)| path))
 }
 
 impl UsageReader {

@@ -59,11 +59,7 @@ pub(super) fn asks_for_none(head: &RequestHead) -> bool {
 pub(super) struct ModelReader(BodyScanner);
 
 /// The one member that is asked for.
-static MODEL: LazyLock<Arc<Wanted>> = LazyLock::new(|| {
-    let mut wanted = Wanted::default();
-    wanted.add("model");
-    Arc::new(wanted)
-});
+static MODEL: LazyLock<Arc<Wanted>> = LazyLock::new(|| Wanted::of(["model"]));
 
 /// What the reader says so far.
 pub(super) type Read = Result<Said, ErrorReply>;

@@ -20,11 +20,7 @@ struct Beginning {
     most: usize,
 }
 
-static MODEL: LazyLock<Arc<Wanted>> = LazyLock::new(|| {
-    let mut wanted = Wanted::default();
-    wanted.add("model");
-    Arc::new(wanted)
-});
+static MODEL: LazyLock<Arc<Wanted>> = LazyLock::new(|| Wanted::of(["model"]));
 
 static PROMPT: LazyLock<Selection> = LazyLock::new(|| {
     let mut selection = Selection::default();

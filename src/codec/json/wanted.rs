@@ -1,5 +1,7 @@
 //! Which members of a document are wanted, compiled once.
 
+use std::sync::Arc;
+
 use crate::base::limits::{BODY_FIELDS_MAX, BODY_PATH_SEGMENTS_MAX};
 
 /// Paths of wanted members, `model` or `metadata.tier`, each known by its position.
@@ -15,6 +17,15 @@ pub type Set = u64;
 const _: () = assert!(BODY_FIELDS_MAX <= Set::BITS as usize, "a set has a bit for each wanted path");
 
 impl Wanted {
+    /// These members, for a reader that knows them to have room.
+    pub fn of<P: AsRef<str>>(paths: impl IntoIterator<Item = P>) -> Arc<Self> {
+        let mut wanted = Self::default();
+        for path in paths {
+            wanted.add(path.as_ref()).expect("they are few, and paths");
+        }
+        Arc::new(wanted)
+    }
+
     /// The position of `path`, which is added if it is new; none where there is no room, or where it has too many
     /// segments or an empty one.
     pub fn add(&mut self, path: &str) -> Option<usize> {
