@@ -12,6 +12,7 @@ mod browsers;
 #[path = "../support/cases.rs"]
 #[allow(dead_code, reason = "the codec's readers look at columns that nobody sees outside")]
 mod cases;
+mod catalog;
 mod clocks;
 mod closing;
 mod commenting;
