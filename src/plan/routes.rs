@@ -108,7 +108,8 @@ fn each(rows: Vec<Matcher>, values: &[Pattern], put: impl Fn(&mut Matcher, &Patt
         .collect()
 }
 
-/// A body that is looked into, by the route, for the endpoints that list its model, or by its filter `reader`, must have room to be held.
+/// A body that is looked into, by the route, for the endpoints that list its model, or by its filter `reader`, must have room to
+/// be held.
 pub(super) fn check_room(
     route: &NamedRoute,
     (RoutePlan { narrows, streams, body_max, .. }, reader): (&RoutePlan, Option<&str>),

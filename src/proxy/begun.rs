@@ -108,6 +108,8 @@ pub(super) async fn refuse(begun: Box<Begun<'_>>, reply: &LocalReply, call: &mut
     write_piece(&event, begun.framing, &mut begun.way.mouth.borrow_mut().out);
     call.notes.bytes_out += event.len() as u64;
     call.notes.ended = if reply.status < 500 { Ended::Well } else { Ended::Badly };
+    // Whatever its endpoint said.
+    call.notes.status = 200;
     let rest = call.body.skip();
     poll_fn(|cx| begun.way.mouth.borrow_mut().poll_send(cx)).await;
     match (begun.framing, rest) {

@@ -2,7 +2,7 @@
 //! which every reader of event streams passes over. What comes of it in the end follows there.
 
 use std::sync::{Arc, LazyLock};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use super::begun;
@@ -18,17 +18,14 @@ use crate::codec::framing::Framing;
 use crate::codec::json::{Member, Scanner, Wanted};
 
 /// The member of a body that asks for a stream.
-static STREAM: LazyLock<Arc<Wanted>> = LazyLock::new(|| {
-    let mut wanted = Wanted::default();
-    wanted.add("stream").expect("one member has room");
-    Arc::new(wanted)
-});
+static STREAM: LazyLock<Arc<Wanted>> = LazyLock::new(|| Wanted::of(["stream"]));
 
 /// What one who waits is told.
 pub(super) struct Comments {
     every: Duration,
     next: Instant,
     asks: Asks,
+    /// Since when the body is looked at, and whether there is room for what comes of it.
     since: Instant,
     has_room: bool,
 }
@@ -79,33 +76,30 @@ impl Comments {
         body: &mut Intake<'_>,
         cx: &mut Context<'_>,
     ) -> Poll<BodyFault> {
-        while matches!(self.asks, Asks::Unknown(_)) {
+        while self.is_looking() {
             if !self.has_room {
                 let need = if let Framing::Length(length) = framing { length } else { BUFFERED_STEP_BYTES };
-                match budget.reserve_spare(need) {
-                    Some(room) => body.hold(Held::within(room)),
-                    None => self.asks = Asks::Another,
-                }
+                let Some(room) = budget.reserve_spare(need) else {
+                    self.stop(body);
+                    break;
+                };
+                body.hold(Held::within(room));
                 self.has_room = true;
-                continue;
             }
-            let mut fits = true;
-            match body.poll_piece(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(fault)) => return Poll::Ready(fault),
-                Poll::Ready(Ok(None)) => self.asks = Asks::Another,
-                Poll::Ready(Ok(Some(piece))) => {
-                    fits = body.keep(&piece);
-                    if !fits {
+            match ready!(body.poll_piece(cx)) {
+                Err(fault) => return Poll::Ready(fault),
+                Ok(None) => self.stop(body),
+                Ok(Some(piece)) => {
+                    self.feed(&piece);
+                    let has_room = body.keep(&piece);
+                    if !has_room {
                         body.keep_last(&piece);
                     }
-                    self.feed(&piece);
+                    if !has_room || !self.is_looking() {
+                        self.stop(body);
+                    }
                 }
             }
-            if !fits && matches!(self.asks, Asks::Unknown(_)) {
-                self.asks = Asks::Another;
-            }
-            self.settle(body);
         }
         Poll::Pending
     }
@@ -113,11 +107,9 @@ impl Comments {
     /// It is time to look around: whoever asks for a stream is told, and room that others wait for is not kept for one who does
     /// not use it.
     pub(super) async fn tick(&mut self, request: &Request, call: &mut Call<'_>, now: Instant) {
-        let budget = &request.plan.plan.budget;
-        if matches!(self.asks, Asks::Unknown(_)) && budget.is_waited_for() && self.room_due(&call.body) <= now
-        {
-            self.asks = Asks::Another;
-            self.settle(&mut call.body);
+        let is_waited_for = request.plan.plan.budget.is_waited_for();
+        if self.is_looking() && is_waited_for && self.room_due(&call.body) <= now {
+            self.stop(&mut call.body);
         }
         if self.next > now {
             return;
@@ -137,11 +129,18 @@ impl Comments {
         };
     }
 
-    /// Where no more of the body is looked for, it is sent on from here.
-    fn settle(&self, body: &mut Intake<'_>) {
-        if !matches!(self.asks, Asks::Unknown(_)) {
+    /// No more of the body is looked for, and it is sent on from here: what did not say that it asks for a stream does not.
+    pub(super) fn stop(&mut self, body: &mut Intake<'_>) {
+        if self.is_looking() {
+            self.asks = Asks::Another;
+        }
+        if self.has_room {
             body.settle_held();
         }
+    }
+
+    fn is_looking(&self) -> bool {
+        matches!(self.asks, Asks::Unknown(_))
     }
 
     fn room_due(&self, body: &Intake<'_>) -> Instant {

@@ -96,7 +96,7 @@ async fn wait(
     mut comments: Option<Comments>,
 ) -> Result<(), BodyFault> {
     let clock = call.clock;
-    loop {
+    let ended = loop {
         let until = comments.as_ref().map_or(due, |comments| due.min(comments.due(&call.body)));
         let body = (request.framing, &request.plan.plan.budget);
         let ended = clock.within(Some(until), |cx| match (turn.poll(cx), &mut comments) {
@@ -105,13 +105,17 @@ async fn wait(
             (Poll::Pending, None) => Poll::Pending,
         });
         match (ended.await, &mut comments) {
-            (Some(ended), _) => return ended,
+            (Some(ended), _) => break ended,
             (None, Some(comments)) if Instant::now() < due => {
                 comments.tick(request, call, Instant::now()).await
             }
-            (None, _) => return Ok(()),
+            (None, _) => break Ok(()),
         }
+    };
+    if let Some(comments) = &mut comments {
+        comments.stop(&mut call.body);
     }
+    ended
 }
 
 /// Until when it waits: what the cluster allows, what the client says, and what is left of the exchange's time.

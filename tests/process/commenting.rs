@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Gateway, OK, Peer, Upstream};
+use crate::support::{Gateway, OK, Peer, Upstream, fresh_path};
 
 /// The comment, as a chunk.
 const WAITING: &str = "b\r\n: waiting\n\n\r\n";
@@ -12,11 +12,15 @@ const EVENTS: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nx-en
 const STREAM: &str = r#"{"messages":[{"content":"hi"}],"stream":true}"#;
 
 fn start(upstream: &Upstream, queue: &str) -> Gateway {
-    Gateway::start(&format!(
+    Gateway::start(&config(upstream, queue))
+}
+
+fn config(upstream: &Upstream, queue: &str) -> String {
+    format!(
         "[server]\nlanes = 1\n[limits]\nbuffered = \"16MiB\"\nbody = \"8MiB\"\n[cluster.up]\nendpoints = [{{ url = {:?}, max_in_flight = 1 }}]\nqueue = {{ {queue} }}\n\
          [[route]]\nname = \"all\"\nto = \"up\"\n",
         upstream.url()
-    ))
+    )
 }
 
 /// One that has the only place: its client, and what the endpoint has of it.
@@ -26,6 +30,20 @@ fn occupy(gateway: &Gateway, upstream: &Upstream) -> (Peer, Peer) {
     let mut server = upstream.accept();
     server.read_until("{}");
     (client, server)
+}
+
+/// One that asks for a stream and waits, and was told so.
+fn wait(gateway: &Gateway, path: &str) -> Peer {
+    let mut client = gateway.connect();
+    client.send(post(path, STREAM));
+    client.read_until(WAITING);
+    client
+}
+
+/// The one that has the place is answered, and gives it to the next.
+fn make_room(first: &mut Peer, server: &mut Peer) {
+    server.send(OK);
+    assert!(first.read_message().ends_with("ok"));
 }
 
 fn post(path: &str, body: &str) -> String {
@@ -54,8 +72,7 @@ fn a_stream_that_waits_begins_with_comments_and_goes_on_with_its_answer() {
     for _ in 0..3 {
         client.read_until(WAITING);
     }
-    server.send(OK);
-    assert!(first.read_message().ends_with("ok"));
+    make_room(&mut first, &mut server);
     let request = server.read_message();
     assert!(request.starts_with("POST /second ") && request.ends_with(STREAM), "{request}");
     // Interim answers have no place behind a head.
@@ -90,8 +107,7 @@ fn nobody_else_is_told() {
         for _ in 0..2 {
             assert!(client.is_silent(), "{queue} {body}");
         }
-        server.send(OK);
-        assert!(first.read_message().ends_with("ok"));
+        make_room(&mut first, &mut server);
         assert!(server.read_message().ends_with(body));
         server.send("HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\nok");
         let answer = client.read_message();
@@ -115,14 +131,15 @@ fn what_is_refused_then_is_an_event_and_a_visible_break() {
     let (late, clean) = old.read_to_any_end();
     assert!(!clean && late.contains("\r\n\r\n: waiting\n\n: waiting\n\n"), "{late}");
     assert!(!late.contains("transfer-encoding"), "{late}");
-    server.send(OK);
-    assert!(first.read_message().ends_with("ok"));
+    make_room(&mut first, &mut server);
 }
 
 #[test]
 fn another_answer_than_a_stream_is_told_as_an_error() {
     let upstream = Upstream::start();
-    let gateway = start(&upstream, "comments = \"150ms\"");
+    let log = fresh_path("comments.log");
+    let observe = format!("[observe]\naccess_log = {{ to = {log:?}, format = \"{{path}} {{status}}\" }}\n");
+    let gateway = Gateway::start(&(config(&upstream, "comments = \"150ms\"") + &observe));
     let (mut first, mut server) = occupy(&gateway, &upstream);
     for (answer, error) in [
         (
@@ -143,11 +160,8 @@ fn another_answer_than_a_stream_is_told_as_an_error() {
             json!("upstream_invalid"),
         ),
     ] {
-        let mut client = gateway.connect();
-        client.send(post("/second", STREAM));
-        client.read_until(WAITING);
-        server.send(OK);
-        assert!(first.read_message().ends_with("ok"));
+        let mut client = wait(&gateway, "/second");
+        make_room(&mut first, &mut server);
         server.read_message();
         server.send(answer);
         let (told, clean) = client.read_to_any_end();
@@ -161,6 +175,11 @@ fn another_answer_than_a_stream_is_told_as_an_error() {
         first.send(post("/next", "{}"));
         assert!(server.read_until("{}").starts_with("POST /next "), "{answer}");
     }
+    // What its client was told, whatever the endpoint said.
+    gateway.until("all are logged", |_| {
+        std::fs::read_to_string(&log).unwrap().matches("/second 200\n").count() == 5
+    });
+    let _ = std::fs::remove_file(log);
 }
 
 #[test]
@@ -168,11 +187,8 @@ fn what_breaks_off_behind_comments_is_cut() {
     let upstream = Upstream::start();
     let gateway = start(&upstream, "comments = \"150ms\"");
     let (mut first, mut server) = occupy(&gateway, &upstream);
-    let mut client = gateway.connect();
-    client.send(post("/second", STREAM));
-    client.read_until(WAITING);
-    server.send(OK);
-    assert!(first.read_message().ends_with("ok"));
+    let mut client = wait(&gateway, "/second");
+    make_room(&mut first, &mut server);
     server.read_message();
     server
         .send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 99\r\n\r\ndata: 1\n\n");
@@ -206,12 +222,27 @@ fn the_member_is_looked_for_in_long_and_slow_bodies_and_both_go_upstream_whole()
         assert!(client.is_silent());
         client.send(chunk(end) + if chunked { "0\r\n\r\n" } else { "" });
         client.read_until(WAITING);
-        server.send(OK);
-        assert!(first.read_message().ends_with("ok"));
+        make_room(&mut first, &mut server);
         assert!(server.try_message().unwrap().ends_with(&body));
         server.send(EVENTS);
         client.read_until("data: hello\n\n\r\n0\r\n\r\n");
     }
+}
+
+/// It kept all of the room that its body would have taken until more of that came.
+#[test]
+fn one_whose_turn_comes_before_it_said_what_it_asks_for_gives_room_back() {
+    let upstream = Upstream::start();
+    let gateway = start(&upstream, "comments = \"150ms\"");
+    let (mut first, mut server) = occupy(&gateway, &upstream);
+    let mut slow = gateway.connect();
+    slow.send("POST /slow HTTP/1.1\r\nhost: x\r\ncontent-length: 3500000\r\n\r\n{\"prompt\":\"");
+    assert!(slow.is_silent());
+    make_room(&mut first, &mut server);
+    assert!(server.read_until("prompt").starts_with("POST /slow "));
+    let mut long = gateway.connect();
+    long.send(post("/long", &format!("{{\"prompt\":\"{}\",\"stream\":true}}", "x".repeat(3 << 20))));
+    long.read_until(WAITING);
 }
 
 #[test]
@@ -219,19 +250,13 @@ fn who_leaves_while_it_is_told_frees_its_place_and_a_broken_body_is_refused() {
     let upstream = Upstream::start();
     let gateway = start(&upstream, "comments = \"150ms\"");
     let (mut first, mut server) = occupy(&gateway, &upstream);
-    let mut leaves = gateway.connect();
-    leaves.send(post("/leaves", STREAM));
-    leaves.read_until(WAITING);
-    drop(leaves);
+    drop(wait(&gateway, "/leaves"));
     let mut breaks = gateway.connect();
     breaks.send("POST /breaks HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}zz\r\n");
     let refused = breaks.read_message();
     assert!(refused.starts_with("HTTP/1.1 400"), "{refused}");
-    let mut stays = gateway.connect();
-    stays.send(post("/stays", STREAM));
-    stays.read_until(WAITING);
-    server.send(OK);
-    assert!(first.read_message().ends_with("ok"));
+    let mut stays = wait(&gateway, "/stays");
+    make_room(&mut first, &mut server);
     assert!(server.read_message().starts_with("POST /stays "));
     server.send(EVENTS);
     stays.read_until("0\r\n\r\n");
