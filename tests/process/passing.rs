@@ -126,7 +126,7 @@ fn what_does_not_decide_is_held() {
     ] {
         let mut client = gateway.connect();
         client.send(head("", first.len() + last.len()) + first);
-        gateway.until("it asks", |stats| stats["routes"].to_string().contains("in_flight"));
+        // That nothing is sent shows only in that nothing comes for a while.
         std::thread::sleep(Duration::from_millis(100));
         assert!(!a.has_waiting() && !b.has_waiting() && !rest.has_waiting(), "{first}");
         client.send(last);
