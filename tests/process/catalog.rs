@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::keys::{KeysFile, entry};
 use crate::listing::{Engine, Sim, complete};
-use crate::support::{Gateway, PATIENCE};
+use crate::support::{Gateway, PATIENCE, Place};
 
 /// The answer to a GET, whole.
 fn get(gateway: &Gateway, target: &str, fields: &str) -> String {
@@ -134,7 +134,8 @@ fn a_key_is_told_of_its_own_models_only() {
 
 #[test]
 fn what_is_told_follows_the_endpoints_and_the_configuration() {
-    let sim = Sim::start("127.0.0.1:0", "b,a");
+    let place = Place::keep();
+    let sim = Sim::start(&place.address(), "b,a");
     let config = |more: &str| {
         format!(
             "[cluster.up]\nendpoints = [\"http://{}\"]\n[[route]]\nto = \"up\"\n{more}{TELLS}",
@@ -153,10 +154,9 @@ fn what_is_told_follows_the_endpoints_and_the_configuration() {
     std::fs::write(&gateway.config, config(alias)).unwrap();
     assert_eq!(gateway.admin("POST", "/reload").0, 200);
     assert_eq!(listed(&gateway, ""), ["a", "b", "c"], "an endpoint that stays keeps its list");
-    let address = sim.address.clone();
     drop(sim);
     assert_eq!(listed(&gateway, ""), ["a", "b", "c"], "and who is away is not gone");
-    let _sim = Sim::start(&address, "d");
+    let _sim = Sim::start(&place.address(), "d");
     // Whoever is sent there makes a connection, which has its list read.
     let begun = Instant::now();
     while listed(&gateway, "") != ["c", "d"] {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-use crate::support::{Gateway, OK, Peer, Upstream};
+use crate::support::{Gateway, OK, Peer, Upstream, nobody};
 
 /// One step of an endpoint that fails.
 #[derive(Debug, Clone, Copy)]
@@ -305,7 +305,7 @@ fn each_way_to_fail_is_told_once_and_breaks_nothing_else() {
 
 #[test]
 fn nobody_who_listens_and_nobody_who_accepts_are_told_apart_and_may_be_tried_again() {
-    let dead = Upstream::start().url();
+    let dead = nobody();
     // A full backlog takes no connection: the kernel drops them.
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use crate::support::{After, Gateway, OK, Upstream};
+use crate::support::{After, Gateway, OK, Upstream, nobody};
 
 const POST: &str = "POST /v1 HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhello";
 
@@ -83,7 +83,7 @@ fn an_answer_that_refuses_moves_the_request_on_with_its_body_and_no_other_does()
 
 #[test]
 fn no_connection_no_place_and_no_endpoint_move_it_on() {
-    let dead = Upstream::start().url();
+    let dead = nobody();
     let (second, seen) = endpoint(Does::Answer(OK));
     let gateway = falling_back(&[&dead, &second], "");
     assert!(ask(&gateway, POST).starts_with("HTTP/1.1 200 "));
@@ -137,7 +137,7 @@ fn what_may_have_been_executed_never_moves_on() {
 
 #[test]
 fn where_nobody_else_answers_the_first_answer_is_delivered_unless_somebody_else_may_have_executed_it() {
-    let dead = Upstream::start().url();
+    let dead = nobody();
     let (first, _) = endpoint(answer("503"));
     let got = ask(&falling_back(&[&first, &dead], ""), POST);
     assert!(got.starts_with("HTTP/1.1 503 ") && got.ends_with("own"), "{got}");

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 
-use crate::support::{Gateway, OK, Upstream, fresh_path, one_cluster};
+use crate::support::{Gateway, OK, Place, Upstream, fresh_path, one_cluster};
 
 const LIES: &str = "x-forwarded-for: 9.9.9.9\r\nx-forwarded-proto: https\r\nx-forwarded-host: evil\r\nx-forwarded-port: 9\r\nforwarded: for=9.9.9.9\r\nx-request-id: mine-1\r\ntraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\ntracestate: a=b\r\n";
 
@@ -182,10 +182,8 @@ fn a_field_that_cgi_takes_for_one_that_routes_look_at_stays_behind() {
 
 #[test]
 fn a_request_that_runs_in_a_circle_is_ended() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let address = format!("127.0.0.1:{port}");
-    let config = one_cluster(&[&format!("http://{address}")]);
-    let gateway = Gateway::start_with(&config, &["--listen", &address]);
+    let place = Place::keep();
+    let gateway = Gateway::start_with(&one_cluster(&[&place.url()]), &["--listen", &place.address()]);
     let answer = gateway.exchange("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 508 Loop Detected\r\n"), "{answer}");
     assert!(answer.contains("\"code\":\"loop_detected\""), "{answer}");

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{After, Gateway, OK, PATIENCE, Peer, Upstream, io};
+use crate::support::{After, Gateway, OK, PATIENCE, Peer, Place, Upstream, io};
 
 /// An engine that says its name to whoever asks for a completion, and lists what it is told to.
 pub struct Engine {
@@ -363,7 +363,8 @@ pub fn complete(gateway: &Gateway, model: &str) -> u16 {
 
 #[test]
 fn an_endpoint_that_comes_back_with_another_list_is_asked_for_that() {
-    let sim = Sim::start("127.0.0.1:0", "a,both");
+    let place = Place::keep();
+    let sim = Sim::start(&place.address(), "a,both");
     let other = Sim::start("127.0.0.1:0", "b,both");
     let urls = [format!("http://{}", sim.address), format!("http://{}", other.address)];
     let gateway = Gateway::start(&format!(
@@ -379,12 +380,11 @@ fn an_endpoint_that_comes_back_with_another_list_is_asked_for_that() {
         until("they are read", &|| complete(&gateway, model) == 200);
     }
     assert_eq!((complete(&gateway, "both"), complete(&gateway, "c")), (200, 404));
-    let address = sim.address.clone();
     drop(sim);
     // Its list holds while it is away.
     until("it is away", &|| complete(&gateway, "a") == 502);
     assert_eq!((complete(&gateway, "b"), complete(&gateway, "c")), (200, 404));
-    let _sim = Sim::start(&address, "c");
+    let _sim = Sim::start(&place.address(), "c");
     // The first connection that stands has its list read.
     until("it is asked for what it serves now", &|| {
         let _ = complete(&gateway, "a");

@@ -6,7 +6,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use serde_json::{Value, json};
 
 use crate::keys::{KeysFile, entry};
-use crate::support::{After, Gateway, OK, PATIENCE, Peer, Upstream};
+use crate::support::{After, Gateway, OK, PATIENCE, Peer, Upstream, nobody};
 
 const MIB: usize = 1 << 20;
 
@@ -201,7 +201,6 @@ fn whatever_becomes_of_a_copy_the_answer_is_the_same() {
     }
     ended(&gateway, 0, 0, 3);
     // It refuses, dies in the head, in the body, or talks nonsense.
-    let nobody = Upstream::start().url();
     let dying = Upstream::start().play(|peer, request| {
         peer.send(match &request {
             request if request.ends_with("head") => "HTTP/1.1 200 O",
@@ -210,7 +209,7 @@ fn whatever_becomes_of_a_copy_the_answer_is_the_same() {
         });
         After::Reset
     });
-    for (shadow, bodies) in [(nobody, &["any"][..]), (dying, &["head", "part", "else"])] {
+    for (shadow, bodies) in [(nobody(), &["any"][..]), (dying, &["head", "part", "else"])] {
         let gateway = start(&Setting { up: &[&up], shadow: &shadow, ..PLAIN });
         for (at, body) in bodies.iter().enumerate() {
             assert!(ask(&gateway, post("", body)).ends_with("\r\n\r\nok"));
@@ -515,7 +514,7 @@ fn a_request_that_is_sent_again_is_copied_once() {
     assert_eq!(*busy.lock().unwrap(), 4);
     ended(&gateway, 2, 0, 0);
     // One that goes nowhere has no copy.
-    let gateway = start(&Setting { up: &[&Upstream::start().url()], shadow: &shadow, ..PLAIN });
+    let gateway = start(&Setting { up: &[&nobody()], shadow: &shadow, ..PLAIN });
     assert!(ask(&gateway, post("", "body")).starts_with("HTTP/1.1 502 "));
     ended(&gateway, 0, 1, 0);
     assert!(copied.try_recv().is_err());

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Gateway, OK, Upstream, one_cluster};
+use crate::support::{Gateway, OK, Upstream, nobody, one_cluster};
 
 #[test]
 fn malformed_requests_are_refused_and_their_connection_closes() {
@@ -162,7 +162,7 @@ fn a_failing_upstream_is_told_apart_and_never_asked_twice() {
 
 #[test]
 fn a_refused_endpoint_is_passed_over_for_one_that_accepts() {
-    let dead = Upstream::start().url();
+    let dead = nobody();
     let alive = Upstream::start().serve(OK);
     let gateway = Gateway::start(&one_cluster(&[&dead, &alive]));
     for _ in 0..8 {
@@ -174,7 +174,7 @@ fn a_refused_endpoint_is_passed_over_for_one_that_accepts() {
 
 #[test]
 fn an_endpoint_that_refuses_connections_shows_in_its_figures_though_every_request_was_saved() {
-    let dead = Upstream::start().url();
+    let dead = nobody();
     let alive = Upstream::start().serve(OK);
     let config = one_cluster(&[&dead, &alive]).replace("[[route]]", "balance = \"round-robin\"\n[[route]]");
     let gateway = Gateway::start_with(&config, &["--listen", "127.0.0.1:0", "--lanes", "1"]);

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use crate::support::{After, Gateway, Peer, Upstream};
+use crate::support::{After, Gateway, Peer, Upstream, nobody};
 
 const POST: &str = "POST /v1 HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhello";
 const GOOD: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-a: 1\r\nx-a: 2\r\nset-cookie: a\r\nset-cookie: b\r\n\
@@ -47,11 +47,6 @@ fn rests(gateway: &Gateway) {
         let mut endpoints = clusters.values().flat_map(|cluster| cluster.as_object().unwrap().values());
         is_over(&stats["routes"]["all"]) && endpoints.all(is_over)
     });
-}
-
-/// An endpoint nobody listens at.
-fn nobody() -> String {
-    Upstream::start().url()
 }
 
 #[test]

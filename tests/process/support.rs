@@ -194,6 +194,36 @@ impl Drop for Gateway {
     }
 }
 
+/// A port of its own where nobody listens, until somebody is started there: other sockets of this run are
+/// not given it, while a connection is refused.
+pub struct Place(socket2::Socket);
+
+impl Place {
+    pub fn keep() -> Self {
+        use socket2::{Domain, Socket, Type};
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        // So that a program that sets both, as Corelane's do, may listen here all the same.
+        socket.set_reuse_address(true).unwrap();
+        socket.set_reuse_port(true).unwrap();
+        socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        Self(socket)
+    }
+
+    pub fn address(&self) -> String {
+        self.0.local_addr().unwrap().as_socket().unwrap().to_string()
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+}
+
+/// The URL of an endpoint where nobody listens, for as long as the tests run.
+pub fn nobody() -> String {
+    static PLACE: std::sync::LazyLock<Place> = std::sync::LazyLock::new(Place::keep);
+    PLACE.url()
+}
+
 /// A listening socket that plays an inference server by script.
 pub struct Upstream {
     pub listener: TcpListener,

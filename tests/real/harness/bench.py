@@ -1,5 +1,6 @@
 """The bench: three real origins and a gateway in front of each."""
 
+import socket
 import sys
 from pathlib import Path
 
@@ -48,7 +49,10 @@ class Bench:
 
     def start(self) -> None:
         urls = self._start_origins()
-        urls["dead"] = f"http://127.0.0.1:{free_port()}"
+        # Bound and never listened at: nobody else is given the port.
+        self.nobody = socket.socket()
+        self.nobody.bind(("127.0.0.1", 0))
+        urls["dead"] = f"http://127.0.0.1:{self.nobody.getsockname()[1]}"
         for name, url in urls.items():
             setattr(self, name, Gateway(self.fleet, f"corelane-{name}", self.binary, self.io, url))
         self.rules = self._start_rules(urls["dead"])
