@@ -415,6 +415,10 @@ pub const UNTRIED_MAX: usize = 128;
 pub const EVENT_WINDOW_BYTES: usize = 2 * KIB;
 /// Seconds over which B (throughput) is averaged.
 pub const RATE_WINDOW_S: usize = 10;
+/// Seconds of one slot of the window of which percentiles are told.
+pub const WINDOW_SLOT_S: u64 = 5;
+/// Slots of that window: a minute, as people read percentiles, which then are at most five seconds short of it.
+pub const WINDOW_SLOTS: usize = 12;
 /// Longest request to the admin API, head and body.
 pub const ADMIN_REQUEST_BYTES_MAX: usize = 64 * KIB;
 /// Open connections to the admin API; past it the one that has waited longest for a request is closed to make room.

@@ -10,10 +10,11 @@ use crate::base::say;
 use crate::metrics::names;
 use crate::metrics::names::Metric;
 use crate::metrics::recorder::{
-    CACHE_RESULTS, ClusterCounts, EndpointCounts, MIRROR_RESULTS, RETRY_REASONS, RouteCounts, Times,
+    CACHE_RESULTS, ClusterCounts, EndpointCounts, MIRROR_RESULTS, RETRY_REASONS, RouteCounts,
 };
 use crate::metrics::snapshot::Snapshot;
 use crate::metrics::text::{Exposition, ExpositionFormat};
+use crate::metrics::times::Times;
 use crate::plan::{ClusterPlan, EndpointPlan, Plan};
 use crate::retry::RetryOn;
 
@@ -43,51 +44,9 @@ impl Control {
         out.counter(names::MESSAGES_LOST, [(vec![], say::lost())]);
         out.counter(names::LOG_LOST, [(vec![], self.log.borrow().lost())]);
 
-        let routes = || snapshot.routes.iter().map(|(name, totals)| (name.as_str(), &totals.counts));
-        out.counter(
-            names::REQUESTS,
-            routes().flat_map(|(name, counts)| {
-                let class = move |class: usize| vec![("route", name), ("status", CLASSES[class])];
-                (0..CLASSES.len()).map(move |at| (class(at), counts.statuses[at]))
-            }),
-        );
-        let by_route = |metric: Metric, out: &mut Exposition, value: fn(&RouteCounts) -> u64| {
-            out.counter(metric, routes().map(|(name, counts)| (vec![("route", name)], value(counts))));
-        };
-        by_route(names::BYTES_IN, &mut out, |counts| counts.bytes_in);
-        by_route(names::BYTES_OUT, &mut out, |counts| counts.bytes_out);
-        by_route(names::TOKENS, &mut out, |counts| counts.tokens);
-        let times_of_route = |metric: Metric, out: &mut Exposition, value: fn(&RouteCounts) -> &Times| {
-            out.histogram(metric, routes().map(|(name, counts)| (vec![("route", name)], value(counts))));
-        };
-        times_of_route(names::TOTAL, &mut out, |counts| &counts.total);
-        times_of_route(names::OVERHEAD, &mut out, |counts| &counts.overhead);
-        times_of_route(names::TTFT, &mut out, |counts| &counts.ttft);
-        times_of_route(names::ITL, &mut out, |counts| &counts.itl);
-
-        let labels = |cluster, url| vec![("cluster", cluster), ("endpoint", url)];
-        let endpoints = || {
-            snapshot.endpoints.iter().map(|((cluster, url), counts)| (cluster.as_str(), url.as_str(), counts))
-        };
-        let by_endpoint = |metric: Metric, out: &mut Exposition, value: fn(&EndpointCounts) -> u64| {
-            out.counter(
-                metric,
-                endpoints().map(|(cluster, url, counts)| (labels(cluster, url), value(counts))),
-            );
-        };
-        by_endpoint(names::ENDPOINT_REQUESTS, &mut out, |counts| counts.requests);
-        by_endpoint(names::ENDPOINT_FAULTS, &mut out, |counts| counts.faults);
-        by_endpoint(names::ENDPOINT_CONNECTS, &mut out, |counts| counts.connects);
-        by_endpoint(names::ENDPOINT_REUSED, &mut out, |counts| counts.reused);
+        routes(&snapshot, &mut out);
+        endpoints(&snapshot, &mut out);
         self.state_of_endpoints(&plan, &mut out);
-        let mut retries: BTreeMap<(&str, &str), u64> = BTreeMap::new();
-        for (cluster, _, counts) in endpoints() {
-            for (reason, count) in RetryOn::WORDS.iter().zip(counts.retries) {
-                *retries.entry((cluster, reason)).or_default() += count;
-            }
-        }
-        let by_reason = |((cluster, reason), count)| (vec![("cluster", cluster), ("reason", reason)], count);
-        out.counter(names::RETRIES, retries.into_iter().map(by_reason));
         queues(&plan, &mut out);
         sharing(&plan, &snapshot, &mut out);
         out.finish()
@@ -117,6 +76,57 @@ impl Control {
     }
 }
 
+/// What was counted of routes.
+fn routes(snapshot: &Snapshot, out: &mut Exposition) {
+    let routes = || snapshot.routes.iter().map(|(name, totals)| (name.as_str(), &totals.counts));
+    out.counter(
+        names::REQUESTS,
+        routes().flat_map(|(name, counts)| {
+            let class = move |class: usize| vec![("route", name), ("status", CLASSES[class])];
+            (0..CLASSES.len()).map(move |at| (class(at), counts.statuses[at]))
+        }),
+    );
+    let by_route = |metric: Metric, out: &mut Exposition, value: fn(&RouteCounts) -> u64| {
+        out.counter(metric, routes().map(|(name, counts)| (vec![("route", name)], value(counts))));
+    };
+    by_route(names::BYTES_IN, out, |counts| counts.bytes_in);
+    by_route(names::BYTES_OUT, out, |counts| counts.bytes_out);
+    by_route(names::TOKENS, out, |counts| counts.tokens);
+    let times_of_route = |metric: Metric, out: &mut Exposition, value: fn(&RouteCounts) -> &Times| {
+        out.histogram(metric, routes().map(|(name, counts)| (vec![("route", name)], value(counts))));
+    };
+    times_of_route(names::TOTAL, out, |counts| &counts.total);
+    times_of_route(names::OVERHEAD, out, |counts| &counts.overhead);
+    times_of_route(names::TTFT, out, |counts| &counts.ttft);
+    times_of_route(names::ITL, out, |counts| &counts.itl);
+}
+
+/// What was counted of endpoints.
+fn endpoints(snapshot: &Snapshot, out: &mut Exposition) {
+    let labels = |cluster, url| vec![("cluster", cluster), ("endpoint", url)];
+    let endpoints = || {
+        snapshot
+            .endpoints
+            .iter()
+            .map(|((cluster, url), totals)| (cluster.as_str(), url.as_str(), &totals.counts))
+    };
+    let by_endpoint = |metric: Metric, out: &mut Exposition, value: fn(&EndpointCounts) -> u64| {
+        out.counter(metric, endpoints().map(|(cluster, url, counts)| (labels(cluster, url), value(counts))));
+    };
+    by_endpoint(names::ENDPOINT_REQUESTS, out, |counts| counts.requests);
+    by_endpoint(names::ENDPOINT_FAULTS, out, |counts| counts.faults);
+    by_endpoint(names::ENDPOINT_CONNECTS, out, |counts| counts.connects);
+    by_endpoint(names::ENDPOINT_REUSED, out, |counts| counts.reused);
+    let mut retries: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for (cluster, _, counts) in endpoints() {
+        for (reason, count) in RetryOn::WORDS.iter().zip(counts.retries) {
+            *retries.entry((cluster, reason)).or_default() += count;
+        }
+    }
+    let by_reason = |((cluster, reason), count)| (vec![("cluster", cluster), ("reason", reason)], count);
+    out.counter(names::RETRIES, retries.into_iter().map(by_reason));
+}
+
 /// Who waits for a place, by class, of those clusters that have a queue.
 fn queues(plan: &Plan, out: &mut Exposition) {
     let depths = plan.clusters.iter().filter_map(|cluster| {
@@ -132,7 +142,7 @@ fn queues(plan: &Plan, out: &mut Exposition) {
 /// What requests share of their answers, of those clusters where they may share some, and what copies of them became.
 fn sharing(plan: &Plan, snapshot: &Snapshot, out: &mut Exposition) {
     let nothing = ClusterCounts::default();
-    let counts = |name: &str| snapshot.clusters.get(name).unwrap_or(&nothing);
+    let counts = |name: &str| snapshot.clusters.get(name).map_or(&nothing, |totals| &totals.counts);
     let sharing = |cluster: &&ClusterPlan| cluster.sharing.is_some();
     let shared = plan
         .clusters

@@ -6,8 +6,9 @@ use serde_json::{Map, Value, json};
 
 use super::state::Control;
 use crate::base::ids::Id;
-use crate::metrics::recorder::{CACHE_RESULTS, ClusterCounts, EndpointCounts, MIRROR_RESULTS, Times};
-use crate::metrics::snapshot::{RouteTotals, Snapshot};
+use crate::metrics::recorder::{CACHE_RESULTS, MIRROR_RESULTS};
+use crate::metrics::snapshot::{ClusterTotals, EndpointTotals, RouteTotals, Snapshot};
+use crate::metrics::window::Window;
 use crate::plan::Plan;
 
 impl Control {
@@ -18,10 +19,11 @@ impl Control {
         let routes: Map<_, _> =
             snapshot.routes.iter().map(|(name, totals)| (name.clone(), route(totals))).collect();
         let mut endpoints: Map<String, Value> = Map::new();
-        let (now, nothing) = (Instant::now(), EndpointCounts::default());
+        let (now, nothing) = (Instant::now(), EndpointTotals::default());
         for (id, endpoint) in plan.endpoints.pairs() {
             let cluster = &plan.clusters[endpoint.cluster].name;
-            let counts = snapshot.endpoints.get(&(cluster.clone(), endpoint.url.clone())).unwrap_or(&nothing);
+            let totals = snapshot.endpoints.get(&(cluster.clone(), endpoint.url.clone())).unwrap_or(&nothing);
+            let counts = &totals.counts;
             let gauges = self.collected.gauges(id);
             let document = json!({
                 "admitted": endpoint.verdict().is_admitted(now),
@@ -34,9 +36,9 @@ impl Control {
                 "idle": gauges.idle,
                 "connects": counts.connects,
                 "reused": counts.reused,
-                "T_us": times(&counts.total),
-                "ttft_us": times(&counts.ttft),
-                "itl_us": times(&counts.itl),
+                "T_us": times(&totals.total),
+                "ttft_us": times(&totals.ttft),
+                "itl_us": times(&totals.itl),
                 "keep_alive_ms": gauges.keep_alive.as_millis() as u64,
             });
             if let Value::Object(cluster) = endpoints.entry(cluster.clone()).or_insert_with(|| json!({})) {
@@ -65,9 +67,10 @@ impl Control {
 
 /// What requests share of their answers, and what became of copies, of those clusters where there may be some.
 fn clusters(plan: &Plan, snapshot: &Snapshot) -> Value {
-    let nothing = ClusterCounts::default();
+    let nothing = ClusterTotals::default();
     let shown = plan.clusters.pairs().filter_map(|(id, cluster)| {
-        let counts = snapshot.clusters.get(&cluster.name).unwrap_or(&nothing);
+        let totals = snapshot.clusters.get(&cluster.name).unwrap_or(&nothing);
+        let counts = &totals.counts;
         let mut shown = Map::new();
         if cluster.sharing.is_some() {
             shown.insert("shared".to_owned(), json!(counts.shared));
@@ -78,9 +81,9 @@ fn clusters(plan: &Plan, snapshot: &Snapshot) -> Value {
         if cluster.settings.batch.is_some() {
             let batch = json!({
                 "calls": counts.batch_members.count(),
-                "members": sizes(&counts.batch_members),
+                "members": sizes(counts.batch_members.sum_us(), &totals.members),
                 "pieces": counts.pieces,
-                "wait_us": times(&counts.batch_wait),
+                "wait_us": times(&totals.wait),
             });
             shown.insert("batch".to_owned(), batch);
         }
@@ -111,34 +114,28 @@ fn route(totals: &RouteTotals) -> Value {
             "bytes_out_per_s": rates.bytes_out,
             "tokens_per_s": rates.tokens,
         },
-        "T_us": times(&counts.total),
-        "overhead_us": times(&counts.overhead),
-        "ttft_us": times(&counts.ttft),
-        "itl_us": times(&counts.itl),
+        "T_us": times(&totals.total),
+        "overhead_us": times(&totals.overhead),
+        "ttft_us": times(&totals.ttft),
+        "itl_us": times(&totals.itl),
     })
 }
 
-fn times(times: &Times) -> Value {
-    let mean = match times.count() {
-        0 => 0.0,
-        count => times.sum_us() as f64 / count as f64,
-    };
+/// Times of the last minute.
+fn times(window: &Window) -> Value {
+    let told = window.quantiles();
     json!({
-        "p50": times.quantile_us(0.5),
-        "p90": times.quantile_us(0.9),
-        "p99": times.quantile_us(0.99),
-        "p999": times.quantile_us(0.999),
-        "max": times.max_us(),
-        "mean": mean,
+        "p50": told.p50,
+        "p90": told.p90,
+        "p99": told.p99,
+        "p999": told.p999,
+        "max": told.max,
+        "mean": told.mean,
     })
 }
 
-/// How many requests calls carried.
-fn sizes(counts: &Times) -> Value {
-    json!({
-        "sum": counts.sum_us(),
-        "p50": counts.quantile_us(0.5),
-        "p99": counts.quantile_us(0.99),
-        "max": counts.max_us(),
-    })
+/// How many requests calls carried: all of them since the start, and what calls of the last minute were like.
+fn sizes(sum: u64, window: &Window) -> Value {
+    let told = window.quantiles();
+    json!({ "sum": sum, "p50": told.p50, "p99": told.p99, "max": told.max })
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::compare::{Spread, Verdict, judge};
 use super::tally::Tally;
-use crate::metrics::recorder::Times;
+use crate::metrics::times::Times;
 
 /// The page for people: T, S, B, TTFT, ITL.
 pub fn text(url: &str, tally: &Tally) -> String {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::verdict::Failure;
-use crate::metrics::recorder::Times;
+use crate::metrics::times::Times;
 
 /// Counts of one run, or of one slice of it.
 #[derive(Debug, Clone, Default)]

@@ -21,3 +21,5 @@ pub mod rates;
 pub mod recorder;
 pub mod snapshot;
 pub mod text;
+pub mod times;
+pub mod window;

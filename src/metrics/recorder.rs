@@ -1,79 +1,8 @@
 //! One lane's counters and histograms: plain integers, written by one thread, swapped out whole.
 
-use hdrhistogram::Histogram;
-
+use super::times::Times;
 use crate::base::ids::{ClusterId, EndpointId, Id, IdVec, RouteId};
 use crate::base::summary::{Ended, Summary};
-
-/// Longest time that is told apart, microseconds; longer ones count as this.
-const LONGEST_US: u64 = 3_600_000_000;
-/// Two significant figures: each value is within 1 %, and a histogram stays at about 25 KiB.
-const FIGURES: u8 = 2;
-
-/// A histogram of microseconds. Its memory is taken with the first value: most routes never stream.
-#[derive(Debug, Clone, Default)]
-pub struct Times {
-    histogram: Option<Histogram<u64>>,
-    sum_us: u64,
-}
-
-impl Times {
-    /// Counts one time.
-    pub fn record(&mut self, us: u64) {
-        self.record_n(us, 1);
-    }
-
-    /// Counts the same time `count` times.
-    pub fn record_n(&mut self, us: u64, count: u64) {
-        let histogram = self.histogram.get_or_insert_with(|| {
-            Histogram::new_with_bounds(1, LONGEST_US, FIGURES).expect("constant bounds are in order")
-        });
-        histogram.saturating_record_n(us.max(1), count);
-        self.sum_us += us * count;
-    }
-
-    /// Adds another histogram's counts.
-    pub fn add(&mut self, other: &Self) {
-        let Some(theirs) = &other.histogram else { return };
-        match &mut self.histogram {
-            Some(ours) => ours.add(theirs).expect("all histograms have the same bounds"),
-            None => self.histogram = Some(theirs.clone()),
-        }
-        self.sum_us += other.sum_us;
-    }
-
-    /// How many times were counted.
-    pub fn count(&self) -> u64 {
-        self.histogram.as_ref().map_or(0, Histogram::len)
-    }
-
-    /// Their sum, exact.
-    pub fn sum_us(&self) -> u64 {
-        self.sum_us
-    }
-
-    /// The value at a quantile in `0.0..=1.0`; zero while nothing was counted.
-    pub fn quantile_us(&self, quantile: f64) -> u64 {
-        self.histogram.as_ref().map_or(0, |histogram| histogram.value_at_quantile(quantile))
-    }
-
-    /// The largest value; zero while nothing was counted.
-    pub fn max_us(&self) -> u64 {
-        self.histogram.as_ref().map_or(0, Histogram::max)
-    }
-
-    /// How many values are at most `us`.
-    pub fn count_up_to(&self, us: u64) -> u64 {
-        self.histogram.as_ref().map_or(0, |histogram| histogram.count_between(0, us))
-    }
-
-    fn clear(&mut self) {
-        if let Some(histogram) = &mut self.histogram {
-            histogram.reset();
-        }
-        self.sum_us = 0;
-    }
-}
 
 /// What is counted of one route.
 #[derive(Debug, Clone, Default)]
@@ -390,16 +319,6 @@ mod tests {
         let counts = &recorder.routes[RouteId::at(0)];
         assert_eq!((counts.success, counts.client_closed), (1, 1));
         assert_eq!(counts.statuses, [0, 0, 0, 1, 0, 1]);
-    }
-
-    #[test]
-    fn merged_histograms_hold_the_values_of_both() {
-        let (mut a, mut b) = (Times::default(), Times::default());
-        (1..=50).for_each(|us| a.record(us));
-        (51..=100).for_each(|us| b.record(us));
-        a.add(&b);
-        assert_eq!((a.count(), a.sum_us(), a.max_us(), a.quantile_us(0.5)), (100, 5050, 100, 50));
-        assert_eq!(a.count_up_to(10), 10);
     }
 
     #[test]

@@ -3,13 +3,42 @@
 use std::fmt::{Display, Write};
 
 use super::names::Metric;
-use super::recorder::{RETRY_REASONS, Times};
+use super::recorder::RETRY_REASONS;
+use super::times::Times;
 
-/// Upper bounds of histogram buckets, seconds: what a gateway adds is in the first, a long generation in the last.
-const BUCKETS_S: [f64; 20] = [
-    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
-    5.0, 10.0, 30.0, 60.0, 300.0,
-];
+/// The first and the last upper bound of histograms of times, microseconds.
+const FIRST_US: u64 = 100;
+const LAST_US: u64 = 600_000_000;
+
+/// Upper bounds of histograms of times, microseconds: each at most 1.2 times the one before, so that a quantile read
+/// from them is that much off at most, and of three figures, so that people can read them.
+const BUCKETS_US: [u64; buckets()] = {
+    let (mut bounds, mut at) = ([FIRST_US; buckets()], 1);
+    while at < bounds.len() {
+        bounds[at] = next_bound(bounds[at - 1]);
+        at += 1;
+    }
+    bounds
+};
+
+const fn buckets() -> usize {
+    let (mut count, mut bound) = (1, FIRST_US);
+    while bound < LAST_US {
+        bound = next_bound(bound);
+        count += 1;
+    }
+    count
+}
+
+/// 1.2 times this one, cut to three figures.
+const fn next_bound(bound: u64) -> u64 {
+    let (next, mut unit) = (bound * 12 / 10, 1);
+    while next / unit >= 1000 {
+        unit *= 10;
+    }
+    let cut = next / unit * unit;
+    if cut > LAST_US { LAST_US } else { cut }
+}
 
 /// Which of the two formats is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +71,7 @@ pub type Labels<'a> = &'a [(&'a str, &'a str)];
 
 /// Series of a cluster that batches: how many its calls carried, and how long they waited.
 pub fn batch_series() -> usize {
-    (SIZE_POWERS as usize + 4) + (BUCKETS_S.len() + 3)
+    (SIZE_POWERS as usize + 4) + (BUCKETS_US.len() + 3)
 }
 
 /// Bounds of sizes are the powers of two up to this one.
@@ -91,11 +120,11 @@ impl Exposition {
     ) {
         self.family(metric.name, metric.help, "histogram");
         for (labels, times) in series {
-            for bound in BUCKETS_S {
-                let text = bound.to_string();
+            for (bound, count) in BUCKETS_US.iter().zip(times.counts_up_to(&BUCKETS_US)) {
+                let text = (*bound as f64 / 1e6).to_string();
                 let mut labels = labels.clone();
                 labels.push(("le", &text));
-                self.sample(metric.name, "_bucket", &labels, times.count_up_to((bound * 1e6) as u64));
+                self.sample(metric.name, "_bucket", &labels, count);
             }
             let mut infinite = labels.clone();
             infinite.push(("le", "+Inf"));
@@ -152,7 +181,7 @@ impl Exposition {
 
 /// How many series `/metrics` shows for a plan of this size: a bound that no client can move.
 pub fn series(routes: usize, (clusters, endpoints): (usize, usize), lanes: usize) -> usize {
-    let histogram = BUCKETS_S.len() + 3;
+    let histogram = BUCKETS_US.len() + 3;
     // eight of the process, one a lane; six classes of status, three counters and four histograms a route;
     // five counters and four gauges an endpoint; a reason to repeat each a cluster
     9 + lanes + routes * (6 + 3 + 4 * histogram) + endpoints * 9 + clusters * RETRY_REASONS
@@ -168,9 +197,17 @@ mod tests {
     use crate::metrics::names;
 
     #[test]
+    fn bounds_of_times_ascend_by_a_fifth_at_most() {
+        assert_eq!((BUCKETS_US[0], *BUCKETS_US.last().unwrap()), (FIRST_US, LAST_US));
+        for pair in BUCKETS_US.windows(2) {
+            assert!(pair[0] < pair[1] && pair[1] * 10 <= pair[0] * 12, "{pair:?}");
+        }
+    }
+
+    #[test]
     fn both_formats_write_what_their_readers_expect() {
         let mut times = Times::default();
-        times.record(60);
+        times.record(110);
         for (format, family, end) in [
             (ExpositionFormat::Prometheus, "# TYPE corelane_panics_total counter", ""),
             (ExpositionFormat::OpenMetrics, "# TYPE corelane_panics counter", "# EOF\n"),
@@ -181,11 +218,12 @@ mod tests {
             let text = out.finish();
             assert!(text.contains(family), "{text}");
             assert!(text.contains("corelane_panics_total{lane=\"a\\\"b\"} 3\n"), "{text}");
+            assert!(text.contains("corelane_request_duration_seconds_bucket{route=\"r\",le=\"0.0001\"} 0\n"));
             assert!(
-                text.contains("corelane_request_duration_seconds_bucket{route=\"r\",le=\"0.00005\"} 0\n")
+                text.contains("corelane_request_duration_seconds_bucket{route=\"r\",le=\"0.00012\"} 1\n")
             );
-            assert!(text.contains("corelane_request_duration_seconds_bucket{route=\"r\",le=\"0.0001\"} 1\n"));
-            assert!(text.contains("corelane_request_duration_seconds_sum{route=\"r\"} 0.00006\n"), "{text}");
+            assert!(text.contains("corelane_request_duration_seconds_bucket{route=\"r\",le=\"600\"} 1\n"));
+            assert!(text.contains("corelane_request_duration_seconds_sum{route=\"r\"} 0.00011\n"), "{text}");
             assert!(text.ends_with(end));
         }
     }
