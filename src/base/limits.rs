@@ -417,6 +417,14 @@ pub const EVENT_WINDOW_BYTES: usize = 2 * KIB;
 pub const RATE_WINDOW_S: usize = 10;
 /// Seconds of one slot of the window of which percentiles are told.
 pub const WINDOW_SLOT_S: u64 = 5;
+/// Entries of a flight recorder that get their memory at once.
+pub const RING_BLOCK_ENTRIES: usize = 512;
+/// Plans whose names are kept for what the flight recorder has of them.
+pub const NAMED_PLANS_MAX: usize = 16;
+/// Most exchanges that `/slow` tells of in one answer.
+pub const SLOW_MAX: usize = 1000;
+/// Most exchanges that a lane's flight recorder keeps: 200 MB of them.
+pub const RECORDER_MAX: u64 = 1 << 20;
 /// Slots of that window: a minute, as people read percentiles, which then are at most five seconds short of it.
 pub const WINDOW_SLOTS: usize = 12;
 /// Longest request to the admin API, head and body.

@@ -3,9 +3,10 @@
 use super::ids::{EndpointId, RouteId};
 
 /// How an exchange ended, as S (success rate) counts it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Ended {
     /// As intended: an answer below 500 was delivered whole.
+    #[default]
     Well,
     /// The client left first; counted apart, not as a failure.
     ClientLeft,

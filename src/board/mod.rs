@@ -13,8 +13,10 @@ pub mod lanes;
 pub mod latency;
 pub mod lines;
 pub mod loads;
+pub mod names;
 pub mod pressure;
 pub mod published;
+pub mod ring;
 pub mod served;
 pub mod verdicts;
 

@@ -24,6 +24,27 @@ pub(super) fn address(text: &str) -> Result<Address, String> {
 ///
 /// What is wrong, why, and what to do: nobody is there, or the answer is no 200.
 pub(super) fn post(address: &Address, target: &str, body: &[u8]) -> Result<String, String> {
+    asked(address, "POST", target, body)
+}
+
+/// What the admin API at `address` answers to a GET of `target`.
+///
+/// # Errors
+///
+/// As with [`post`].
+pub(super) fn get(address: &Address, target: &str) -> Result<String, String> {
+    asked(address, "GET", target, b"")
+}
+
+/// A text as a parameter of a query.
+pub(super) fn encoded(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
+fn asked(address: &Address, method: &str, target: &str, body: &[u8]) -> Result<String, String> {
     let failed = |why: std::io::Error| {
         format!(
             "the admin API at {address} does not answer\n  why: {why}\n  fix: name the address that the gateway printed as `admin` when it started"
@@ -32,7 +53,7 @@ pub(super) fn post(address: &Address, target: &str, body: &[u8]) -> Result<Strin
     let token =
         std::env::var(TOKEN).map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
     let head = format!(
-        "POST {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{token}content-length: {}\r\n\r\n",
+        "{method} {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{token}content-length: {}\r\n\r\n",
         body.len()
     );
     let message = [head.as_bytes(), body].concat();
@@ -53,6 +74,10 @@ pub(super) fn post(address: &Address, target: &str, body: &[u8]) -> Result<Strin
         Some("200") => Ok(body.to_owned()),
         Some("401") => Err(format!(
             "the admin API at {address} wants a token\n  why: `server.admin_token` is set there\n  fix: set {TOKEN} to it"
+        )),
+        Some("404") if !body.starts_with("not found") => Err(format!(
+            "the gateway at {address} knows no such thing\n  why: {}\n  fix: correct the name",
+            body.trim()
         )),
         Some("404") => Err(format!(
             "the gateway at {address} does not know this command\n  why: it is older than this program, or no corelane\n  fix: use the program that it runs"

@@ -104,7 +104,7 @@ fn summary(plan: &Plan) -> String {
     let placing: usize = plan.clusters.iter().map(|cluster| cluster.balancing.bytes()).sum();
     let idle = BASE_BYTES + plan.lanes * MIB + limits * LIMIT_BYTES + placing;
     let busy = 2 * RELAY_BYTES + IDLE_CONNECTION_BYTES;
-    let typical = idle + histograms + connections / 10 * busy;
+    let typical = idle + histograms + plan.records.bytes() + connections / 10 * busy;
     // A large body holds one large step each way, for the client and for the endpoint.
     let streams = connections * (4 * RELAY_BYTES_LARGE + plan.limits.head_bytes);
     let holds = plan.reads_bodies
@@ -127,7 +127,8 @@ fn summary(plan: &Plan) -> String {
     let copied = plan.routes.iter().any(|route| route.action.mirror().is_some());
     let held = held.max(usize::from(copied) * Budget::spare(plan.limits.buffered) as usize);
     let logged = if plan.observe.access_log.is_some() { LOG_BYTES_MAX } else { 0 };
-    let ceiling = idle + histograms + streams + held + logged + flights + kept as usize;
+    let records = plan.records.bytes();
+    let ceiling = idle + histograms + records + streams + held + logged + flights + kept as usize;
     let size = |bytes: usize| format!("{} MiB", bytes.div_ceil(MIB));
     format!(
         "ok\n  routes {}, clusters {}, endpoints {}, lanes {}\n  memory when idle {}, typical ({} busy clients) {}, at its ceiling ({} clients with large bodies) {}\n  metric series {}",

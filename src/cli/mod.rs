@@ -11,6 +11,7 @@ mod print;
 mod run;
 mod schema;
 mod sim;
+mod slow;
 
 use std::process::ExitCode;
 
@@ -42,6 +43,8 @@ enum Command {
     Schema(schema::Schema),
     /// Puts a server under load, or two in turn, and checks every answer.
     Load(load::Load),
+    /// Tells the slowest recent exchanges of a running gateway, phase by phase.
+    Slow(slow::Slow),
     /// A simulated inference server, good enough to test a gateway.
     Sim(sim::Sim),
 }
@@ -57,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Key(command) => command.run(),
         Command::Schema(command) => command.run(),
         Command::Load(command) => command.run(),
+        Command::Slow(command) => command.run(),
         Command::Sim(command) => command.run(),
     };
     ExitCode::from(code)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::table::table;
 use super::values::text_setting;
 use crate::base::choice::LogTarget;
-use crate::base::limits::LOG_PROMPT_BYTES_MAX;
+use crate::base::limits::{LOG_PROMPT_BYTES_MAX, RECORDER_MAX};
 use crate::base::problem::Placed;
 use crate::metrics::access::Format;
 
@@ -23,6 +23,16 @@ table! {
         ),
         /// Answers carry server-timing: queue;dur=…, gw;dur=…, up;dur=… in milliseconds.
         server_timing: bool = key("server_timing", Truth, Is("false")),
+        /// Exchanges that the flight recorder keeps on each lane, phase by phase, for `corelane slow`; 192 bytes each, once
+        /// there was one. 0 keeps none.
+        recorder: usize = key("recorder", Number(0, RECORDER_MAX), Is("65536")),
+    }
+}
+
+impl ObserveConfig {
+    /// Whether anything is told of single exchanges.
+    pub fn tells_exchanges(&self) -> bool {
+        self.recorder > 0 || self.access_log.is_some()
     }
 }
 

@@ -1,19 +1,22 @@
 //! What the admin API answers, on the control thread, never on a lane.
 
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::explained;
+use super::slow::Asked;
 use super::state::Control;
 use crate::base::choice::Gathering;
 use crate::base::ids::{Id, ListenerId};
+use crate::base::limits::SLOW_MAX;
 use crate::codec::forwarded::Sender;
 use crate::codec::head::RequestHead;
 use crate::codec::method::Method;
 use crate::codec::reply::LocalReply;
+use crate::config::units::duration;
 use crate::metrics::accept;
 use crate::plan::Action;
 use crate::proxy::explain::explain;
@@ -30,6 +33,10 @@ fn text(status: u16, body: impl Into<String>) -> LocalReply {
 fn document(status: u16, body: &Value) -> LocalReply {
     reply(status, "application/json", body.to_string())
 }
+
+/// How far back `/slow` looks, and how many it shows, where it is not said.
+const SLOW_LAST: Duration = Duration::from_secs(300);
+const SLOW_SHOWN: usize = 20;
 
 impl Control {
     /// The answer to a request that may be carried out.
@@ -56,6 +63,13 @@ impl Control {
                 let format = accept::format(accept.filter_map(|field| std::str::from_utf8(field).ok()));
                 reply(200, format.content_type(), self.exposition(format))
             }
+            (Method::Get, "/slow") => match asked(head) {
+                Ok(asked) => match self.slow(&asked, SystemTime::now()) {
+                    Ok(told) => document(200, &told),
+                    Err(why) => text(404, why),
+                },
+                Err(why) => text(400, why),
+            },
             (Method::Get, "/config") => document(200, &self.config()),
             (Method::Post, "/explain") => self.explained(head, body),
             (Method::Post, "/reload") => match self.reload().await {
@@ -66,11 +80,13 @@ impl Control {
                 }
             },
             (method, path) if path.starts_with("/endpoints/") => self.drain_endpoint(method, path, head),
-            (_, "/livez" | "/readyz" | "/stats" | "/metrics" | "/config") => other_method("GET, HEAD"),
+            (_, "/livez" | "/readyz" | "/stats" | "/metrics" | "/slow" | "/config") => {
+                other_method("GET, HEAD")
+            }
             (_, "/reload" | "/explain") => other_method("POST"),
             _ => text(
                 404,
-                "not found; there are /livez /readyz /stats /metrics /config, POST /reload, POST /explain and POST /endpoints/CLUSTER/drain?url=URL",
+                "not found; there are /livez /readyz /stats /metrics /slow /config, POST /reload, POST /explain and POST /endpoints/CLUSTER/drain?url=URL",
             ),
         }
     }
@@ -153,6 +169,20 @@ impl Control {
             (false, false) => Some("no endpoint is admitted"),
         })
     }
+}
+
+/// What a request to `/slow` asks for; what is wrong with it.
+fn asked(head: &RequestHead) -> Result<Asked, String> {
+    let last = match query(head, "last") {
+        None => SLOW_LAST,
+        Some(last) => duration(&last).map_err(|fix| format!("last is no time; {fix}"))?,
+    };
+    let limit = match query(head, "limit").map(|limit| limit.parse()) {
+        None => SLOW_SHOWN,
+        Some(Ok(limit @ 1..=SLOW_MAX)) => limit,
+        Some(_) => return Err(format!("limit is a number from 1 to {SLOW_MAX}")),
+    };
+    Ok(Asked { route: query(head, "route"), endpoint: query(head, "endpoint"), last, limit })
 }
 
 /// Nobody can say whether a route is ready that does not exist.

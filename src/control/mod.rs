@@ -18,6 +18,7 @@ mod hear;
 mod key_sets;
 pub mod load;
 mod lookups;
+mod named;
 mod notify;
 mod opened;
 mod permission;
@@ -26,6 +27,7 @@ mod reload;
 mod replace;
 mod serve;
 mod signal;
+mod slow;
 mod state;
 mod stats;
 mod understood;
@@ -149,6 +151,7 @@ async fn supervise(
         reloading: Cell::new(false),
         reloaded: Flag::default(),
         adoption: Flag::default(),
+        named: RefCell::default(),
         plan: RefCell::new(plan),
         lanes,
         loads,
@@ -172,6 +175,7 @@ async fn supervise(
         lookups: Lookups::default(),
         replaced: Flag::default(),
     });
+    control.named.borrow_mut().note(&control.plan());
     monoio::spawn(Rc::clone(&control).hear(reports));
     control.await_lanes().await?;
     admin.map_or(Ok(()), |socket| serve_admin(&control, socket))?;

@@ -90,6 +90,7 @@ impl Control {
                 LOG_FIX,
             )]
         })?;
+        self.named.borrow_mut().note(&plan);
         self.plan.replace(Arc::clone(&plan));
         self.follower.follow(&plan.files);
         self.key_sets.follow(&plan);

@@ -5,7 +5,6 @@ use std::time::{Instant, SystemTime};
 
 use super::running::Lane;
 use crate::base::limits::TICK;
-use crate::proxy::state::date_of;
 
 /// Beats for the life of the lane. Ten wake-ups a second cost an idle gateway about 0.02 % of a core.
 pub(super) async fn run(lane: Rc<Lane>) {
@@ -14,7 +13,7 @@ pub(super) async fn run(lane: Rc<Lane>) {
         let now = Instant::now();
         lane.state.watchdogs.sweep(now);
         lane.look_for_room();
-        lane.state.date.set(date_of(SystemTime::now()));
+        lane.state.ticked(now, SystemTime::now());
         let plan = lane.state.plan();
         plan.clusters.iter().for_each(|cluster| cluster.fill(now));
         for endpoint in plan.endpoints.iter() {

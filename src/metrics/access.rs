@@ -7,6 +7,7 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::time::SystemTime;
 
+use super::record::Record;
 use crate::base::limits::LOG_TEXT_BYTES_MAX;
 
 /// What a line can tell. Times are microseconds.
@@ -28,10 +29,6 @@ pub struct Line<'a> {
     pub host: &'a [u8],
     /// The path as sent, without its query: queries carry secrets. Its first 2 KiB are written.
     pub path: &'a [u8],
-    /// Status sent; 499 where the client left early.
-    pub status: u16,
-    /// The code of an answer of our own.
-    pub code: Option<&'a str>,
     /// The route.
     pub route: Option<&'a str>,
     /// Whose credential it came with.
@@ -52,50 +49,8 @@ pub struct Line<'a> {
     pub batch_id: Option<&'a str>,
     /// How many that call carried.
     pub batch_size: Option<u64>,
-    /// Attempts made.
-    pub attempts: u64,
-    /// Whether the last one found a pooled connection.
-    pub reused: bool,
-    /// Request body bytes.
-    pub bytes_in: u64,
-    /// Response body bytes.
-    pub bytes_out: u64,
-    /// Token-bearing events.
-    pub tokens: u64,
-    /// Tokens of the prompt, as the answer says.
-    pub input_tokens: Option<u64>,
-    /// Tokens that the model wrote, as the answer says.
-    pub output_tokens: Option<u64>,
-    /// Tokens of the prompt that the engine had read before, as the answer says.
-    pub cached_tokens: Option<u64>,
-    /// T: first byte of the head to last byte of the answer.
-    pub total_us: u64,
-    /// Reading the head.
-    pub head_us: u64,
-    /// Holding the body until the route was known.
-    pub hold_us: u64,
-    /// Waiting for a place in a full cluster.
-    pub queue_us: u64,
-    /// Connecting, over all attempts.
-    pub connect_us: u64,
-    /// Sending the request, waiting for the client's body included.
-    pub send_us: u64,
-    /// From the last byte sent to the head of the answer.
-    pub wait_us: u64,
-    /// From the head of the answer to its last byte.
-    pub relay_us: u64,
-    /// Head complete to first token.
-    pub ttft_us: Option<u64>,
-    /// Between tokens: the middle of all times, within an eighth.
-    pub itl_p50_us: Option<u64>,
-    /// The longest of them.
-    pub itl_max_us: Option<u64>,
-    /// What went wrong.
-    pub fault: Option<&'a str>,
-    /// Where.
-    pub stage: Option<&'a str>,
-    /// `well`, `badly` or `client_left`.
-    pub ended: &'a str,
+    /// What was measured of it.
+    pub record: &'a Record,
 }
 
 enum Value<'a> {
@@ -147,8 +102,8 @@ fields! {
     method |line| cut(line.method);
     host |line| cut(line.host);
     path |line| cut(line.path);
-    status |line| number(line.status.into());
-    code |line| text(line.code);
+    status |line| number(line.record.status.into());
+    code |line| text(line.record.code);
     route |line| text(line.route);
     key |line| text(line.key);
     class |line| text(line.class);
@@ -159,28 +114,28 @@ fields! {
     endpoint |line| text(line.endpoint);
     batch_id |line| text(line.batch_id);
     batch_size |line| Value::Number(line.batch_size);
-    attempts |line| number(line.attempts);
-    reused |line| Value::Truth(line.reused);
-    bytes_in |line| number(line.bytes_in);
-    bytes_out |line| number(line.bytes_out);
-    tokens |line| number(line.tokens);
-    input_tokens |line| Value::Number(line.input_tokens);
-    output_tokens |line| Value::Number(line.output_tokens);
-    cached_tokens |line| Value::Number(line.cached_tokens);
-    T_us |line| number(line.total_us);
-    head_us |line| number(line.head_us);
-    hold_us |line| number(line.hold_us);
-    queue_us |line| number(line.queue_us);
-    connect_us |line| number(line.connect_us);
-    send_us |line| number(line.send_us);
-    wait_us |line| number(line.wait_us);
-    relay_us |line| number(line.relay_us);
-    ttft_us |line| Value::Number(line.ttft_us);
-    itl_p50_us |line| Value::Number(line.itl_p50_us);
-    itl_max_us |line| Value::Number(line.itl_max_us);
-    fault |line| text(line.fault);
-    stage |line| text(line.stage);
-    ended |line| some(line.ended.as_bytes());
+    attempts |line| number(line.record.attempts.into());
+    reused |line| Value::Truth(line.record.reused);
+    bytes_in |line| number(line.record.bytes_in);
+    bytes_out |line| number(line.record.bytes_out);
+    tokens |line| number(line.record.tokens);
+    input_tokens |line| Value::Number(line.record.input_tokens);
+    output_tokens |line| Value::Number(line.record.output_tokens);
+    cached_tokens |line| Value::Number(line.record.cached_tokens);
+    T_us |line| number(line.record.total_us);
+    head_us |line| number(line.record.head_us);
+    hold_us |line| number(line.record.hold_us);
+    queue_us |line| number(line.record.queue_us);
+    connect_us |line| number(line.record.connect_us);
+    send_us |line| number(line.record.send_us);
+    wait_us |line| number(line.record.wait_us);
+    relay_us |line| number(line.record.relay_us);
+    ttft_us |line| Value::Number(line.record.ttft_us);
+    itl_p50_us |line| Value::Number(line.record.itl_p50_us);
+    itl_max_us |line| Value::Number(line.record.itl_max_us);
+    fault |line| text(line.record.fault);
+    stage |line| text(line.record.stage);
+    ended |line| some(line.record.ended.name().as_bytes());
 }
 
 /// How a line looks.
@@ -317,7 +272,12 @@ fn write_plain(value: &Value<'_>, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
+
+    static MEASURED: LazyLock<Record> =
+        LazyLock::new(|| Record { status: 200, total_us: 1234, ..Record::default() });
 
     fn line() -> Line<'static> {
         Line {
@@ -325,10 +285,8 @@ mod tests {
             client: "203.0.113.7".parse().ok(),
             method: b"POST",
             path: b"/a\"\n\xff\\",
-            status: 200,
             route: Some("chat"),
-            total_us: 1234,
-            ended: "well",
+            record: &MEASURED,
             ..Line::default()
         }
     }

@@ -32,6 +32,7 @@ use crate::config::{BatchConfig, ClusterConfig, Config, EndpointConfig, NamedRou
 use crate::discovery::dns::Resolved;
 use crate::filter::Filters;
 use crate::health::{Health, Ward};
+use crate::metrics::records::Records;
 use crate::route::RouteTable;
 use crate::route::matcher::PathRule;
 use crate::route::rewrite::Rewrite;
@@ -99,6 +100,7 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         routes,
         table,
         observe: config.observe.clone(),
+        records: records(config.observe.recorder, around),
         audit: around.previous.map_or_else(Arc::default, |plan| Arc::clone(&plan.audit)),
         files: around.files.to_vec(),
         warnings,
@@ -152,6 +154,14 @@ fn budget(bytes: u64, around: &Surroundings<'_>) -> Arc<Budget> {
     match around.previous {
         Some(plan) if plan.budget.max() == bytes => Arc::clone(&plan.budget),
         _ => Arc::new(Budget::new(bytes)),
+    }
+}
+
+/// The flight recorder: that of before, if it is as large.
+fn records(len: usize, around: &Surroundings<'_>) -> Arc<Records> {
+    match around.previous {
+        Some(plan) if plan.records.size() == (around.lanes, len) => Arc::clone(&plan.records),
+        _ => Arc::new(Records::new(around.lanes, len)),
     }
 }
 

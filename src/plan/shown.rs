@@ -33,6 +33,7 @@ impl Serialize for Plan {
             table,
             judged: _,
             observe,
+            records: _,
             audit: _,
             files: _,
             warnings: _,

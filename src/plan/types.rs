@@ -38,6 +38,7 @@ use crate::discovery::signals::{Gauges, gauges};
 use crate::filter::jwt::KeySource;
 use crate::filter::{FilterPlan, Filters};
 use crate::health::{self, Health, Ward};
+use crate::metrics::records::Records;
 use crate::retry::{self, RetryOn};
 use crate::route::RouteTable;
 use crate::route::matcher::PathRule;
@@ -86,6 +87,8 @@ pub struct Plan {
     pub judged: Vec<String>,
     /// What is told of exchanges besides metrics.
     pub observe: ObservePlan,
+    /// The flight recorder; kept through reloads that do not change its size.
+    pub records: Arc<Records>,
     /// How many refused credentials are told; kept through reloads.
     pub audit: Arc<Audit>,
     /// Files that were read with the configuration.

@@ -1,12 +1,13 @@
 //! An exchange is over: its limits are settled, it is counted, and its line is written.
 
-use std::time::Instant;
+use std::time::{Instant, UNIX_EPOCH};
 
 use super::log;
 use super::notes::BodyNotes;
 use super::request::{Call, Request};
 use super::state::LaneState;
 use crate::filter;
+use crate::metrics::records::Of;
 
 /// Books a finished exchange, and tells when it was over.
 #[inline(always)] // each exchange ends here
@@ -21,6 +22,18 @@ pub(super) fn book(request: &mut Request, call: &mut Call<'_>, lane: &LaneState)
     let now = notes.over.unwrap_or_else(Instant::now);
     let summary = notes.summary(request.route, body, notes.switched.unwrap_or(now));
     request.plan.recorder.borrow_mut().record(&summary);
-    log::exchange(request, (notes, listeners), lane, &summary, now);
+    let plan = &request.plan.plan;
+    if plan.observe.tells_exchanges() {
+        let record = notes.record(&summary, now);
+        let wall = lane.wall(now).duration_since(UNIX_EPOCH).unwrap_or_default();
+        let of = Of {
+            at_us: wall.as_micros() as u64,
+            generation: plan.generation,
+            request_id: request.id.as_bytes(),
+            trace_id: request.trace.id().as_bytes(),
+        };
+        plan.records.keep(lane.lane, &record, of);
+        log::exchange(request, (notes, listeners), lane, (&record, now));
+    }
     now
 }

@@ -420,7 +420,7 @@ impl<'d, 'c> Delivery<'d, 'c> {
             if let (Some(route), Some(endpoint), true) = (self.request.route, notes.endpoint, events.gaps > 0)
             {
                 let gap = events.gap_us;
-                if self.request.plan.plan.observe.access_log.is_some() {
+                if self.request.plan.plan.observe.tells_exchanges() {
                     notes.gaps.get_or_insert_default().record(gap, events.gaps);
                 }
                 self.request.plan.recorder.borrow_mut().record_gap(route, endpoint, gap, events.gaps);

@@ -1,7 +1,7 @@
 //! One line for each exchange, handed to the writer without waiting: a full channel drops and counts.
 
 use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Instant;
 
 use super::decide;
 use super::listeners::Listeners;
@@ -10,12 +10,12 @@ use super::overheard::Overheard;
 use super::request::Request;
 use super::state::{LanePlan, LaneState};
 use crate::base::limits::LOG_PROMPT_MARGIN_BYTES;
-use crate::base::summary::{Ended, Summary};
 use crate::base::time::micros;
 use crate::codec::forwarded::Sender;
 use crate::codec::reply::LocalReply;
 use crate::filter;
 use crate::metrics::access::Line;
+use crate::metrics::record::Record;
 use crate::plan::AccessLogPlan;
 
 /// Logs a finished exchange, if it is to be.
@@ -23,24 +23,20 @@ pub(super) fn exchange(
     request: &Request,
     (notes, listeners): (&Notes, Option<Box<Listeners>>),
     lane: &LaneState,
-    summary: &Summary,
-    now: Instant,
+    (record, now): (&Record, Instant),
 ) {
     let plan = &request.plan.plan;
     let Some(log) = wanted(&request.plan, lane) else { return };
     let head = &request.head;
-    let endpoint = summary.endpoint.map(|id| &plan.endpoints[id]);
+    let endpoint = record.endpoint.map(|id| &plan.endpoints[id]);
     let holder = filter::holder_of(&plan.filters, &request.found).map(|(_, holder)| holder);
     let listener = &plan.listeners[request.listener];
-    let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-    let usage = notes.usage.as_ref().map(|usage| usage.usage()).unwrap_or_default();
     let overheard = listeners.and_then(|listeners| listeners.log);
     let (model, prompt) = overheard.map_or((None, None), Overheard::told);
     let prompt = prompt.map(|prompt| shown(request, &prompt, log.prompt));
-    let fault = notes.fault.filter(|_| summary.ended != Ended::Well);
     let batch = notes.batch.as_deref().and_then(|batch| batch.carried.as_ref());
     let line = Line {
-        time: Some(SystemTime::now()),
+        time: Some(lane.wall(now)),
         request_id: request.id.as_str(),
         upstream_request_id: notes.upstream_id.as_deref().unwrap_or_default(),
         trace_id: request.trace.id(),
@@ -48,9 +44,7 @@ pub(super) fn exchange(
         method: head.method_bytes(),
         host: head.authority(),
         path: head.path(),
-        status: summary.status,
-        code: notes.code,
-        route: summary.route.map(|id| plan.routes[id].name.as_str()),
+        route: record.route.map(|id| plan.routes[id].name.as_str()),
         key: holder.map(|holder| &*holder.name),
         class: holder.and_then(|holder| holder.class.as_deref()),
         model: model.as_deref().or(request.found.model()),
@@ -60,28 +54,7 @@ pub(super) fn exchange(
         endpoint: endpoint.map(|endpoint| endpoint.url.as_str()),
         batch_id: batch.and_then(|(id, _)| std::str::from_utf8(id).ok()),
         batch_size: batch.map(|(_, size)| *size as u64),
-        attempts: notes.attempts.into(),
-        reused: notes.reused,
-        bytes_in: summary.bytes_in,
-        bytes_out: summary.bytes_out,
-        tokens: summary.tokens,
-        input_tokens: usage.input,
-        output_tokens: usage.output,
-        cached_tokens: usage.cached,
-        total_us: summary.total_us,
-        head_us: micros(notes.arrival.began, notes.arrival.complete),
-        hold_us: us(notes.phases.hold),
-        queue_us: us(notes.phases.queue),
-        connect_us: us(notes.phases.connect),
-        send_us: us(notes.phases.send),
-        wait_us: us(notes.phases.wait),
-        relay_us: notes.answered.map_or(0, |answered| micros(answered, now)),
-        ttft_us: summary.ttft_us,
-        itl_p50_us: notes.gaps.as_ref().and_then(|gaps| gaps.median_us()),
-        itl_max_us: notes.gaps.as_ref().and_then(|gaps| gaps.longest_us()),
-        fault: fault.map(|fault| fault.kind.name()),
-        stage: fault.map(|fault| fault.stage.name()),
-        ended: summary.ended.name(),
+        record,
     };
     write(log, &line, &request.plan, lane);
 }
@@ -111,20 +84,24 @@ pub(super) fn refused(
     sender: &Sender,
     lane: &LaneState,
     request_id: &str,
-    (reply, code): (&LocalReply, &str),
+    (reply, code): (&LocalReply, &'static str),
     began: Instant,
 ) {
     let plan = lane.plan();
     let Some(log) = wanted(&plan, lane) else { return };
-    let line = Line {
-        time: Some(SystemTime::now()),
-        request_id,
-        client: sender.address,
+    let now = Instant::now();
+    let record = Record {
         status: reply.status,
         code: Some(code),
         bytes_out: reply.body.len() as u64,
-        total_us: micros(began, Instant::now()),
-        ended: Ended::Well.name(),
+        total_us: micros(began, now),
+        ..Record::default()
+    };
+    let line = Line {
+        time: Some(lane.wall(now)),
+        request_id,
+        client: sender.address,
+        record: &record,
         ..Line::default()
     };
     write(log, &line, &plan, lane);

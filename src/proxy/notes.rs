@@ -13,6 +13,7 @@ use crate::base::time::micros;
 use crate::codec::encode::Timing;
 use crate::codec::usage::UsageReader;
 use crate::metrics::gaps::Gaps;
+use crate::metrics::record::Record;
 
 /// When a request head was read.
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +51,7 @@ pub(super) struct Notes {
     pub(super) batch: Option<Box<Batched>>,
     /// Tokens that its legs used together.
     pub(super) used_by_legs: u64,
-    /// Times between tokens, where a line of the log tells of them.
+    /// Times between tokens, where exchanges are told of.
     pub(super) gaps: Option<Box<Gaps>>,
     /// Time spent waiting for the upstream, and for the client.
     pub(super) waited: Duration,
@@ -190,6 +191,43 @@ impl Notes {
             bytes_in: body.received,
             bytes_out: self.bytes_out,
             tokens: self.tokens,
+        }
+    }
+}
+
+impl Notes {
+    /// What is told of the exchange, which was over at `now`.
+    pub(super) fn record(&self, summary: &Summary, now: Instant) -> Record {
+        let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let usage = self.usage.as_ref().map(|usage| usage.usage()).unwrap_or_default();
+        let fault = self.fault.filter(|_| summary.ended != Ended::Well);
+        Record {
+            route: summary.route,
+            endpoint: summary.endpoint,
+            status: summary.status,
+            ended: summary.ended,
+            code: self.code,
+            fault: fault.map(|fault| fault.kind.name()),
+            stage: fault.map(|fault| fault.stage.name()),
+            attempts: self.attempts,
+            reused: self.reused,
+            bytes_in: summary.bytes_in,
+            bytes_out: summary.bytes_out,
+            tokens: summary.tokens,
+            input_tokens: usage.input,
+            output_tokens: usage.output,
+            cached_tokens: usage.cached,
+            total_us: summary.total_us,
+            head_us: micros(self.arrival.began, self.arrival.complete),
+            hold_us: us(self.phases.hold),
+            queue_us: us(self.phases.queue),
+            connect_us: us(self.phases.connect),
+            send_us: us(self.phases.send),
+            wait_us: us(self.phases.wait),
+            relay_us: self.answered.map_or(0, |answered| micros(answered, now)),
+            ttft_us: summary.ttft_us,
+            itl_p50_us: self.gaps.as_ref().and_then(|gaps| gaps.median_us()),
+            itl_max_us: self.gaps.as_ref().and_then(|gaps| gaps.longest_us()),
         }
     }
 }

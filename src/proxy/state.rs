@@ -92,6 +92,8 @@ pub struct LaneState {
     pub log: LogSender,
     /// The time as answers tell it (RFC 9110 §5.6.7), a tick old at most.
     pub date: Cell<[u8; 29]>,
+    /// What a wall clock showed at some instant, a tick ago at most.
+    wall: Cell<(Instant, SystemTime)>,
     /// Who waits for a turn that any lane may grant.
     pub turns: Turns,
     /// Tells of clients that leave while nothing of them is read.
@@ -125,6 +127,7 @@ impl LaneState {
             rng: RefCell::new(rng),
             log,
             date: Cell::new(date_of(SystemTime::now())),
+            wall: Cell::new((Instant::now(), SystemTime::now())),
             turns,
             hangups,
             scratch: Cell::default(),
@@ -136,6 +139,18 @@ impl LaneState {
     /// The plan in force on this lane.
     pub fn plan(&self) -> Rc<LanePlan> {
         Rc::clone(&self.current.borrow())
+    }
+
+    /// A tick has passed: what the clocks show.
+    pub fn ticked(&self, now: Instant, wall: SystemTime) {
+        self.date.set(date_of(wall));
+        self.wall.set((now, wall));
+    }
+
+    /// What a wall clock showed at `now`.
+    pub fn wall(&self, now: Instant) -> SystemTime {
+        let (then, wall) = self.wall.get();
+        wall + now.saturating_duration_since(then)
     }
 
     /// Puts a new plan in force and returns the old one, which exchanges may still hold.

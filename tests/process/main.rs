@@ -49,6 +49,7 @@ mod replacing;
 mod restarting;
 mod routing;
 mod secured;
+mod seen;
 mod several;
 mod sharing;
 mod signals;

@@ -1,0 +1,195 @@
+//! What operators see of single exchanges: the flight recorder, phase by phase.
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::{After, Gateway, OK, Upstream, nobody};
+
+/// How long a phase is drawn out, and the least that shows then: timers of the gateway count in whole milliseconds.
+const PAUSE: Duration = Duration::from_millis(60);
+const SHOWN_US: u64 = 55_000;
+
+/// An endpoint that pauses before the head of its answer, or in its body, as the path says.
+fn endpoint() -> String {
+    Upstream::start().play(|peer, request| {
+        let pause = |at: &str| {
+            if request.contains(at) {
+                std::thread::sleep(PAUSE);
+            }
+        };
+        pause("/wait");
+        peer.send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 33\r\n\r\n");
+        pause("/first");
+        peer.send("data: one\n\n");
+        pause("/gap");
+        peer.send("data: two\n\ndata: xxx\n\n");
+        After::GoOn
+    })
+}
+
+fn config(url: &str, observe: &str) -> String {
+    format!(
+        "{observe}\n[cluster.up]\nendpoints = [\"{url}\"]\n[cluster.gone]\nendpoints = [\"{}\"]\n\
+         [[route]]\nname = \"dead\"\nmatch = {{ path = \"/dead\" }}\nto = \"gone\"\n\
+         [[route]]\nname = \"all\"\nto = \"up\"\n",
+        nobody()
+    )
+}
+
+fn start(config: &str) -> Gateway {
+    Gateway::start_with(config, &["--listen", "127.0.0.1:0", "--lanes", "2"])
+}
+
+fn get(gateway: &Gateway, path: &str) -> String {
+    gateway.exchange(&format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"))
+}
+
+fn slow(gateway: &Gateway, query: &str) -> Vec<Value> {
+    let (status, body) = gateway.admin("GET", &format!("/slow{query}"));
+    assert_eq!(status, 200, "{body}");
+    let told: Value = serde_json::from_str(&body).unwrap();
+    told["exchanges"].as_array().unwrap().clone()
+}
+
+const PHASES: [&str; 7] = ["head_us", "hold_us", "queue_us", "connect_us", "send_us", "wait_us", "relay_us"];
+
+#[test]
+fn a_pause_shows_in_its_phase_and_in_no_other() {
+    let url = endpoint();
+    let gateway = start(&config(&url, ""));
+    for (path, phase) in [("/plain", ""), ("/wait", "wait_us"), ("/first", "relay_us"), ("/gap", "relay_us")]
+    {
+        assert!(get(&gateway, path).contains("data: two"));
+        gateway.until("it is counted", |stats| stats["routes"]["all"]["in_flight"] == 0);
+        let exchanges = slow(&gateway, "?limit=1");
+        let told = &exchanges[0];
+        for known in PHASES {
+            let us = told[known].as_u64().unwrap();
+            // The machine may pause whatever it likes: the sum tells whether it did.
+            let is_drawn_out = us >= SHOWN_US;
+            assert!(is_drawn_out == (known == phase) || phase.is_empty(), "{path} {known}: {told}");
+        }
+        let first = told["ttft_us"].as_u64().unwrap() >= SHOWN_US;
+        assert!(first == matches!(path, "/wait" | "/first") || phase.is_empty(), "{path}: {told}");
+        let gap = told["itl_max_us"].as_u64().unwrap() >= SHOWN_US;
+        assert!(gap == (path == "/gap") || phase.is_empty(), "{path}: {told}");
+        let parts: u64 = PHASES.iter().map(|phase| told[*phase].as_u64().unwrap()).sum();
+        assert!(parts <= told["T_us"].as_u64().unwrap(), "{told}");
+        // What follows is looked for among those that come then.
+        std::fs::write(&gateway.config, config(&url, "[observe]\nrecorder = 0\n")).unwrap();
+        assert_eq!(gateway.admin("POST", "/reload").0, 200);
+        std::fs::write(&gateway.config, config(&url, "")).unwrap();
+        assert_eq!(gateway.admin("POST", "/reload").0, 200);
+    }
+    // A head that comes in two parts, and a body that does.
+    let mut client = gateway.connect();
+    client.send("POST /plain HTTP/1.1\r\nhost: x\r\n");
+    std::thread::sleep(PAUSE);
+    client.send("content-length: 4\r\n\r\nbo");
+    std::thread::sleep(PAUSE);
+    client.send("dy");
+    client.read_until("data: xxx\n\n");
+    gateway.until("it is counted", |stats| stats["routes"]["all"]["in_flight"] == 0);
+    let told = slow(&gateway, "?limit=1").remove(0);
+    let of = |name: &str| told[name].as_u64().unwrap();
+    assert!(of("head_us") >= SHOWN_US && of("send_us") + of("hold_us") >= SHOWN_US, "{told}");
+    assert!(of("wait_us") < SHOWN_US && of("relay_us") < SHOWN_US && of("queue_us") == 0, "{told}");
+}
+
+#[test]
+fn the_slowest_are_told_first_by_route_endpoint_and_time_through_reloads() {
+    let url = endpoint();
+    let gateway = start(&config(&url, ""));
+    for path in ["/plain", "/wait", "/plain"] {
+        assert!(get(&gateway, path).contains("data: two"));
+    }
+    let answer = get(&gateway, "/dead");
+    assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    gateway.until("all are over", |stats| stats["routes"]["all"]["in_flight"] == 0);
+    let all = slow(&gateway, "");
+    assert_eq!(all.len(), 4);
+    let times: Vec<_> = all.iter().map(|told| told["T_us"].as_u64().unwrap()).collect();
+    assert!(times.is_sorted_by(|a, b| a >= b) && times[0] >= SHOWN_US, "{times:?}");
+    assert_eq!(slow(&gateway, "?limit=2"), all[..2]);
+    let dead = slow(&gateway, "?route=dead");
+    assert_eq!((dead.len(), &dead[0]["status"], &dead[0]["ended"]), (1, &502.into(), &"badly".into()));
+    assert_eq!((&dead[0]["code"], &dead[0]["stage"]), (&"upstream_connect".into(), &"connect".into()));
+    assert_eq!((&dead[0]["cluster"], &dead[0]["endpoint"]), (&"gone".into(), &nobody().into()));
+    // Its id is the one that the client was told.
+    let id = answer.split_once("x-request-id: ").unwrap().1.split_once("\r\n").unwrap().0;
+    assert_eq!(dead[0]["request_id"], id);
+    assert_eq!(dead[0]["trace_id"].as_str().unwrap().len(), 32);
+    assert_eq!(slow(&gateway, &format!("?endpoint={url}")).len(), 3);
+    assert_eq!(slow(&gateway, &format!("?route=dead&endpoint={url}")).len(), 0);
+    // The names hold though the positions change.
+    let swapped = config(&url, "")
+        .replace("[cluster.up]", "[cluster.more]\nendpoints = [\"http://127.0.0.1:1\"]\n[cluster.up]");
+    let more =
+        "[[route]]\nname = \"more\"\nmatch = { path = \"/more\" }\nto = \"more\"\n[[route]]\nname = \"dead\"";
+    std::fs::write(&gateway.config, swapped.replacen("[[route]]\nname = \"dead\"", more, 1)).unwrap();
+    assert_eq!(gateway.admin("POST", "/reload").0, 200);
+    assert_eq!(slow(&gateway, ""), all);
+    std::thread::sleep(Duration::from_millis(1100));
+    assert_eq!(slow(&gateway, "?last=1s").len(), 0);
+    for (query, status, says) in [
+        ("?route=nosuch", 404, "nosuch"),
+        ("?endpoint=http://nobody", 404, "http://nobody"),
+        ("?last=5", 400, "\"5s\""),
+        ("?limit=0", 400, "1000"),
+        ("?limit=1001", 400, "1000"),
+        ("?limit=x", 400, "1000"),
+    ] {
+        let (got, body) = gateway.admin("GET", &format!("/slow{query}"));
+        assert!(got == status && body.contains(says), "{query}: {got} {body}");
+    }
+    assert_eq!(gateway.admin("POST", "/slow").0, 405);
+}
+
+#[test]
+fn the_recorder_keeps_as_many_as_it_is_told() {
+    let up = Upstream::start().serve(OK);
+    let gateway = Gateway::start_with(
+        &config(&up, "[observe]\nrecorder = 3\n"),
+        &["--listen", "127.0.0.1:0", "--lanes", "1"],
+    );
+    for _ in 0..8 {
+        get(&gateway, "/");
+    }
+    gateway.until("all are over", |stats| stats["routes"]["all"]["requests"] == 8);
+    assert_eq!(slow(&gateway, "").len(), 3);
+    std::fs::write(&gateway.config, config(&up, "[observe]\nrecorder = 0\n")).unwrap();
+    assert_eq!(gateway.admin("POST", "/reload").0, 200);
+    get(&gateway, "/");
+    assert_eq!(slow(&gateway, "").len(), 0);
+}
+
+#[test]
+fn the_command_shows_a_table_and_says_what_is_wrong() {
+    let url = endpoint();
+    let gateway = start(&config(&url, ""));
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_corelane"))
+            .args(["slow", "--admin", &gateway.admin])
+            .args(arguments)
+            .output()
+            .unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (code, out, _) = run(&[]);
+    assert!(code == Some(0) && out.contains("no exchange ended"), "{out}");
+    get(&gateway, "/wait");
+    gateway.until("it is over", |stats| stats["routes"]["all"]["requests"] == 1);
+    let (code, out, err) = run(&["--route", "all", "--last", "1m", "--endpoint", &url]);
+    assert_eq!((code, out.lines().count()), (Some(0), 2), "{out}{err}");
+    assert!(out.starts_with(' ') && out.contains("relay") && out.contains(&url), "{out}");
+    let (code, out, _) = run(&["--json", "--limit", "5"]);
+    let told: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, told["exchanges"].as_array().unwrap().len()), (Some(0), 1));
+    let (code, _, err) = run(&["--route", "no such"]);
+    assert!(code == Some(1) && err.contains("there is no route \"no such\""), "{err}");
+    let (code, _, err) = run(&["--last", "5"]);
+    assert!(code == Some(2) && err.contains("\"5s\""), "{err}");
+}
