@@ -34,7 +34,7 @@
 //! none did: [`health`]; it waited, or was told to come back: [`admission`], `proxy/waiting.rs`; it was refused: [`filter`]. It was sent
 //! again, or was not: [`cluster::dispatch`], `proxy/unread.rs`, `proxy/forward.rs`. It hung: [`net::reader`], [`net::writer`],
 //! `proxy/ear.rs`, `proxy/upload.rs`. Who was too slow: `proxy/mouth.rs`, [`proxy::watchdog`]. A setting is misread:
-//! [`plan::compile`]. A number is wrong: [`metrics`]. Nothing happened after a reload: `control/reload.rs`, [`lane::adopt`]; after a file
+//! [`plan::compile`]. A number is wrong: [`metrics`]; the dashboard: `control/live.rs`, `control/dashboard`. Nothing happened after a reload: `control/reload.rs`, [`lane::adopt`]; after a file
 //! that the configuration names had changed: `control/follow.rs`.
 //! It was not replaced: `control/replace.rs`, [`net::handed`]. An endpoint at https:// is not trusted: [`base::trust`], `net/tls.rs`,
 //! `plan/trusts.rs`, `proxy/untrusted.rs`. A model is not found that an endpoint serves: `control/asking.rs`, [`discovery::models`],

@@ -419,6 +419,10 @@ pub const RATE_WINDOW_S: usize = 10;
 pub const WINDOW_SLOT_S: u64 = 5;
 /// Entries of a flight recorder that get their memory at once.
 pub const RING_BLOCK_ENTRIES: usize = 512;
+/// Slots of the history that the dashboard draws: ten minutes, in which an operator who was called sees the beginning.
+pub const HISTORY_SLOTS: usize = 120;
+/// Marks on the time line that are kept.
+pub const MARKS_MAX: usize = 256;
 /// Plans whose names are kept for what the flight recorder has of them.
 pub const NAMED_PLANS_MAX: usize = 16;
 /// Most exchanges that `/slow` tells of in one answer.

@@ -18,7 +18,12 @@ pub fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
 
 /// Whole microseconds from `start` to `end`, zero where they are out of order.
 pub fn micros(start: Instant, end: Instant) -> u64 {
-    u64::try_from(end.saturating_duration_since(start).as_micros()).unwrap_or(u64::MAX)
+    whole_micros(end.saturating_duration_since(start))
+}
+
+/// Whole microseconds of a duration; in 64 bits, which hold half a million years of them.
+pub fn whole_micros(time: Duration) -> u64 {
+    time.as_secs().saturating_mul(1_000_000) + u64::from(time.subsec_micros())
 }
 
 #[cfg(test)]

@@ -168,7 +168,7 @@ With a key, thirty times a minute (without it 401, past them 429):
   curl -i http://{gateway}/team/v1/chat/completions -H 'authorization: Bearer {key}' \
        -d '{{"model": "sim", "messages": [{{"role": "user", "content": "hello"}}]}}'
 
-See what it did (T, S, B, TTFT, ITL):
+See what it did (T, S, B, TTFT, ITL): http://{admin}/ in a browser, or
   curl http://{admin}/stats
   curl http://{admin}/metrics
 

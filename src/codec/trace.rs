@@ -44,8 +44,8 @@ impl TraceContext {
     }
 
     /// The trace's id, 32 hex digits.
-    pub fn id(&self) -> &str {
-        std::str::from_utf8(&self.text[3..35]).unwrap_or_default()
+    pub fn id(&self) -> &[u8; 32] {
+        self.text[3..35].try_into().expect("these are 32 bytes")
     }
 }
 

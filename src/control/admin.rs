@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::explained;
+use super::page::page;
 use super::slow::Asked;
 use super::state::Control;
 use crate::base::choice::Gathering;
@@ -47,6 +48,7 @@ impl Control {
             method => method,
         };
         match (method, path.as_str()) {
+            (Method::Get, "/") => page(),
             (Method::Get, "/livez") => text(200, "ok"),
             (Method::Get, "/readyz") => match self.unready(query(head, "route").as_deref()) {
                 Ok(None) => text(200, "ok"),
@@ -80,13 +82,13 @@ impl Control {
                 }
             },
             (method, path) if path.starts_with("/endpoints/") => self.drain_endpoint(method, path, head),
-            (_, "/livez" | "/readyz" | "/stats" | "/metrics" | "/slow" | "/config") => {
+            (_, "/" | "/live" | "/livez" | "/readyz" | "/stats" | "/metrics" | "/slow" | "/config") => {
                 other_method("GET, HEAD")
             }
             (_, "/reload" | "/explain") => other_method("POST"),
             _ => text(
                 404,
-                "not found; there are /livez /readyz /stats /metrics /slow /config, POST /reload, POST /explain and POST /endpoints/CLUSTER/drain?url=URL",
+                "not found; there are / /live /livez /readyz /stats /metrics /slow /config, POST /reload, POST /explain and POST /endpoints/CLUSTER/drain?url=URL",
             ),
         }
     }

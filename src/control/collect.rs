@@ -19,6 +19,7 @@ impl Control {
             self.guarded(async {
                 self.collect().await;
                 self.collected.snapshot.borrow_mut().second_passed();
+                self.mark();
                 // A lane whose inbox was full at a reload.
                 self.publish();
                 audit::left_over(&self.plan());

@@ -16,11 +16,14 @@ mod follow;
 mod guarded;
 mod hear;
 mod key_sets;
+mod live;
 pub mod load;
 mod lookups;
+mod marks;
 mod named;
 mod notify;
 mod opened;
+mod page;
 mod permission;
 mod places;
 mod reload;
@@ -152,6 +155,7 @@ async fn supervise(
         reloaded: Flag::default(),
         adoption: Flag::default(),
         named: RefCell::default(),
+        marks: RefCell::default(),
         plan: RefCell::new(plan),
         lanes,
         loads,

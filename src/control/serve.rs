@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::live;
 use super::permission::{Over, Refusal, judge};
 use super::places::{Place, WaitsFor};
 use super::state::Control;
@@ -92,6 +93,11 @@ async fn serve_one(socket: Socket, over: Over, place: &Place, control: Rc<Contro
             Next::Refused(refusal) => (Err(refusal), None),
             Next::Head(head) => {
                 let reply = match admitted(&head, over, &control) {
+                    Ok(()) if asks_for_events(&head) => {
+                        let is_head = head.method() == Method::Head;
+                        let told = live::tell(&mut stream, &control, is_head);
+                        return place.unless_needed(WaitsFor::Rest, told).await.unwrap_or(Ok(()));
+                    }
                     Ok(()) => {
                         let body = body(&mut stream, &mut requests, &head);
                         match place.unless_needed(WaitsFor::Rest, body).await {
@@ -134,6 +140,11 @@ async fn serve_one(socket: Socket, over: Over, place: &Place, control: Rc<Contro
             (None, _) => return Ok(()),
         }
     }
+}
+
+/// Whether the answer goes on and on.
+fn asks_for_events(head: &RequestHead) -> bool {
+    matches!(head.method(), Method::Get | Method::Head) && head.path() == b"/live"
 }
 
 /// The next head. A client may keep silent for a while; a head that began has to come.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::named::PlanNames;
 use super::state::Control;
+use crate::base::time::whole_micros;
 use crate::config::units::show_instant;
 use crate::metrics::record::Kept;
 
@@ -29,7 +30,7 @@ impl Control {
         let named = self.named.borrow();
         named.has(asked.route.as_ref(), asked.endpoint.as_ref())?;
         let since = now.checked_sub(asked.last).and_then(|since| since.duration_since(UNIX_EPOCH).ok());
-        let since_us = since.unwrap_or_default().as_micros() as u64;
+        let since_us = whole_micros(since.unwrap_or_default());
         let plan = self.plan();
         // The fastest of the slow ones is on top, to give way.
         let mut slowest = BinaryHeap::new();

@@ -16,6 +16,7 @@ use super::follow::Follower;
 use super::key_sets::KeySets;
 use super::load::Origin;
 use super::lookups::Lookups;
+use super::marks::Marks;
 use super::named::Named;
 use super::notify::Notify;
 use super::places::Places;
@@ -29,6 +30,8 @@ use crate::plan::Plan;
 pub(super) struct Control {
     pub(super) origin: Origin,
     pub(super) plan: RefCell<Arc<Plan>>,
+    /// What happened to endpoints and to the plan.
+    pub(super) marks: RefCell<Marks>,
     /// What the things of this plan and the last ones are called.
     pub(super) named: RefCell<Named>,
     pub(super) driver: IoDriver,

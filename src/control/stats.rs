@@ -53,6 +53,7 @@ impl Control {
             "connections": self.connections(),
             "plan": { "generation": plan.generation, "loaded_at": loaded_at.as_secs() },
             "access_log": { "dropped": snapshot.lane.log_dropped, "lost": self.log.borrow().lost() },
+            "all": route(&snapshot.all),
             "routes": routes,
             "endpoints": endpoints,
             "clusters": clusters(&plan, &snapshot),

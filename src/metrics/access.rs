@@ -20,7 +20,7 @@ pub struct Line<'a> {
     /// The id that the endpoint gave the answer, which the client has got instead; its first 2 KiB are written.
     pub upstream_request_id: &'a [u8],
     /// The trace it belongs to.
-    pub trace_id: &'a str,
+    pub trace_id: &'a [u8],
     /// The client's address.
     pub client: Option<IpAddr>,
     /// The method as sent; its first 2 KiB are written.
@@ -97,7 +97,7 @@ fields! {
     time |line| Value::Time(line.time);
     request_id |line| some(line.request_id.as_bytes());
     upstream_request_id |line| cut(line.upstream_request_id);
-    trace_id |line| some(line.trace_id.as_bytes());
+    trace_id |line| some(line.trace_id);
     client |line| Value::Address(line.client);
     method |line| cut(line.method);
     host |line| cut(line.host);

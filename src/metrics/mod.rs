@@ -16,6 +16,7 @@
 pub mod accept;
 pub mod access;
 pub mod gaps;
+pub mod history;
 pub mod names;
 pub mod rates;
 pub mod record;

@@ -117,7 +117,7 @@ const ENDED: [Ended; 3] = [Ended::Well, Ended::ClientLeft, Ended::Badly];
 pub fn pack(
     record: &Record,
     (at_us, generation): (u64, u64),
-    (request_id, trace_id): (&[u8], &[u8]),
+    (request_id, trace_id): (&[u8], &[u8; 32]),
     mut number: impl FnMut(&'static str) -> u8,
 ) -> [u64; RECORD_WORDS] {
     let mut name = |name: Option<&'static str>| name.map_or(0, |name| u64::from(number(name)));
@@ -194,10 +194,14 @@ pub fn unpack(words: &[u64; RECORD_WORDS], name: impl Fn(u8) -> Option<&'static 
 }
 
 fn write_bytes(bytes: &[u8], words: &mut [u64]) {
-    for (word, part) in words.iter_mut().zip(bytes.chunks(8)) {
-        let mut eight = [0; 8];
-        eight[..part.len()].copy_from_slice(part);
-        *word = u64::from_le_bytes(eight);
+    let (eights, rest) = bytes.as_chunks::<8>();
+    for (word, eight) in words.iter_mut().zip(eights) {
+        *word = u64::from_le_bytes(*eight);
+    }
+    if let Some(word) = words.get_mut(eights.len()) {
+        for (at, byte) in rest.iter().enumerate() {
+            *word |= u64::from(*byte) << (8 * at);
+        }
     }
 }
 

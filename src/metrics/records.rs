@@ -22,7 +22,7 @@ pub struct Of<'a> {
     /// Its id.
     pub request_id: &'a [u8],
     /// Its trace, 32 hex digits.
-    pub trace_id: &'a [u8],
+    pub trace_id: &'a [u8; 32],
 }
 
 impl Records {

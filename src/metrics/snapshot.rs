@@ -2,16 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use super::history::{History, Point};
 use super::rates::Rates;
 use super::recorder::{ClusterCounts, EndpointCounts, LaneCounts, Recorder, RouteCounts};
 use super::window::{Window, is_turn};
 use crate::base::ids::{ClusterId, EndpointId, RouteId};
+use crate::base::limits::WINDOW_SLOT_S;
 
 /// Everything counted since the start. Names come from the configuration only, so their number is bounded.
 #[derive(Debug, Default)]
 pub struct Snapshot {
     /// All lanes.
     pub lane: LaneCounts,
+    /// All routes together.
+    pub all: RouteTotals,
     /// By route name.
     pub routes: BTreeMap<String, RouteTotals>,
     /// By cluster name and endpoint URL.
@@ -37,6 +41,35 @@ pub struct RouteTotals {
     pub ttft: Window,
     /// ITL of the last minute.
     pub itl: Window,
+    /// The last minutes, slot by slot.
+    history: History,
+}
+
+impl RouteTotals {
+    fn add(&mut self, counts: &RouteCounts) {
+        self.counts.add(counts);
+        self.total.add(&counts.total);
+        self.overhead.add(&counts.overhead);
+        self.ttft.add(&counts.ttft);
+        self.itl.add(&counts.itl);
+    }
+
+    fn turn(&mut self) {
+        self.history.turn(&self.counts, [&self.total, &self.ttft, &self.itl]);
+        [&mut self.total, &mut self.overhead, &mut self.ttft, &mut self.itl]
+            .into_iter()
+            .for_each(Window::turn);
+    }
+
+    /// What happened in the slot that is filled now.
+    pub fn now(&self) -> Point {
+        self.history.now(&self.counts, [&self.total, &self.ttft, &self.itl])
+    }
+
+    /// What happened in the slots that are over, the oldest first.
+    pub fn past(&self) -> impl ExactSizeIterator<Item = &Point> {
+        self.history.past()
+    }
 }
 
 /// An endpoint's counts, and its times of the last minute.
@@ -74,12 +107,8 @@ impl Snapshot {
     ) {
         self.lane.add(&recorder.lane);
         for (id, counts) in recorder.routes.pairs() {
-            let totals = self.routes.entry(route_name(id)).or_default();
-            totals.counts.add(counts);
-            totals.total.add(&counts.total);
-            totals.overhead.add(&counts.overhead);
-            totals.ttft.add(&counts.ttft);
-            totals.itl.add(&counts.itl);
+            self.routes.entry(route_name(id)).or_default().add(counts);
+            self.all.add(counts);
         }
         for (id, counts) in recorder.endpoints.pairs() {
             let totals = self.endpoints.entry(endpoint_name(id)).or_default();
@@ -96,20 +125,21 @@ impl Snapshot {
         }
     }
 
+    /// How many slots are over.
+    pub fn slots(&self) -> u64 {
+        self.seconds / WINDOW_SLOT_S
+    }
+
     /// A second has passed: notes where the counters stand.
     pub fn second_passed(&mut self) {
-        for totals in self.routes.values_mut() {
+        for totals in self.routes.values_mut().chain([&mut self.all]) {
             totals.rates.second_passed(&totals.counts);
         }
         self.seconds += 1;
         if !is_turn(self.seconds) {
             return;
         }
-        let routes = self
-            .routes
-            .values_mut()
-            .flat_map(|totals| [&mut totals.total, &mut totals.overhead, &mut totals.ttft, &mut totals.itl]);
-        routes.for_each(Window::turn);
+        self.routes.values_mut().chain([&mut self.all]).for_each(RouteTotals::turn);
         let endpoints = self.endpoints.values_mut();
         endpoints
             .flat_map(|totals| [&mut totals.total, &mut totals.ttft, &mut totals.itl])

@@ -76,6 +76,24 @@ impl Window {
     }
 }
 
+impl Window {
+    /// What is told of the slot that is filled now.
+    pub fn newest(&self) -> Quantiles {
+        self.slots.back().map(|slot| quantiles(&slot.pairs, slot.sum_us)).unwrap_or_default()
+    }
+
+    /// How many values of the slot that is filled now are at most each of `bounds`, which ascend, and above the one
+    /// before; what is above all of them counts with the last.
+    pub fn spread<const N: usize>(&self, bounds: &[u64; N]) -> [u32; N] {
+        let mut counts = [0_u32; N];
+        for (value, count) in self.slots.back().iter().flat_map(|slot| &slot.pairs) {
+            let at = bounds.partition_point(|bound| *bound < u64::from(*value)).min(N - 1);
+            counts[at] = counts[at].saturating_add(*count);
+        }
+        counts
+    }
+}
+
 /// Whether a slot is over with this second.
 pub fn is_turn(second: u64) -> bool {
     second.is_multiple_of(WINDOW_SLOT_S)
@@ -151,6 +169,17 @@ mod tests {
             assert_eq!(told, all.quantile_us(quantile), "{quantile}");
         }
         assert!((told.mean - all.sum_us() as f64 / all.count() as f64).abs() < 1e-6);
+    }
+
+    #[test]
+    fn the_newest_slot_is_told_by_itself() {
+        let mut window = Window::default();
+        window.add(&times([9_000]));
+        window.turn();
+        assert_eq!((window.newest().count, window.spread(&[100, 1_000])), (0, [0, 0]));
+        window.add(&times([50, 100, 500, 7_000_000]));
+        assert_eq!((window.newest().count, window.spread(&[100, 1_000])), (4, [2, 2]));
+        assert_eq!(window.quantiles().count, 5);
     }
 
     #[test]

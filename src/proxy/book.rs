@@ -1,6 +1,6 @@
 //! An exchange is over: its limits are settled, it is counted, and its line is written.
 
-use std::time::{Instant, UNIX_EPOCH};
+use std::time::Instant;
 
 use super::log;
 use super::notes::BodyNotes;
@@ -25,12 +25,11 @@ pub(super) fn book(request: &mut Request, call: &mut Call<'_>, lane: &LaneState)
     let plan = &request.plan.plan;
     if plan.observe.tells_exchanges() {
         let record = notes.record(&summary, now);
-        let wall = lane.wall(now).duration_since(UNIX_EPOCH).unwrap_or_default();
         let of = Of {
-            at_us: wall.as_micros() as u64,
+            at_us: lane.wall_us(now),
             generation: plan.generation,
             request_id: request.id.as_bytes(),
-            trace_id: request.trace.id().as_bytes(),
+            trace_id: request.trace.id(),
         };
         plan.records.keep(lane.lane, &record, of);
         log::exchange(request, (notes, listeners), lane, (&record, now));

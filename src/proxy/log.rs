@@ -1,7 +1,7 @@
 //! One line for each exchange, handed to the writer without waiting: a full channel drops and counts.
 
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use super::decide;
 use super::listeners::Listeners;
@@ -36,7 +36,7 @@ pub(super) fn exchange(
     let prompt = prompt.map(|prompt| shown(request, &prompt, log.prompt));
     let batch = notes.batch.as_deref().and_then(|batch| batch.carried.as_ref());
     let line = Line {
-        time: Some(lane.wall(now)),
+        time: Some(UNIX_EPOCH + Duration::from_micros(lane.wall_us(now))),
         request_id: request.id.as_str(),
         upstream_request_id: notes.upstream_id.as_deref().unwrap_or_default(),
         trace_id: request.trace.id(),
@@ -98,7 +98,7 @@ pub(super) fn refused(
         ..Record::default()
     };
     let line = Line {
-        time: Some(lane.wall(now)),
+        time: Some(UNIX_EPOCH + Duration::from_micros(lane.wall_us(now))),
         request_id,
         client: sender.address,
         record: &record,

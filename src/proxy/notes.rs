@@ -9,7 +9,7 @@ use crate::base::fault::{Fault, Stage};
 use crate::base::ids::{EndpointId, RouteId};
 use crate::base::limits::TOKENS_USED_MAX;
 use crate::base::summary::{Ended, Summary};
-use crate::base::time::micros;
+use crate::base::time::{micros, whole_micros};
 use crate::codec::encode::Timing;
 use crate::codec::usage::UsageReader;
 use crate::metrics::gaps::Gaps;
@@ -178,15 +178,14 @@ impl Notes {
     #[inline(always)] // each exchange ends here
     pub(super) fn summary(&self, route: Option<RouteId>, body: BodyNotes, now: Instant) -> Summary {
         let total = now.saturating_duration_since(self.arrival.began);
-        let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         Summary {
             route,
             endpoint: self.endpoint,
             ended: self.ended,
             // Whatever had been sent: a client that left is counted as that, apart from failures.
             status: if self.ended == Ended::ClientLeft || self.status == 0 { 499 } else { self.status },
-            total_us: us(total),
-            overhead_us: us(self.own(body.waited, total)),
+            total_us: whole_micros(total),
+            overhead_us: whole_micros(self.own(body.waited, total)),
             ttft_us: self.first_token.map(|at| micros(self.arrival.complete, at)),
             bytes_in: body.received,
             bytes_out: self.bytes_out,
@@ -198,7 +197,6 @@ impl Notes {
 impl Notes {
     /// What is told of the exchange, which was over at `now`.
     pub(super) fn record(&self, summary: &Summary, now: Instant) -> Record {
-        let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let usage = self.usage.as_ref().map(|usage| usage.usage()).unwrap_or_default();
         let fault = self.fault.filter(|_| summary.ended != Ended::Well);
         Record {
@@ -219,11 +217,11 @@ impl Notes {
             cached_tokens: usage.cached,
             total_us: summary.total_us,
             head_us: micros(self.arrival.began, self.arrival.complete),
-            hold_us: us(self.phases.hold),
-            queue_us: us(self.phases.queue),
-            connect_us: us(self.phases.connect),
-            send_us: us(self.phases.send),
-            wait_us: us(self.phases.wait),
+            hold_us: whole_micros(self.phases.hold),
+            queue_us: whole_micros(self.phases.queue),
+            connect_us: whole_micros(self.phases.connect),
+            send_us: whole_micros(self.phases.send),
+            wait_us: whole_micros(self.phases.wait),
             relay_us: self.answered.map_or(0, |answered| micros(answered, now)),
             ttft_us: summary.ttft_us,
             itl_p50_us: self.gaps.as_ref().and_then(|gaps| gaps.median_us()),

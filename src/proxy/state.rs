@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Waker};
-use std::time::{Instant, SystemTime};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 
@@ -18,6 +18,7 @@ use crate::base::hex::write_hex;
 use crate::base::ids::{ClusterId, EndpointId, FilterId, IdVec, LaneId};
 use crate::base::limits::REQUEST_ID_BYTES_MAX;
 use crate::base::rng::Rng;
+use crate::base::time::{micros, whole_micros};
 pub use crate::board::lines::LogSender;
 use crate::board::loads::EndpointLoad;
 use crate::board::published::Seen;
@@ -92,8 +93,8 @@ pub struct LaneState {
     pub log: LogSender,
     /// The time as answers tell it (RFC 9110 §5.6.7), a tick old at most.
     pub date: Cell<[u8; 29]>,
-    /// What a wall clock showed at some instant, a tick ago at most.
-    wall: Cell<(Instant, SystemTime)>,
+    /// What a wall clock showed at some instant, a tick ago at most: microseconds since 1970.
+    wall: Cell<(Instant, u64)>,
     /// Who waits for a turn that any lane may grant.
     pub turns: Turns,
     /// Tells of clients that leave while nothing of them is read.
@@ -127,7 +128,7 @@ impl LaneState {
             rng: RefCell::new(rng),
             log,
             date: Cell::new(date_of(SystemTime::now())),
-            wall: Cell::new((Instant::now(), SystemTime::now())),
+            wall: Cell::new((Instant::now(), since_1970(SystemTime::now()))),
             turns,
             hangups,
             scratch: Cell::default(),
@@ -144,13 +145,13 @@ impl LaneState {
     /// A tick has passed: what the clocks show.
     pub fn ticked(&self, now: Instant, wall: SystemTime) {
         self.date.set(date_of(wall));
-        self.wall.set((now, wall));
+        self.wall.set((now, since_1970(wall)));
     }
 
-    /// What a wall clock showed at `now`.
-    pub fn wall(&self, now: Instant) -> SystemTime {
+    /// What a wall clock showed at `now`: microseconds since 1970.
+    pub fn wall_us(&self, now: Instant) -> u64 {
         let (then, wall) = self.wall.get();
-        wall + now.saturating_duration_since(then)
+        wall + micros(then, now)
     }
 
     /// Puts a new plan in force and returns the old one, which exchanges may still hold.
@@ -208,6 +209,10 @@ impl EndpointOnLane {
             }
         }
     }
+}
+
+fn since_1970(wall: SystemTime) -> u64 {
+    whole_micros(wall.duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 /// An HTTP date.

@@ -265,3 +265,36 @@ fn the_operator_takes_endpoints_out_and_back_in() {
         assert_eq!(gateway.admin(method, path).0, status, "{method} {path}");
     }
 }
+
+#[test]
+fn the_dashboard_is_one_page_that_may_do_nothing_else_and_its_events_go_on() {
+    let gateway = Gateway::start(&one_cluster(&[&Upstream::start().serve(OK)]));
+    let (status, page) = gateway.admin("GET", "/");
+    assert!(status == 200 && page.starts_with("<!doctype html>"), "{page}");
+    let mut peer = Peer::new(std::net::TcpStream::connect(&gateway.admin).unwrap());
+    peer.send("HEAD / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    let head = peer.read_to_end();
+    for part in ["default-src 'none'", "script-src 'sha256-", "frame-ancestors 'none'", "nosniff"] {
+        assert!(head.contains(part), "{part}: {head}");
+    }
+    let mut peer = Peer::new(std::net::TcpStream::connect(&gateway.admin).unwrap());
+    peer.send("GET /live HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    let first = peer.read_until("\n\n");
+    assert!(first.contains("content-type: text/event-stream\r\n"), "{first}");
+    // The second one has what changed in between, and not the past once more.
+    gateway.exchange("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    let text = first.split_once("data: ").unwrap_or_else(|| panic!("{first}")).1.to_owned();
+    let document: Value = serde_json::from_str(text.trim()).unwrap();
+    assert!(
+        document["past"]["all"].is_array() && document["stats"]["routes"]["all"].is_object(),
+        "{document}"
+    );
+    let last = (0..5).map(|_| peer.read_until("\n\n")).find(|event| event.contains("\"requests\":1"));
+    let event = last.expect("an event tells of the request");
+    let document: Value = serde_json::from_str(event.split_once("data: ").unwrap().1.trim()).unwrap();
+    assert!(document["past"].is_null() && document["now"]["all"]["n"].as_u64() <= Some(1), "{document}");
+    // Nobody listens: that is noticed, and the place is free again.
+    drop(peer);
+    assert_eq!(gateway.admin("POST", "/live").0, 405);
+    assert_eq!(gateway.admin("GET", "/stats").0, 200);
+}

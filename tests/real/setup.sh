@@ -29,6 +29,7 @@ apt_install() {
 }
 
 has_venv() { "$python" -c 'import venv, ensurepip' 2>/dev/null; }
+has_browser() { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null
 has_node() { command -v node >/dev/null && command -v npm >/dev/null; }
 
 need_tools() {
@@ -41,6 +42,8 @@ need_tools() {
   has_node || apt_install nodejs npm
   has_node || missing "node or npm" "nodejs (20 or later) and npm"
   command -v curl >/dev/null || apt_install curl
+  has_browser || apt_install chromium
+  has_browser || missing "Chromium" "chromium"
 }
 
 # stamp FILE...: what an installation depends on; it is done again only when this changes.
