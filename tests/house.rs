@@ -57,7 +57,7 @@ const CLOSED: [(&str, &[&str], &str); 16] = [
 ];
 
 /// Where each outside package may be named.
-const DOORS: [(&str, &[&str]); 28] = [
+const DOORS: [(&str, &[&str]); 29] = [
     ("monoio", &["net", "proxy", "lane", "control", "sim", "load", "cli"]),
     ("io_uring", &["net/driver.rs"]),
     ("futures_util", &["proxy"]),
@@ -84,8 +84,9 @@ const DOORS: [(&str, &[&str]); 28] = [
     ("rustls", &["base/trust.rs", "net/tls.rs", "control/key_sets.rs"]),
     ("rustls_platform_verifier", &["base/trust.rs"]),
     ("strsim", &["config/reader.rs"]),
-    ("signal_hook", &["control/signal.rs"]),
+    ("signal_hook", &["control/signal.rs", "cli/top"]),
     ("clap", &["cli"]),
+    ("ratatui", &["cli/top"]),
 ];
 
 /// Rooms that may wait; all others are deciders or data.

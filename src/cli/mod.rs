@@ -5,6 +5,7 @@ mod admin;
 mod check;
 mod demo;
 mod explain;
+mod figures;
 mod key;
 mod load;
 mod print;
@@ -12,6 +13,7 @@ mod run;
 mod schema;
 mod sim;
 mod slow;
+mod top;
 
 use std::process::ExitCode;
 
@@ -43,6 +45,8 @@ enum Command {
     Schema(schema::Schema),
     /// Puts a server under load, or two in turn, and checks every answer.
     Load(load::Load),
+    /// Shows T, S, B, TTFT and ITL of a running gateway in a terminal, new each second.
+    Top(top::Top),
     /// Tells the slowest recent exchanges of a running gateway, phase by phase.
     Slow(slow::Slow),
     /// A simulated inference server, good enough to test a gateway.
@@ -61,6 +65,7 @@ pub fn main() -> ExitCode {
         Command::Schema(command) => command.run(),
         Command::Load(command) => command.run(),
         Command::Slow(command) => command.run(),
+        Command::Top(command) => command.run(),
         Command::Sim(command) => command.run(),
     };
     ExitCode::from(code)
