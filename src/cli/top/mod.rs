@@ -67,7 +67,8 @@ impl Top {
     /// Shows the page until somebody ends it.
     fn follow(&self, mut told: Told) -> io::Result<()> {
         let ended = Arc::new(AtomicBool::new(false));
-        for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP, signal_hook::consts::SIGINT] {
+        for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP, signal_hook::consts::SIGINT]
+        {
             signal_hook::flag::register(signal, Arc::clone(&ended))?;
         }
         let feed = Feed::start(self.admin.clone())?;
@@ -81,7 +82,8 @@ impl Top {
                     is_stale = true;
                 }
                 if is_stale {
-                    terminal.draw(|frame| page::render(&told, &mut view, frame.area(), frame.buffer_mut()))?;
+                    terminal
+                        .draw(|frame| page::render(&told, &mut view, frame.area(), frame.buffer_mut()))?;
                     is_stale = false;
                 }
                 if event::poll(LOOK)? {

@@ -214,9 +214,11 @@ pub(super) fn render(told: &Told, view: &mut View, area: Rect, buffer: &mut Buff
 }
 
 fn head_of(told: &Told, area: Rect, buffer: &mut Buffer) {
-    let rows: [Rect; HEAD_LINES as usize] = Layout::vertical([Constraint::Length(1); HEAD_LINES as usize]).areas(area);
+    let rows: [Rect; HEAD_LINES as usize] =
+        Layout::vertical([Constraint::Length(1); HEAD_LINES as usize]).areas(area);
     let stats = &told.stats;
-    let connections: u64 = stats["connections"].as_array().into_iter().flatten().filter_map(Value::as_u64).sum();
+    let connections: u64 =
+        stats["connections"].as_array().into_iter().flatten().filter_map(Value::as_u64).sum();
     let about = format!(
         "  {}  {} lanes, {}, up {}, plan {}, {connections} connections",
         told.address,
@@ -343,7 +345,8 @@ mod tests {
         let mut buffer = Buffer::empty(area);
         render(told, view, area, &mut buffer);
         let rows = buffer.content().chunks(140);
-        rows.map(|row| row.iter().map(|cell| cell.symbol()).collect::<String>().trim_end().to_owned()).collect()
+        rows.map(|row| row.iter().map(|cell| cell.symbol()).collect::<String>().trim_end().to_owned())
+            .collect()
     }
 
     #[test]
