@@ -115,9 +115,10 @@ impl Lane {
     /// Accepts no more, lets exchanges finish, closes what is idle.
     pub(super) fn drain(&self, queue: Queue) {
         self.queue.set(queue);
-        self.state.draining.set(true);
+        let grace = Instant::now() + DRAIN_IDLE_GRACE;
+        self.state.draining.set(Some(grace));
         self.closing.set();
-        self.state.watchdogs.hurry_idle(Instant::now() + DRAIN_IDLE_GRACE);
+        self.state.watchdogs.hurry_idle(grace);
         for endpoint in self.state.plan().endpoints.iter() {
             let idle = endpoint.pool.borrow_mut().drain();
             drop(idle);

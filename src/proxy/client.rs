@@ -22,7 +22,7 @@ use super::state::LaneState;
 use super::watchdog::{Activity, Watchdog};
 use crate::base::fault::Sent;
 use crate::base::ids::ListenerId;
-use crate::base::limits::{DRAIN_IDLE_GRACE, LINGER_PAUSE, LINGER_TIME};
+use crate::base::limits::{LINGER_PAUSE, LINGER_TIME};
 use crate::base::time::{deadline, earlier};
 use crate::codec::encode::{OwnHead, Signature, Timing, write_reply};
 use crate::codec::forwarded::Sender;
@@ -156,7 +156,10 @@ impl Client {
                 Err(Expired) => match began {
                     _ if self.clock.is_ended() => return Next::Over,
                     Some(began) => return Next::Refused(reply::too_slow(Sent::Nothing), began),
-                    None if lane.draining.get() => return Next::Over,
+                    // One that was silent for a while has as long as any other.
+                    None if lane.draining.get().is_some_and(|grace| grace <= Instant::now()) => {
+                        return Next::Over;
+                    }
                     // A client that still reads its answer is not idle.
                     None if self.mouth.get_mut().writer.is_under_way() => self.since = Instant::now(),
                     None => return Next::Silence,
@@ -169,10 +172,7 @@ impl Client {
         let clock = &self.ear.borrow().clock;
         match began {
             Some(began) => clock.set(deadline(began, lane.plan().plan.limits.head_timeout), Activity::Busy),
-            None => {
-                let grace = lane.draining.get().then(|| Instant::now() + DRAIN_IDLE_GRACE);
-                clock.set(earlier(Some(self.since + patience), grace), Activity::Idle);
-            }
+            None => clock.set(earlier(Some(self.since + patience), lane.draining.get()), Activity::Idle),
         }
     }
 

@@ -41,7 +41,7 @@ pub(super) fn connection(
     lane: &LaneState,
 ) -> ConnectionField {
     let head = request.head.head();
-    let ends = ends || call.body.is_last() || lane.draining.get();
+    let ends = ends || call.body.is_last() || lane.draining.get().is_some();
     match (ends, head.reuse(), head.version()) {
         (true, _, _) | (false, Reuse::Close, _) => ConnectionField::Close,
         (false, Reuse::KeepAlive, Version::Http10) => ConnectionField::KeepAlive,

@@ -14,7 +14,7 @@ use super::state::LaneState;
 use super::watchdog::{Activity, Watchdog};
 use crate::base::choice::ProxyProtocol;
 use crate::base::ids::ListenerId;
-use crate::base::limits::{DRAIN_IDLE_GRACE, RELAY_BYTES};
+use crate::base::limits::RELAY_BYTES;
 use crate::base::time::{deadline, earlier};
 use crate::codec::forwarded::Sender;
 use crate::net::listen::Peer;
@@ -103,7 +103,6 @@ impl Idle {
             Caller::Connected(_) if listener.proxy_protocol != ProxyProtocol::Off => limits.head_timeout,
             _ => limits.idle_timeout,
         };
-        let grace = lane.draining.get().then(|| Instant::now() + DRAIN_IDLE_GRACE);
-        self.watchdog.set(earlier(deadline(self.since, silence), grace), Activity::Idle);
+        self.watchdog.set(earlier(deadline(self.since, silence), lane.draining.get()), Activity::Idle);
     }
 }

@@ -85,8 +85,9 @@ pub struct LaneState {
     pub untried: Cell<usize>,
     /// Copies under way for mirrors, which nobody waits for but the end of the lane.
     pub copies: Cell<usize>,
-    /// The process is shutting down: answers carry `connection: close`.
-    pub draining: Cell<bool>,
+    /// The process is shutting down: answers carry `connection: close`, and whoever is idle may begin one more exchange until
+    /// then.
+    pub draining: Cell<Option<Instant>>,
     /// Chance: ids of exchanges, shares of clusters.
     pub rng: RefCell<Rng>,
     /// Lines of the access log go here.
@@ -124,7 +125,7 @@ impl LaneState {
             crowded: Cell::new(false),
             untried: Cell::new(0),
             copies: Cell::new(0),
-            draining: Cell::new(false),
+            draining: Cell::new(None),
             rng: RefCell::new(rng),
             log,
             date: Cell::new(date_of(SystemTime::now())),
@@ -170,7 +171,7 @@ impl LaneState {
 
     /// Keeps a connection for the next attempt, with a read posted that tells when the endpoint closes it.
     pub fn give_back(&self, endpoint: &EndpointOnLane, mut upstream: Box<Upstream>, now: Instant) {
-        if endpoint.retired.get() || self.draining.get() {
+        if endpoint.retired.get() || self.draining.get().is_some() {
             return;
         }
         let over = !upstream.settle() || {

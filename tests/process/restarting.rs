@@ -171,6 +171,25 @@ fn a_drain_finishes_what_runs_closes_what_is_idle_and_exits_with_zero() {
 }
 
 #[test]
+fn a_client_between_two_requests_has_its_second_whatever_came_before() {
+    let upstream = Upstream::start().serve(OK);
+    for before in 0..3 {
+        let gateway = Gateway::start(&one_cluster(&[&upstream]));
+        let mut client = gateway.connect();
+        for _ in 0..before {
+            client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+            assert!(client.read_message().ends_with("ok"));
+        }
+        gateway.signal("TERM");
+        // Long enough for a lane to fall silent, shorter than the grace.
+        std::thread::sleep(Duration::from_millis(400));
+        client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+        let answer = client.read_message();
+        assert!(answer.contains("connection: close\r\n") && answer.ends_with("ok"), "{before}: {answer}");
+    }
+}
+
+#[test]
 fn a_second_signal_ends_a_drain_at_once() {
     let upstream = Upstream::start();
     let mut gateway = Gateway::before(&upstream);
