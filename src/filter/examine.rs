@@ -9,7 +9,7 @@ use super::estimate::Estimate;
 use super::findings::Findings;
 use super::guard::{Guarding, Passed};
 use super::kinds::{FilterPlan, Filters, holder_of};
-use super::model::{ModelReader, Read, Said, asks_for_none};
+use super::model::{ModelReader, Read, Said, asks_for_none, no_name};
 use super::rate_limit::{Counted, RateLimit};
 use super::validate::Checking;
 use super::verdict::{Refused, Step, Verdict, View};
@@ -244,6 +244,11 @@ impl<'p> Examination<'p> {
             Model::Read(read) => read,
         };
         match (read, self.asker) {
+            (Ok(Said::NoName), _)
+                if view.asks_model && !view.edits.is_some_and(|edits| edits.replaces("model")) =>
+            {
+                findings.unreadable = Some(no_name());
+            }
             (Ok(said), _) => findings.models.body = said.or_of_route(view.edits),
             (Err(refusal), Some(asker)) => return Err((asker, refusal)),
             // No filter refuses it: whoever needs the model does.

@@ -48,6 +48,18 @@ impl Models {
     }
 }
 
+/// 404 `model_not_found` for what is no name of a model: nobody can list it.
+pub(super) fn no_name() -> ErrorReply {
+    ErrorReply {
+        param: Some("model".into()),
+        ..ErrorReply::new(
+            404,
+            "model_not_found",
+            "What this request says as its model is no name, or too long for one; send a string of up to 4 KiB.",
+        )
+    }
+}
+
 /// Whether a request asks for no model, and needs to name none: it only looks something up.
 pub(super) fn asks_for_none(head: &RequestHead) -> bool {
     let is_read = matches!(head.method(), Method::Get | Method::Head);
@@ -71,7 +83,9 @@ pub(super) enum Said {
     Named(Box<str>),
     /// None.
     Nothing,
-    /// What is no name.
+    /// What is no name, or too long for one.
+    NoName,
+    /// What nobody here can read.
     Else,
 }
 
@@ -85,7 +99,7 @@ impl Said {
         match self {
             Self::Named(name) => Some(name),
             Self::Nothing => of_route(),
-            Self::Else => None,
+            Self::NoName | Self::Else => None,
         }
     }
 }
@@ -135,10 +149,11 @@ impl ModelReader {
 fn told(seen: BodySeen<'_>) -> Said {
     match seen {
         BodySeen::Members([Member::Scalar(name)]) => {
-            std::str::from_utf8(name).map_or(Said::Else, |name| Said::Named(name.into()))
+            std::str::from_utf8(name).map_or(Said::NoName, |name| Said::Named(name.into()))
         }
         BodySeen::Members([Member::Absent | Member::Null]) => Said::Nothing,
-        BodySeen::Members(_) | BodySeen::Nothing => Said::Else,
+        BodySeen::Members(_) => Said::NoName,
+        BodySeen::Nothing => Said::Else,
     }
 }
 
@@ -200,7 +215,7 @@ mod tests {
             (r#"{"model":"a"}"#, Ok(named("a"))),
             (r#"{"messages":[{"model":"b"}],"mode\u006c":"a"}"#, Ok(named("a"))),
             (r#"{"model":null}"#, Ok(Said::Nothing)),
-            (r#"{"model":["a"]}"#, Ok(Said::Else)),
+            (r#"{"model":["a"]}"#, Ok(Said::NoName)),
             (r#"{"x":{"model":"a"}}"#, Ok(Said::Nothing)),
             (r#"["model","a"]"#, Ok(Said::Else)),
             (r#"{"model":"a","model":"b"}"#, Err("invalid_body")),

@@ -529,3 +529,34 @@ fn an_endpoint_on_a_unix_socket_is_asked_there() {
     until(&gateway, "a", (200, "ok"));
     assert_eq!(ask(&gateway, "b"), not_found());
 }
+
+#[test]
+fn what_is_no_name_is_listed_by_nobody() {
+    let (one, two) = (Engine::serving("one", &["m"]), Engine::serving("two", &["m"]));
+    let set = "[[route]]\nname = \"set\"\nmatch = { path = \"/set/*\" }\nto = \"up\"\nset = { body = { model = \"m\" } }\n";
+    let gateway = Gateway::start(&format!("{}{set}{ALL}", cluster("up", &[&one, &two], "")));
+    let json = "content-type: application/json\r\n";
+    gateway.until("the lists are read", |_| ask_with(&gateway, json, r#"{"model":"m"}"#).0 == 200);
+    let long = format!("{{\"model\":{:?}}}", "z".repeat(5000));
+    for (body, status) in [
+        (r#"{"model":"other"}"#, 404),
+        (&long, 404),
+        (r#"{"model":"m\ud800"}"#, 404),
+        (r#"{"model":{"m":1}}"#, 404),
+        (r#"{"model":["m"]}"#, 404),
+        // Who says nothing is asked of anybody.
+        (r#"{"model":null}"#, 200),
+        (r#"{"x":1}"#, 200),
+        ("[1]", 200),
+    ] {
+        let (got, code) = ask_with(&gateway, json, body);
+        assert_eq!(got, status, "{body}: {code}");
+        assert!(status == 200 || code == "model_not_found", "{body}: {code}");
+    }
+    // Where the route says which model it is, nobody asks what the client says.
+    let mut client = gateway.connect();
+    let body = r#"{"model":["m"]}"#;
+    let head = "POST /set/x HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
+    client.send(format!("{head}content-length: {}\r\n\r\n{body}", body.len()));
+    assert_eq!(told(&mut client).0, 200);
+}

@@ -107,6 +107,12 @@ impl BodyEdits {
         self.inserted != 0
     }
 
+    /// Whether what the client says as the member at `path` goes nowhere.
+    pub fn replaces(&self, path: &str) -> bool {
+        let rule = self.wanted.position(path).map(|position| &self.rules[position]);
+        matches!(rule, Some(Rule::Set(_) | Rule::Remove))
+    }
+
     /// What is put in as the member at `path` where the client leaves it out, as JSON.
     pub fn provided(&self, path: &str) -> Option<&[u8]> {
         match &self.rules[self.wanted.position(path)?] {
