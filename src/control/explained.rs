@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::base::ids::EndpointId;
 use crate::config::units::show_share;
 use crate::plan::{ClusterPlan, Mirror, Plan};
 use crate::proxy::explain::{Explained, Made, Outcome, Placement, Target};
@@ -28,7 +29,7 @@ pub fn document(plan: &Plan, explained: &Explained) -> Value {
                 "cluster": first.map(|target| plan.clusters[target.cluster].name.as_str()),
                 "endpoints": endpoints,
                 "edits": edits,
-                "head": first.and_then(sent).map(|(_, head)| head),
+                "head": targets.iter().find_map(sent).map(|(_, head)| head),
                 "to": told,
             });
             if let Some(mirror) = mirror(plan, explained) {
@@ -56,6 +57,9 @@ fn of_target(plan: &Plan, target: &Target) -> Value {
     let together = together(cluster);
     if !together.is_empty() {
         told["together"] = json!(together);
+    }
+    if waits(cluster, target) {
+        told["waits"] = json!(true);
     }
     told
 }
@@ -90,11 +94,19 @@ fn together(cluster: &ClusterPlan) -> Vec<String> {
     kept.into_iter().chain(single).chain(batch).collect()
 }
 
-/// The endpoint that is asked first, by its place, and what it is sent; the first one where nobody is.
-fn sent(target: &Target) -> Option<(usize, String)> {
-    let at = target.placements.iter().position(|placement| placement.is_picked).unwrap_or(0);
-    let (_, head) = target.endpoints.get(at)?;
-    Some((at, String::from_utf8_lossy(head).into_owned()))
+/// The endpoint that is asked first, and what it is sent; none where nobody is.
+fn sent(target: &Target) -> Option<(EndpointId, String)> {
+    let at = target.placements.iter().position(|placement| placement.is_picked)?;
+    let (id, head) = target.endpoints.get(at)?;
+    Some((*id, String::from_utf8_lossy(head).into_owned()))
+}
+
+/// Whether a request would wait there: somebody is admitted who could serve it, and all of those are full.
+fn waits(cluster: &ClusterPlan, target: &Target) -> bool {
+    let is_picked = target.placements.iter().any(|placement| placement.is_picked);
+    cluster.settings.queue.is_some()
+        && !is_picked
+        && target.placements.iter().any(|placement| placement.is_full)
 }
 
 /// An edit as JSON; what was or is not there is left out.
@@ -145,11 +157,13 @@ pub fn text(plan: &Plan, explained: &Explained) -> String {
                 let (cluster, share) = (&plan.clusters[mirror.cluster].name, show_share(mirror.share));
                 say("mirror", &format!("{cluster} ({share} of the route's requests are copied)"));
             }
-            let first = targets.first().and_then(|target| Some((target, sent(target)?)));
-            if let Some((target, (at, head))) = first {
-                let (id, _) = &target.endpoints[at];
-                out.push_str(&format!("\nsent to {}:\n{head}", plan.endpoints[*id].url));
-            }
+            // Where it waits it goes nowhere else meanwhile.
+            let waits = targets.first().is_some_and(|target| waits(&plan.clusters[target.cluster], target));
+            out.push_str(&match targets.iter().find_map(sent) {
+                _ if waits => "\nsent to whoever has a place first\n".to_owned(),
+                Some((id, head)) => format!("\nsent to {}:\n{head}", plan.endpoints[id].url),
+                None => "\nsent to nobody\n".to_owned(),
+            });
         }
     }
     out
@@ -174,5 +188,8 @@ fn say_target(plan: &Plan, target: &Target, say: &mut impl FnMut(&str, &str)) {
             placement.terms.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
         let terms = if terms.is_empty() { String::new() } else { format!(" ({})", terms.join(", ")) };
         say("endpoint", &format!("{mark} {url}: {score}{terms}: {}", placement.why));
+    }
+    if waits(cluster, target) {
+        say("queue", &format!("it waits for a place; {} wait already", cluster.queue.waiting()));
     }
 }

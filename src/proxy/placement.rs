@@ -10,6 +10,7 @@ use crate::balance::{Asked, Balancer, Candidate, Candidates, Positions};
 use crate::base::ids::{ClusterId, EndpointId};
 use crate::base::rng::Rng;
 use crate::board::published::Seen;
+use crate::cluster::listings::Unlisted;
 use crate::codec::head::RequestHead;
 use crate::plan::Plan;
 
@@ -23,6 +24,8 @@ pub struct Placement {
     pub score: Option<f64>,
     /// What the score is made of.
     pub terms: Vec<(&'static str, f64)>,
+    /// Whether it could serve the request, and has as many exchanges as it may.
+    pub is_full: bool,
     /// Whether this one is asked first.
     pub is_picked: bool,
     /// In words.
@@ -88,6 +91,10 @@ pub(super) fn of(plan: &Plan, cluster: ClusterId, shown: &Shown<'_>, now: Instan
         Placement {
             endpoint: *id,
             is_admitted: all[position].verdict.is_admitted(now),
+            is_full: told.is_none()
+                && all[position].is_full()
+                && all[position].verdict.is_admitted(now)
+                && only.as_ref().is_none_or(|only| only.contain(position)),
             score: told.map(|told| told.score),
             terms: told.map_or_else(Vec::new, |told| told.terms.clone()),
             is_picked,
@@ -121,5 +128,10 @@ fn who_lists(plan: &Plan, cluster: ClusterId, model: Option<&str>, count: usize)
     cluster.settings.discover?;
     let listings = Seen::of(&cluster.listings);
     let listings = listings.now();
-    Some(listings.who(model?).cloned().unwrap_or_else(|_| Positions::none_of(count)))
+    match listings.who(model?) {
+        Ok(who) => Some(who.clone()),
+        Err(Unlisted::Nowhere) => Some(Positions::none_of(count)),
+        // No list was read, as where no gateway runs: whoever has it may be any of them.
+        Err(Unlisted::Unknown) => None,
+    }
 }
