@@ -3,7 +3,7 @@
 pub mod dispatch;
 pub mod listings;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,6 +34,8 @@ pub struct Cluster {
     listings: Option<Seen<Listings>>,
     /// Borrowed for one decision, and let go before anything is waited for.
     picking: RefCell<Picking>,
+    /// Which endpoints were admitted when somebody asked last, as one number.
+    admitted: Cell<u64>,
 }
 
 /// What holds in one cluster.
@@ -134,7 +136,20 @@ impl Cluster {
         let balancer = Balancer::start(&rules.balancing, candidates.len(), &mut rng);
         let budget = Budget::new(rules.retry.share);
         let picking = RefCell::new(Picking { balancer, rng, budget });
-        Rc::new(Self { id, lane, candidates, healths, ward, queue, rules, born: now, listings, picking })
+        let admitted = Cell::default();
+        Rc::new(Self {
+            id,
+            lane,
+            candidates,
+            healths,
+            ward,
+            queue,
+            rules,
+            born: now,
+            listings,
+            picking,
+            admitted,
+        })
     }
 
     /// What may be tried again.
@@ -293,6 +308,24 @@ impl Cluster {
     /// Whether some endpoints are admitted, and each of them has as many exchanges as it may.
     pub fn is_full(&self, now: Instant) -> bool {
         self.free(now) == 0 && self.candidates.iter().any(|candidate| candidate.verdict.is_admitted(now))
+    }
+
+    /// Whether an endpoint is admitted of `only` some where not all are asked: without one nobody waits for a place.
+    pub fn may_serve(&self, only: Option<&Positions>, now: Instant) -> bool {
+        let is_asked = |position: usize| only.is_none_or(|only| only.contain(position));
+        let mut all = self.candidates.iter().enumerate();
+        all.any(|(position, candidate)| is_asked(position) && candidate.verdict.is_admitted(now))
+    }
+
+    /// Whether other endpoints are admitted than when this was asked last, where somebody waits who may want to know.
+    pub fn has_changed(&self, now: Instant) -> bool {
+        if self.queue.waiting() == 0 {
+            return false;
+        }
+        let admitted = self.candidates.iter().fold(1_u64, |all, candidate| {
+            all.wrapping_mul(31).wrapping_add(u64::from(candidate.verdict.is_admitted(now)))
+        });
+        self.admitted.replace(admitted) != admitted
     }
 
     /// Places that are free at endpoints that are admitted.

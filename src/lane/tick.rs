@@ -16,6 +16,9 @@ pub(super) async fn run(lane: Rc<Lane>) {
         lane.state.ticked(now, SystemTime::now());
         let plan = lane.state.plan();
         plan.clusters.iter().for_each(|cluster| cluster.fill(now));
+        if plan.clusters.iter().filter(|cluster| cluster.has_changed(now)).count() > 0 {
+            lane.state.turns.rouse();
+        }
         for endpoint in plan.endpoints.iter() {
             let expired = endpoint.pool.borrow_mut().expire(now);
             drop(expired);

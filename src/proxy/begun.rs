@@ -3,6 +3,7 @@
 
 use std::future::poll_fn;
 use std::task::Poll;
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -28,12 +29,16 @@ use crate::codec::version::Version;
 /// Readers of event streams pass over it.
 const COMMENT: &[u8] = b": waiting\n\n";
 
-/// Tells the client that it waits; the first time the head leaves too. One that has not taken the last comment is not told
+/// Tells the client that it waits, since `since`; the first time the head leaves too. One that has not taken the last comment is not told
 /// again.
-pub(super) async fn comment(request: &Request, call: &mut Call<'_>) {
+pub(super) async fn comment(request: &Request, call: &mut Call<'_>, since: Instant) {
     let is_first = call.begun.is_none();
     if is_first {
+        // The head tells where the time went: since then it waited, which is noted once that is over.
+        let waited = since.elapsed();
+        call.notes.phases.queue += waited;
         begin(request, call);
+        call.notes.phases.queue -= waited;
     }
     let Some(begun) = &call.begun else { return };
     let mouth = begun.way.mouth;

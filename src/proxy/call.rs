@@ -11,9 +11,8 @@ use super::placing;
 use super::reply;
 use super::request::{Call, Request};
 use super::source::{Relayed, served};
-use super::waiting::{self, TurnedAway};
-use crate::admission::Seat;
-use crate::balance::Affinity;
+use super::waiting::{self, Place, TurnedAway};
+use crate::balance::{Affinity, Positions};
 use crate::base::fault::{Fault, FaultKind, Sent, Side, Stage};
 use crate::base::hash::hash64;
 use crate::base::ids::{ClusterId, EndpointId};
@@ -70,14 +69,16 @@ pub(super) async fn run(
     };
     let asked = placing::asked(request, call, &affinity);
     let model = if cluster.narrows() { request.model_upstream() } else { None };
-    let mut seat = match &plan.settings.queue {
+    // Whom one waits for where there is a line; nobody where nobody lists the model, which is told at once.
+    let only = plan.settings.queue.as_ref().and_then(|_| cluster.who_lists(model).ok());
+    let mut seat = match &only {
+        Some(only) => pass(request, call, (plan, cluster, only.as_ref()), (None, false)).await?,
         None => None,
-        Some(_) => pass(request, call, (plan, cluster), (None, false)).await?,
     };
     let (mut dispatch, mut step) = Dispatch::start(cluster, (asked, model), most, pick_time(call));
-    while plan.settings.queue.is_some() && is_full(&step) {
+    while let (Some(only), true) = (&only, is_full(&step)) {
         // Somebody else had the place.
-        seat = pass(request, call, (plan, cluster), (seat, true)).await?;
+        seat = pass(request, call, (plan, cluster, only.as_ref()), (seat, true)).await?;
         step = dispatch.begin(cluster, Instant::now());
     }
     if let (Some(seat), Step::Attempt { .. }) = (seat, &step) {
@@ -135,9 +136,9 @@ fn is_full(step: &Step) -> bool {
 fn pass<'f>(
     request: &'f Request,
     call: &'f mut Call<'_>,
-    cluster: (&'f ClusterPlan, &'f Cluster),
-    seat: (Option<Seat>, bool),
-) -> Pin<Box<dyn Future<Output = Result<Option<Seat>, GivenUp>> + 'f>> {
+    cluster: (&'f ClusterPlan, &'f Cluster, Option<&'f Positions>),
+    seat: (Option<Place>, bool),
+) -> Pin<Box<dyn Future<Output = Result<Option<Place>, GivenUp>> + 'f>> {
     Box::pin(async move {
         let passed = waiting::pass(request, call, cluster, seat).await;
         passed.map_err(|TurnedAway { kind, body, wait }| {

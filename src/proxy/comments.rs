@@ -16,6 +16,7 @@ use crate::board::buffered::Budget;
 use crate::codec::content::{Kind, kind};
 use crate::codec::framing::Framing;
 use crate::codec::json::{Member, Scanner, Wanted};
+use crate::codec::method::Method;
 
 /// The member of a body that asks for a stream.
 static STREAM: LazyLock<Arc<Wanted>> = LazyLock::new(|| Wanted::of(["stream"]));
@@ -39,16 +40,21 @@ enum Asks {
 }
 
 impl Comments {
-    /// What `call` is told each `every` from `now` on; none where nobody could be told, or where its body tells nothing.
+    /// What `call` is told each `every`, for the first time at `next`; none where nobody could be told, or where its body tells
+    /// nothing.
     pub(super) async fn of(
-        every: Duration,
+        (every, next): (Duration, Instant),
         request: &Request,
         call: &mut Call<'_>,
         now: Instant,
     ) -> Option<Self> {
-        let begins = Self { every, next: now + every, asks: Asks::Stream, since: now, has_room: false };
+        let begins = Self { every, next, asks: Asks::Stream, since: now, has_room: false };
         if call.begun.is_some() {
             return Some(begins);
+        }
+        // The answer to HEAD has no body (RFC 9110 §9.3.2), so there is nowhere for a comment.
+        if request.head.method() == Method::Head {
+            return None;
         }
         if call.early.way().is_none() || kind(&request.head) != Kind::Plain {
             return None;
@@ -58,6 +64,11 @@ impl Comments {
         let mut comments = Self { asks: Asks::Unknown(scanner), has_room: call.body.is_held(), ..begins };
         call.body.held().iter().for_each(|piece| comments.feed(piece));
         Some(comments)
+    }
+
+    /// When it is told next.
+    pub(super) fn next(&self) -> Instant {
+        self.next
     }
 
     /// When there is something to do again.
@@ -86,7 +97,7 @@ impl Comments {
                 body.hold(Held::within(room));
                 self.has_room = true;
             }
-            match ready!(body.poll_piece(cx)) {
+            match ready!(body.poll_ahead(cx)) {
                 Err(fault) => return Poll::Ready(fault),
                 Ok(None) => self.stop(body),
                 Ok(Some(piece)) => {
@@ -116,7 +127,7 @@ impl Comments {
         }
         self.next = now + self.every;
         if matches!(self.asks, Asks::Stream) {
-            begun::comment(request, call).await;
+            begun::comment(request, call, self.since).await;
         }
     }
 

@@ -97,6 +97,8 @@ pub(super) struct Intake<'c> {
     pace: Pace,
     /// Those who listen to it, where there are some.
     pub(super) listeners: Option<Box<Listeners>>,
+    /// Somebody looks at what comes ahead of whom it goes to: its end is none yet.
+    is_ahead: bool,
     /// Who looks on at a body that decided before its end.
     passing: Option<Box<Passing>>,
     /// Bytes from the client so far.
@@ -139,6 +141,7 @@ impl<'c> Intake<'c> {
             patience: Patience::Rate(0),
             pace: Pace::default(),
             listeners: None,
+            is_ahead: false,
             passing: None,
             received: 0,
             waiting_since: None,
@@ -190,6 +193,14 @@ impl<'c> Intake<'c> {
             Ok(None) => self.end(),
             Err(fault) => Poll::Ready(Err(fault)),
         }
+    }
+
+    /// The next piece, none at the end, for whoever keeps it and hands nothing on.
+    pub(super) fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, BodyFault>> {
+        self.is_ahead = true;
+        let polled = self.poll_piece(cx);
+        self.is_ahead = false;
+        polled
     }
 
     /// The next piece of a body that is looked at as it passes: its last byte comes once all of it was found sound.
@@ -284,7 +295,7 @@ impl<'c> Intake<'c> {
     /// All of it was handed out.
     #[inline(always)] // each exchange comes here
     fn end(&mut self) -> Poll<Result<Option<Bytes>, BodyFault>> {
-        if self.listeners.is_some() {
+        if self.listeners.is_some() && !self.is_ahead {
             self.tell_end();
         }
         Poll::Ready(Ok(None))

@@ -8,6 +8,7 @@ use super::intake::BodyFault;
 use super::request::{Call, Request};
 use super::turns::Turn;
 use crate::admission::{Asks, Seat};
+use crate::balance::Positions;
 use crate::base::fault::FaultKind;
 use crate::base::hash::hash64;
 use crate::base::time::earlier;
@@ -29,29 +30,48 @@ pub(super) struct TurnedAway {
 /// The class of a request for which nobody says one.
 const DEFAULT: &str = "default";
 
-/// Lets a request in: at once where there are places and nobody waits, else when its turn comes. Whoever was let in and found
-/// no place after all returns with its `seat`; who `must` wait takes one though there seem to be places. Who may not wait is let in
-/// only where nobody would have to.
+/// Where somebody waits.
+#[derive(Debug)]
+pub(super) struct Place {
+    seat: Seat,
+    /// When its client is told so next.
+    told: Option<Instant>,
+}
+
+impl Place {
+    /// An endpoint was picked: the turn is used.
+    pub(super) fn claim(self) {
+        self.seat.claim();
+    }
+}
+
+/// Lets a request in: at once where there are places and nobody waits, or where nobody is there to be waited for, of `only` some
+/// where not all are asked; else when its turn comes. Whoever was let in and found no place after all returns with its `place`;
+/// who `must` wait takes one though there seem to be places. Who may not wait is let in only where nobody would have to.
 pub(super) async fn pass(
     request: &Request,
     call: &mut Call<'_>,
-    (plan, cluster): (&ClusterPlan, &Cluster),
-    (seat, must): (Option<Seat>, bool),
-) -> Result<Option<Seat>, TurnedAway> {
+    (plan, cluster, only): (&ClusterPlan, &Cluster, Option<&Positions>),
+    (place, must): (Option<Place>, bool),
+) -> Result<Option<Place>, TurnedAway> {
     let Some(config) = &plan.settings.queue else { return Ok(None) };
     let (queue, now) = (cluster.queue(), Instant::now());
-    if seat.is_none() && !must && queue.is_quiet() && !cluster.is_full(now) {
+    if place.is_none() && !must && queue.is_quiet() && !cluster.is_full(now) {
         return Ok(None);
+    }
+    if !cluster.may_serve(only, now) {
+        // Whoever picks is told so.
+        return Ok(place);
     }
     if !call.may_wait {
         return Err(TurnedAway { kind: FaultKind::QueueFull, body: None, wait: None });
     }
     let usual = cluster.expected_wait(now);
     let due = due(request, call, &config.value, now);
-    let seat = match seat {
-        Some(seat) => {
-            seat.wait_on();
-            seat
+    let mut place = match place {
+        Some(place) => {
+            place.seat.wait_on();
+            place
         }
         None => {
             let patience = due.saturating_duration_since(now);
@@ -59,7 +79,8 @@ pub(super) async fn pass(
             let max = usize::try_from(config.value.max).unwrap_or(usize::MAX);
             let asks = Asks { class, key: key(request), patience, max, usual };
             let turned_away = |wait| TurnedAway { kind: FaultKind::QueueFull, body: None, wait };
-            queue.enter(asks, call.turns.granted(), now).map_err(|refused| turned_away(refused.wait))?
+            let entered = queue.enter(asks, call.turns.granted(), now);
+            Place { seat: entered.map_err(|refused| turned_away(refused.wait))?, told: None }
         }
     };
     if !must {
@@ -67,52 +88,75 @@ pub(super) async fn pass(
         // next end or tick.
         cluster.fill(now);
     }
-    let mut turn = call.turns.wait_for(seat.number());
+    let seat = &place.seat;
+    let mut turn = call.turns.wait_in_line(seat.number());
+    let mut ended = Ended::Woken;
     if !seat.is_granted() {
-        let comments = match config.value.comments {
-            Some(every) => Comments::of(every, request, call, now).await,
+        let mut comments = match config.value.comments {
+            Some(every) => {
+                let next = place.told.unwrap_or(now + every);
+                Comments::of((every, next), request, call, now).await
+            }
             None => None,
         };
-        let ended = wait(&mut turn, due, request, call, comments).await;
-        ended.map_err(|fault| TurnedAway { kind: fault.kind(), body: Some(fault), wait: None })?;
+        let is_over = |now| seat.is_granted() || !cluster.may_serve(only, now);
+        let waited = wait((&mut turn, due), request, call, (&mut comments, is_over)).await;
+        place.told = comments.as_ref().map(Comments::next);
+        ended = waited.map_err(|fault| TurnedAway { kind: fault.kind(), body: Some(fault), wait: None })?;
     }
     let waited = now.elapsed();
     call.notes.phases.queue += waited;
-    match seat.is_granted() {
-        true => Ok(Some(seat)),
-        false => {
-            let wait = seat.expected(usual, now + waited);
+    match ended {
+        Ended::Late if !place.seat.is_granted() => {
+            let wait = place.seat.expected(usual, now + waited);
             Err(TurnedAway { kind: FaultKind::QueueTimeout, body: None, wait })
         }
+        Ended::Late | Ended::Woken => Ok(Some(place)),
     }
 }
 
-/// Waits for the turn until `due`. The client is told meanwhile, where it is to be: its body may break while that asks for it.
+/// How a wait ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// The turn has come, or nobody is there any more to be waited for.
+    Woken,
+    /// Time ran out.
+    Late,
+}
+
+/// Waits until `due`, or until whoever is woken finds that it `is_over`. The client is told meanwhile, where it is to be: its
+/// body may break while that asks for it.
 async fn wait(
-    turn: &mut Turn<'_>,
-    due: Instant,
+    (turn, due): (&mut Turn<'_>, Instant),
     request: &Request,
     call: &mut Call<'_>,
-    mut comments: Option<Comments>,
-) -> Result<(), BodyFault> {
+    (comments, is_over): (&mut Option<Comments>, impl Fn(Instant) -> bool),
+) -> Result<Ended, BodyFault> {
     let clock = call.clock;
     let ended = loop {
         let until = comments.as_ref().map_or(due, |comments| due.min(comments.due(&call.body)));
         let body = (request.framing, &request.plan.plan.budget);
-        let ended = clock.within(Some(until), |cx| match (turn.poll(cx), &mut comments) {
+        let ended = clock.within(Some(until), |cx| match (turn.poll(cx), &mut *comments) {
             (Poll::Ready(()), _) => Poll::Ready(Ok(())),
             (Poll::Pending, Some(comments)) => comments.poll_asks(body, &mut call.body, cx).map(Err),
             (Poll::Pending, None) => Poll::Pending,
         });
-        match (ended.await, &mut comments) {
-            (Some(ended), _) => break ended,
+        match (ended.await, &mut *comments) {
+            (Some(Err(fault)), _) => break Err(fault),
+            (Some(Ok(())), _) => {
+                // In line again before it is looked: a turn that comes in between is told.
+                turn.again();
+                if is_over(Instant::now()) {
+                    break Ok(Ended::Woken);
+                }
+            }
             (None, Some(comments)) if Instant::now() < due => {
                 comments.tick(request, call, Instant::now()).await
             }
-            (None, _) => break Ok(()),
+            (None, _) => break Ok(Ended::Late),
         }
     };
-    if let Some(comments) = &mut comments {
+    if let Some(comments) = comments {
         comments.stop(&mut call.body);
     }
     ended

@@ -268,3 +268,52 @@ fn who_leaves_while_it_is_told_frees_its_place_and_a_broken_body_is_refused() {
             .all(|one| one["queued"] == 0 && one["in_flight"] == 0)
     });
 }
+
+#[test]
+fn the_answer_to_head_has_no_comments() {
+    let upstream = Upstream::start();
+    let gateway = start(&upstream, "comments = \"150ms\"");
+    let (mut first, mut server) = occupy(&gateway, &upstream);
+    let mut client = gateway.connect();
+    client.send(post("/second", STREAM).replacen("POST", "HEAD", 1));
+    for _ in 0..2 {
+        assert!(client.is_silent());
+    }
+    make_room(&mut first, &mut server);
+    assert!(server.read_until(STREAM).starts_with("HEAD /second "));
+    server.send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n");
+    assert!(client.read_until("\r\n\r\n").starts_with("HTTP/1.1 200 "));
+    // What follows is the next answer and nothing else.
+    client.send(post("/third", "{}"));
+    server.read_until("{}");
+    server.send(OK);
+    let answer = client.read_message();
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("ok"), "{answer}");
+}
+
+#[test]
+fn what_waited_and_went_nowhere_is_not_mirrored() {
+    let (upstream, shadow) = (Upstream::start(), Upstream::start());
+    let queue = "max_wait = \"400ms\", comments = \"100ms\"";
+    let config = config(&upstream, queue)
+        + &format!(
+            "mirror = {{ cluster = \"shadow\", share = \"100%\" }}\n[cluster.shadow]\nendpoints = [{:?}]\n",
+            shadow.url()
+        );
+    let gateway = Gateway::start(&config);
+    let (_first, _server) = occupy(&gateway, &upstream);
+    drop(shadow.accept());
+    let long = format!("{{\"x\":\"{}\"}}", "y".repeat(300_000));
+    for body in ["{}", STREAM, &long] {
+        let mut client = gateway.connect();
+        client.send(post("/second", body));
+        client.read_until("queue_timeout");
+        let mut left = gateway.connect();
+        left.send(post("/third", body));
+        assert!(left.is_silent() || body == STREAM);
+        drop(left);
+    }
+    gateway.until("all are over", |stats| stats["clusters"]["shadow"]["mirror"]["skipped"] == 6);
+    assert!(!shadow.has_waiting());
+    assert_eq!(gateway.stats()["clusters"]["shadow"]["mirror"]["sent"], 0);
+}

@@ -26,6 +26,7 @@ mod forwarding;
 mod guarding;
 mod headers;
 mod health;
+mod hopeless;
 mod keys;
 mod lanes;
 mod leaving;
