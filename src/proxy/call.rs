@@ -21,6 +21,7 @@ use crate::cluster::Cluster;
 use crate::cluster::dispatch::{Dispatch, Step};
 use crate::codec::reply::ErrorReply;
 use crate::plan::{ClusterPlan, Placing};
+use crate::retry::RetryOn;
 
 /// Why a call was given up.
 pub(super) struct GivenUp {
@@ -89,10 +90,7 @@ pub(super) async fn run(
     loop {
         let (ticket, connection) = match step {
             Step::Attempt { ticket, connection, because } => {
-                if let Some(reason) = because {
-                    let endpoint = plan.endpoints[ticket.position()];
-                    request.plan.recorder.borrow_mut().endpoints[endpoint].retries[reason as usize] += 1;
-                }
+                count_retry(request, plan.endpoints[ticket.position()], because);
                 (ticket, connection)
             }
             Step::GiveUp(fault) => {
@@ -123,6 +121,13 @@ pub(super) async fn run(
                 step = dispatch.failed(cluster, &failure, Instant::now());
             }
         }
+    }
+}
+
+/// Counts another attempt where it is one.
+fn count_retry(request: &Request, endpoint: EndpointId, because: Option<RetryOn>) {
+    if let Some(reason) = because {
+        request.plan.recorder.borrow_mut().endpoints[endpoint].retries[reason as usize] += 1;
     }
 }
 
