@@ -40,6 +40,8 @@ pub struct Summary {
     pub total_us: u64,
     /// T minus the time spent waiting for the upstream and for the client.
     pub overhead_us: u64,
+    /// Waiting for a place in a full cluster.
+    pub queue_us: u64,
     /// Request head complete to the first token-bearing event, else first body byte.
     pub ttft_us: Option<u64>,
     /// Bytes read from the client, body only.

@@ -91,9 +91,9 @@ const HISTOGRAM_BYTES: usize = 28 * KIB;
 
 fn summary(plan: &Plan) -> String {
     let connections = plan.limits.connections;
-    // Each lane counts into one recorder while control holds another; four histograms a route, three an endpoint.
+    // Each lane counts into one recorder while control holds another; five histograms a route, four an endpoint.
     let histograms =
-        (4 * plan.routes.len() + 3 * plan.endpoints.len()) * HISTOGRAM_BYTES * (2 * plan.lanes + 1);
+        (5 * plan.routes.len() + 4 * plan.endpoints.len()) * HISTOGRAM_BYTES * (2 * plan.lanes + 1);
     let bounds = |filter: &FilterPlan| match filter {
         FilterPlan::RateLimit(limit) => {
             usize::from(limit.requests.is_some()) + usize::from(limit.tokens.is_some())
@@ -130,6 +130,7 @@ fn summary(plan: &Plan) -> String {
     let records = plan.records.bytes();
     let ceiling = idle + histograms + records + streams + held + logged + flights + kept as usize;
     let size = |bytes: usize| format!("{} MiB", bytes.div_ceil(MIB));
+    let limiting = plan.filters.iter().filter(|(_, filter)| filter.limits()).count();
     format!(
         "ok\n  routes {}, clusters {}, endpoints {}, lanes {}\n  memory when idle {}, typical ({} busy clients) {}, at its ceiling ({} clients with large bodies) {}\n  metric series {}",
         plan.routes.len(),
@@ -141,7 +142,7 @@ fn summary(plan: &Plan) -> String {
         size(typical),
         connections,
         size(ceiling),
-        series(plan.routes.len(), (plan.clusters.len(), plan.endpoints.len()), plan.lanes)
+        series(plan.routes.len(), (plan.clusters.len(), plan.endpoints.len()), (plan.lanes, limiting))
             + shared_series(plan),
     )
 }

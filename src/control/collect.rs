@@ -1,7 +1,7 @@
 //! When the merged view of all lanes is brought up to date.
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::state::Control;
 use crate::proxy::audit;
@@ -20,6 +20,7 @@ impl Control {
                 self.collect().await;
                 self.collected.snapshot.borrow_mut().second_passed();
                 self.mark();
+                self.busy.borrow_mut().look(Instant::now());
                 // A lane whose inbox was full at a reload.
                 self.publish();
                 audit::left_over(&self.plan());

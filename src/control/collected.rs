@@ -23,6 +23,8 @@ pub(super) struct Collected {
     outstanding: RefCell<Vec<bool>>,
     under_way: Cell<bool>,
     done: Flag,
+    /// Exchanges that ended, by lane.
+    ended: RefCell<Vec<u64>>,
 }
 
 impl Collected {
@@ -34,6 +36,7 @@ impl Collected {
             outstanding: RefCell::new(vec![false; lanes]),
             under_way: Cell::new(false),
             done: Flag::default(),
+            ended: RefCell::new(vec![0; lanes]),
         }
     }
 
@@ -47,6 +50,11 @@ impl Collected {
         }
     }
 
+    /// Exchanges that ended, by lane.
+    pub(super) fn ended(&self) -> Vec<u64> {
+        self.ended.borrow().clone()
+    }
+
     /// Adds a lane's report.
     pub(super) fn add(&self, lane: LaneId, plan: &Plan, mut recorder: Recorder, gauges: Option<Vec<Gauges>>) {
         self.snapshot.borrow_mut().add(
@@ -57,7 +65,10 @@ impl Collected {
                 (plan.clusters[endpoint.cluster].name.clone(), endpoint.url.clone())
             },
             |cluster| plan.clusters[cluster].name.clone(),
+            |filter| plan.filters[filter].0.clone(),
         );
+        let ended: u64 = recorder.routes.iter().map(|counts| counts.requests).sum();
+        self.ended.borrow_mut()[lane.position()] += ended + recorder.lane.unrouted;
         let Some(gauges) = gauges else { return };
         self.gauges.borrow_mut()[lane.position()] = gauges;
         recorder.clear();

@@ -10,7 +10,7 @@ use crate::base::say;
 use crate::metrics::names;
 use crate::metrics::names::Metric;
 use crate::metrics::recorder::{
-    CACHE_RESULTS, ClusterCounts, EndpointCounts, MIRROR_RESULTS, RETRY_REASONS, RouteCounts,
+    CACHE_RESULTS, ClusterCounts, EndpointCounts, LIMITED_KINDS, MIRROR_RESULTS, RETRY_REASONS, RouteCounts,
 };
 use crate::metrics::snapshot::Snapshot;
 use crate::metrics::text::{Exposition, ExpositionFormat};
@@ -44,12 +44,28 @@ impl Control {
         out.counter(names::MESSAGES_LOST, [(vec![], say::lost())]);
         out.counter(names::LOG_LOST, [(vec![], self.log.borrow().lost())]);
 
+        self.lanes(&mut out);
+        refusals(&plan, &snapshot, &mut out);
         routes(&snapshot, &mut out);
         endpoints(&snapshot, &mut out);
         self.state_of_endpoints(&plan, &mut out);
         queues(&plan, &mut out);
         sharing(&plan, &snapshot, &mut out);
         out.finish()
+    }
+
+    /// How the work is spread over lanes.
+    fn lanes(&self, out: &mut Exposition) {
+        let by_lane = |values: Vec<f64>| -> Vec<(String, f64)> {
+            values.into_iter().enumerate().map(|(lane, value)| (lane.to_string(), value)).collect()
+        };
+        let ended = by_lane(self.collected.ended().into_iter().map(|ended| ended as f64).collect());
+        fn labels(lane: &str) -> Vec<(&'static str, &str)> {
+            vec![("lane", lane)]
+        }
+        out.counter(names::LANE_REQUESTS, ended.iter().map(|(lane, ended)| (labels(lane), *ended as u64)));
+        let busy = by_lane(self.busy.borrow().ratios());
+        out.gauge(names::LANE_BUSY, busy.iter().map(|(lane, ratio)| (labels(lane), *ratio)));
     }
 
     /// What endpoints are now, beside what was counted of them.
@@ -76,6 +92,22 @@ impl Control {
     }
 }
 
+/// Who was refused, and by which limit.
+fn refusals(plan: &Plan, snapshot: &Snapshot, out: &mut Exposition) {
+    out.counter(
+        names::REFUSED,
+        snapshot.lane.refused.iter().map(|(code, count)| (vec![("code", *code)], *count)),
+    );
+    let nothing = [0; LIMITED_KINDS.len()];
+    let limiting = plan.filters.iter().filter(|(_, filter)| filter.limits());
+    let limited = limiting.flat_map(|(name, _)| {
+        let counts = snapshot.limited.get(name).unwrap_or(&nothing);
+        let labels = move |kind| vec![("filter", name.as_str()), ("kind", kind)];
+        LIMITED_KINDS.iter().zip(counts).map(move |(kind, count)| (labels(*kind), *count))
+    });
+    out.counter(names::LIMITED, limited);
+}
+
 /// What was counted of routes.
 fn routes(snapshot: &Snapshot, out: &mut Exposition) {
     let routes = || snapshot.routes.iter().map(|(name, totals)| (name.as_str(), &totals.counts));
@@ -99,6 +131,7 @@ fn routes(snapshot: &Snapshot, out: &mut Exposition) {
     times_of_route(names::OVERHEAD, out, |counts| &counts.overhead);
     times_of_route(names::TTFT, out, |counts| &counts.ttft);
     times_of_route(names::ITL, out, |counts| &counts.itl);
+    times_of_route(names::QUEUE_WAIT, out, |counts| &counts.queue);
 }
 
 /// What was counted of endpoints.
@@ -117,6 +150,16 @@ fn endpoints(snapshot: &Snapshot, out: &mut Exposition) {
     by_endpoint(names::ENDPOINT_FAULTS, out, |counts| counts.faults);
     by_endpoint(names::ENDPOINT_CONNECTS, out, |counts| counts.connects);
     by_endpoint(names::ENDPOINT_REUSED, out, |counts| counts.reused);
+    let times_of_endpoint = |metric: Metric, out: &mut Exposition, value: fn(&EndpointCounts) -> &Times| {
+        out.histogram(
+            metric,
+            endpoints().map(|(cluster, url, counts)| (labels(cluster, url), value(counts))),
+        );
+    };
+    times_of_endpoint(names::ENDPOINT_TOTAL, out, |counts| &counts.total);
+    times_of_endpoint(names::ENDPOINT_CONNECT, out, |counts| &counts.connect);
+    times_of_endpoint(names::ENDPOINT_TTFT, out, |counts| &counts.ttft);
+    times_of_endpoint(names::ENDPOINT_ITL, out, |counts| &counts.itl);
     let mut retries: BTreeMap<(&str, &str), u64> = BTreeMap::new();
     for (cluster, _, counts) in endpoints() {
         for (reason, count) in RetryOn::WORDS.iter().zip(counts.retries) {

@@ -4,6 +4,7 @@
 mod access_log;
 mod admin;
 mod asking;
+mod busy;
 mod collect;
 mod collected;
 mod descriptors;
@@ -52,6 +53,7 @@ use crate::net::driver;
 use crate::net::handed::Handed;
 use crate::net::listen::{ListenSocket, Listener};
 use crate::plan::Plan;
+use busy::Busy;
 use collected::Collected;
 use descriptors::Descriptors;
 use failure::{RunError, failed};
@@ -156,6 +158,7 @@ async fn supervise(
         adoption: Flag::default(),
         named: RefCell::default(),
         marks: RefCell::default(),
+        busy: RefCell::default(),
         plan: RefCell::new(plan),
         lanes,
         loads,
@@ -182,6 +185,7 @@ async fn supervise(
     control.named.borrow_mut().note(&control.plan());
     monoio::spawn(Rc::clone(&control).hear(reports));
     control.await_lanes().await?;
+    control.busy.replace(Busy::of_lanes(said.lanes));
     admin.map_or(Ok(()), |socket| serve_admin(&control, socket))?;
     monoio::spawn(Rc::clone(&control).count_seconds());
     monoio::spawn(Rc::clone(&control).refresh_on(changed));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::access_log::AccessLog;
+use super::busy::Busy;
 use super::collected::Collected;
 use super::descriptors::Descriptors;
 use super::failure::{RunError, failed};
@@ -30,6 +31,8 @@ use crate::plan::Plan;
 pub(super) struct Control {
     pub(super) origin: Origin,
     pub(super) plan: RefCell<Arc<Plan>>,
+    /// How busy lanes are.
+    pub(super) busy: RefCell<Busy>,
     /// What happened to endpoints and to the plan.
     pub(super) marks: RefCell<Marks>,
     /// What the things of this plan and the last ones are called.

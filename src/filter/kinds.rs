@@ -56,6 +56,11 @@ impl FilterPlan {
         matches!(self, Self::Headers(headers) if headers.says_model())
     }
 
+    /// Whether it may refuse a request for how many there are.
+    pub fn limits(&self) -> bool {
+        matches!(self, Self::RateLimit(_) | Self::Keys(_) | Self::Jwt(_))
+    }
+
     /// Whether it judges credentials: then who is refused stands in the audit.
     pub fn judges_credentials(&self) -> bool {
         matches!(self, Self::Keys(_) | Self::Jwt(_))

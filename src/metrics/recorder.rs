@@ -1,7 +1,9 @@
 //! One lane's counters and histograms: plain integers, written by one thread, swapped out whole.
 
 use super::times::Times;
-use crate::base::ids::{ClusterId, EndpointId, Id, IdVec, RouteId};
+use std::collections::BTreeMap;
+
+use crate::base::ids::{ClusterId, EndpointId, FilterId, Id, IdVec, RouteId};
 use crate::base::summary::{Ended, Summary};
 
 /// What is counted of one route.
@@ -31,6 +33,8 @@ pub struct RouteCounts {
     pub ttft: Times,
     /// ITL.
     pub itl: Times,
+    /// How long those waited who found their cluster full.
+    pub queue: Times,
 }
 
 /// Reasons for which a request is tried again (`retry.on`).
@@ -55,6 +59,8 @@ pub struct EndpointCounts {
     pub ttft: Times,
     /// ITL.
     pub itl: Times,
+    /// How long connections took that came to stand.
+    pub connect: Times,
 }
 
 /// What became of requests in a cluster's cache: `hit`, `miss`, `bypass`.
@@ -104,7 +110,12 @@ pub struct LaneCounts {
     pub panics: u64,
     /// Lines of the access log that found its channel full.
     pub log_dropped: u64,
+    /// Answers of our own that say what went wrong, by their codes.
+    pub refused: BTreeMap<&'static str, u64>,
 }
+
+/// What a limit counts; who has too many under way has too many requests.
+pub const LIMITED_KINDS: [&str; 2] = ["requests", "tokens"];
 
 /// All that one lane counts under one plan.
 #[derive(Debug, Clone, Default)]
@@ -117,6 +128,8 @@ pub struct Recorder {
     pub endpoints: IdVec<EndpointId, EndpointCounts>,
     /// By cluster.
     pub clusters: IdVec<ClusterId, ClusterCounts>,
+    /// Requests that a filter refused for their number, by what it counts.
+    pub limited: BTreeMap<FilterId, [u64; LIMITED_KINDS.len()]>,
 }
 
 impl Recorder {
@@ -127,6 +140,7 @@ impl Recorder {
             routes: (0..routes).map(|_| RouteCounts::default()).collect(),
             endpoints: (0..endpoints).map(|_| EndpointCounts::default()).collect(),
             clusters: (0..clusters).map(|_| ClusterCounts::default()).collect(),
+            limited: BTreeMap::new(),
         }
     }
 
@@ -152,6 +166,9 @@ impl Recorder {
         counts.tokens += summary.tokens;
         counts.total.record(summary.total_us);
         counts.overhead.record(summary.overhead_us);
+        if summary.queue_us > 0 {
+            counts.queue.record(summary.queue_us);
+        }
         if let Some(ttft) = summary.ttft_us {
             counts.ttft.record(ttft);
         }
@@ -184,20 +201,23 @@ impl Recorder {
     /// Empties it, keeping its memory.
     pub fn clear(&mut self) {
         self.lane = LaneCounts::default();
+        self.limited.clear();
         for position in 0..self.routes.len() {
             let counts = &mut self.routes[RouteId::at(position)];
             let (mut total, mut overhead) =
                 (std::mem::take(&mut counts.total), std::mem::take(&mut counts.overhead));
             let (mut ttft, mut itl) = (std::mem::take(&mut counts.ttft), std::mem::take(&mut counts.itl));
-            [&mut total, &mut overhead, &mut ttft, &mut itl].into_iter().for_each(Times::clear);
-            *counts = RouteCounts { total, overhead, ttft, itl, ..RouteCounts::default() };
+            let mut queue = std::mem::take(&mut counts.queue);
+            [&mut total, &mut overhead, &mut ttft, &mut itl, &mut queue].into_iter().for_each(Times::clear);
+            *counts = RouteCounts { total, overhead, ttft, itl, queue, ..RouteCounts::default() };
         }
         for position in 0..self.endpoints.len() {
             let counts = &mut self.endpoints[EndpointId::at(position)];
             let mut total = std::mem::take(&mut counts.total);
             let (mut ttft, mut itl) = (std::mem::take(&mut counts.ttft), std::mem::take(&mut counts.itl));
-            [&mut total, &mut ttft, &mut itl].into_iter().for_each(Times::clear);
-            *counts = EndpointCounts { total, ttft, itl, ..EndpointCounts::default() };
+            let mut connect = std::mem::take(&mut counts.connect);
+            [&mut total, &mut ttft, &mut itl, &mut connect].into_iter().for_each(Times::clear);
+            *counts = EndpointCounts { total, ttft, itl, connect, ..EndpointCounts::default() };
         }
         for position in 0..self.clusters.len() {
             let counts = &mut self.clusters[ClusterId::at(position)];
@@ -226,6 +246,7 @@ impl RouteCounts {
         self.overhead.add(&other.overhead);
         self.ttft.add(&other.ttft);
         self.itl.add(&other.itl);
+        self.queue.add(&other.queue);
     }
 
     /// S: successes out of all exchanges but those whose client left; 1 while there is none.
@@ -250,6 +271,7 @@ impl EndpointCounts {
         self.total.add(&other.total);
         self.ttft.add(&other.ttft);
         self.itl.add(&other.itl);
+        self.connect.add(&other.connect);
     }
 }
 
@@ -275,6 +297,9 @@ impl LaneCounts {
         self.unrouted += other.unrouted;
         self.panics += other.panics;
         self.log_dropped += other.log_dropped;
+        for (code, count) in &other.refused {
+            *self.refused.entry(code).or_default() += count;
+        }
     }
 }
 
@@ -290,6 +315,7 @@ mod tests {
             status,
             total_us: 1000,
             overhead_us: 10,
+            queue_us: 0,
             ttft_us: None,
             bytes_in: 1,
             bytes_out: 2,

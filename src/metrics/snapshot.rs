@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::history::{History, Point};
 use super::rates::Rates;
-use super::recorder::{ClusterCounts, EndpointCounts, LaneCounts, Recorder, RouteCounts};
+use super::recorder::{ClusterCounts, EndpointCounts, LIMITED_KINDS, LaneCounts, Recorder, RouteCounts};
 use super::window::{Window, is_turn};
-use crate::base::ids::{ClusterId, EndpointId, RouteId};
+use crate::base::ids::{ClusterId, EndpointId, FilterId, RouteId};
 use crate::base::limits::WINDOW_SLOT_S;
 
 /// Everything counted since the start. Names come from the configuration only, so their number is bounded.
@@ -22,6 +22,8 @@ pub struct Snapshot {
     pub endpoints: BTreeMap<(String, String), EndpointTotals>,
     /// By cluster name.
     pub clusters: BTreeMap<String, ClusterTotals>,
+    /// Requests that a filter refused for their number, by its name and by what it counts.
+    pub limited: BTreeMap<String, [u64; LIMITED_KINDS.len()]>,
     /// Seconds that have passed.
     seconds: u64,
 }
@@ -104,7 +106,12 @@ impl Snapshot {
         route_name: impl Fn(RouteId) -> String,
         endpoint_name: impl Fn(EndpointId) -> (String, String),
         cluster_name: impl Fn(ClusterId) -> String,
+        filter_name: impl Fn(FilterId) -> String,
     ) {
+        for (id, counts) in &recorder.limited {
+            let totals = self.limited.entry(filter_name(*id)).or_default();
+            totals.iter_mut().zip(counts).for_each(|(total, count)| *total += count);
+        }
         self.lane.add(&recorder.lane);
         for (id, counts) in recorder.routes.pairs() {
             self.routes.entry(route_name(id)).or_default().add(counts);

@@ -3,7 +3,7 @@
 use std::fmt::{Display, Write};
 
 use super::names::Metric;
-use super::recorder::RETRY_REASONS;
+use super::recorder::{LIMITED_KINDS, RETRY_REASONS};
 use super::times::Times;
 
 /// The first and the last upper bound of histograms of times, microseconds.
@@ -180,11 +180,21 @@ impl Exposition {
 }
 
 /// How many series `/metrics` shows for a plan of this size: a bound that no client can move.
-pub fn series(routes: usize, (clusters, endpoints): (usize, usize), lanes: usize) -> usize {
+///
+/// Beside them stands one for each code with which somebody was refused, of which the program has some sixty.
+pub fn series(
+    routes: usize,
+    (clusters, endpoints): (usize, usize),
+    (lanes, limits): (usize, usize),
+) -> usize {
     let histogram = BUCKETS_US.len() + 3;
-    // eight of the process, one a lane; six classes of status, three counters and four histograms a route;
-    // five counters and four gauges an endpoint; a reason to repeat each a cluster
-    9 + lanes + routes * (6 + 3 + 4 * histogram) + endpoints * 9 + clusters * RETRY_REASONS
+    // nine of the process, three a lane, a kind each a limit; six classes of status, three counters and five histograms a
+    // route; five counters, four gauges and four histograms an endpoint; a reason to repeat each a cluster
+    9 + 3 * lanes
+        + limits * LIMITED_KINDS.len()
+        + routes * (6 + 3 + 5 * histogram)
+        + endpoints * (9 + 4 * histogram)
+        + clusters * RETRY_REASONS
 }
 
 fn escaped(text: &str) -> String {

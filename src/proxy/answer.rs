@@ -33,6 +33,7 @@ use crate::codec::operation::Operation;
 use crate::codec::reply::ErrorReply;
 use crate::codec::splice::spliced;
 use crate::filter::{self, Examination, Findings, Refused, Step, View};
+use crate::metrics::recorder::LIMITED_KINDS;
 use crate::plan::{Action, Plan};
 
 /// Answers `request`.
@@ -206,6 +207,11 @@ fn judge(
     by: impl FnOnce(&View<'_>, &mut Findings) -> Result<Step, Refused>,
 ) -> Result<Step, ErrorReply> {
     seen(request, by).map_err(|(id, refusal)| {
+        if refusal.code == "rate_limited" {
+            let kind = LIMITED_KINDS.iter().position(|kind| refusal.param.as_deref() == Some(kind));
+            let mut recorder = request.plan.recorder.borrow_mut();
+            recorder.limited.entry(id).or_default()[kind.unwrap_or(0)] += 1;
+        }
         // Who comes too often showed a credential that holds.
         let judges = request.plan.plan.filters[id].1.judges_credentials();
         if judges && matches!(refusal.status, 401 | 403) {

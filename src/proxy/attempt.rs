@@ -18,7 +18,7 @@ use super::upstream::{AnswerHead, Upstream};
 use crate::base::fault::{Fault, FaultKind, Sent, Side, Stage};
 use crate::base::ids::EndpointId;
 use crate::base::limits::WRITE_STALL;
-use crate::base::time::{deadline, earlier};
+use crate::base::time::{deadline, earlier, whole_micros};
 use crate::cluster::dispatch::{Connection, Failure, Heard};
 use crate::cluster::{Outcome, Ticket};
 use crate::codec::edit::Side as EditedSide;
@@ -152,6 +152,8 @@ async fn connect(
         Some(Ok(stream)) => {
             // Whoever was away may serve something else now.
             request.plan.plan.endpoints[id].served.want();
+            let took = whole_micros(now - begun);
+            request.plan.recorder.borrow_mut().endpoints[id].connect.record(took);
             Ok((Upstream::new(stream), now))
         }
         Some(Err(error)) => Err(match blame(&error) {

@@ -21,7 +21,13 @@ pub(super) fn book(request: &mut Request, call: &mut Call<'_>, lane: &LaneState)
     let notes = &call.notes;
     let now = notes.over.unwrap_or_else(Instant::now);
     let summary = notes.summary(request.route, body, notes.switched.unwrap_or(now));
-    request.plan.recorder.borrow_mut().record(&summary);
+    {
+        let mut recorder = request.plan.recorder.borrow_mut();
+        recorder.record(&summary);
+        if let Some(code) = notes.code {
+            *recorder.lane.refused.entry(code).or_default() += 1;
+        }
+    }
     let plan = &request.plan.plan;
     if plan.observe.tells_exchanges() {
         let record = notes.record(&summary, now);

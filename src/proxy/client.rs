@@ -196,7 +196,11 @@ impl Client {
         let mouth = self.mouth.get_mut();
         mouth.be_patient(plan.plan.limits.write_timeout);
         write_reply(&mut mouth.out, &reply, Method::Other, own);
-        plan.recorder.borrow_mut().lane.unrouted += 1;
+        {
+            let counts = &mut plan.recorder.borrow_mut().lane;
+            counts.unrouted += 1;
+            *counts.refused.entry(code).or_default() += 1;
+        }
         self.ear.get_mut().wait_until(None);
         let sent = attend(&self.ear, &self.mouth, pin!(mouth::flush(&self.mouth))).await;
         log::refused(&self.sender, lane, id.as_str(), (&reply, code), began);
