@@ -30,6 +30,7 @@ apt_install() {
 
 has_venv() { "$python" -c 'import venv, ensurepip' 2>/dev/null; }
 has_browser() { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null
+has_prometheus() { command -v prometheus && command -v promtool; } >/dev/null
 has_node() { command -v node >/dev/null && command -v npm >/dev/null; }
 
 need_tools() {
@@ -44,6 +45,8 @@ need_tools() {
   command -v curl >/dev/null || apt_install curl
   has_browser || apt_install chromium
   has_browser || missing "Chromium" "chromium"
+  has_prometheus || apt_install prometheus
+  has_prometheus || missing "prometheus or promtool" "prometheus"
 }
 
 # stamp FILE...: what an installation depends on; it is done again only when this changes.
