@@ -107,6 +107,20 @@ const ROUTES: [Column; 11] = [
     ("requests", |thing| of(thing, "/requests"), as_count),
 ];
 
+const CLUSTERS: [Column; 11] = [
+    ("cluster", |thing| Key::Text(thing.name.to_owned()), as_count),
+    ("calls", |thing| of(thing, "/batch/calls"), as_count),
+    ("members", |thing| of(thing, "/batch/members/sum"), as_count),
+    ("p50", |thing| of(thing, "/batch/members/p50"), as_count),
+    ("max", |thing| of(thing, "/batch/members/max"), as_count),
+    ("wait p50", |thing| of(thing, "/batch/wait_us/p50"), as_time),
+    ("wait p99", |thing| of(thing, "/batch/wait_us/p99"), as_time),
+    ("pieces", |thing| of(thing, "/batch/pieces"), as_count),
+    ("shared", |thing| of(thing, "/shared"), as_count),
+    ("cache hits", |thing| of(thing, "/cache/hit"), as_count),
+    ("misses", |thing| of(thing, "/cache/miss"), as_count),
+];
+
 impl Told {
     /// Nothing yet.
     pub(super) fn new(address: String) -> Self {
@@ -138,13 +152,22 @@ impl Told {
 
     /// Lines that all of it takes.
     pub(super) fn height(&self) -> u16 {
-        let lines = usize::from(HEAD_LINES) + self.routes().len() + 2 + (self.endpoints().len() + 1).max(3);
+        let clusters = self.clusters().len();
+        let merged = if clusters == 0 { 0 } else { clusters + 2 };
+        let lines =
+            usize::from(HEAD_LINES) + self.routes().len() + 2 + (self.endpoints().len() + 1).max(3) + merged;
         u16::try_from(lines).unwrap_or(u16::MAX)
     }
 
     fn routes(&self) -> Vec<Thing<'_>> {
         let routes = self.stats["routes"].as_object().into_iter().flatten();
         routes.map(|(name, told)| Thing { name, cluster: "", told }).collect()
+    }
+
+    /// Those whose requests share calls or answers.
+    fn clusters(&self) -> Vec<Thing<'_>> {
+        let clusters = self.stats["clusters"].as_object().into_iter().flatten();
+        clusters.map(|(name, told)| Thing { name, cluster: "", told }).collect()
     }
 
     fn endpoints(&self) -> Vec<Thing<'_>> {
@@ -192,10 +215,19 @@ pub(super) fn render(told: &Told, view: &mut View, area: Rect, buffer: &mut Buff
     // Endpoints have what routes leave, and three lines at least.
     let most = area.height.saturating_sub(HEAD_LINES + 3);
     let for_routes = u16::try_from(routes.len() + 2).unwrap_or(u16::MAX).min(most.max(2));
-    let parts = [Constraint::Length(HEAD_LINES), Constraint::Length(for_routes), Constraint::Min(0)];
-    let [head, above, below] = Layout::vertical(parts).areas(area);
+    // What is merged has what is left then, where anything is.
+    let clusters = told.clusters();
+    let least = HEAD_LINES + for_routes + 3;
+    let for_clusters = match clusters.len() {
+        0 => 0,
+        count => u16::try_from(count + 2).unwrap_or(u16::MAX).min(area.height.saturating_sub(least)),
+    };
+    let parts = [HEAD_LINES, for_routes, for_clusters].map(Constraint::Length);
+    let [head, above, merged, below] =
+        Layout::vertical(parts.into_iter().chain([Constraint::Min(0)])).areas(area);
     head_of(told, head, buffer);
     table(&ROUTES, routes, None, above, buffer);
+    table(&CLUSTERS, clusters, None, merged, buffer);
     let mut endpoints = told.endpoints();
     let (_, key, _) = ENDPOINTS[view.column];
     endpoints.sort_by(|a, b| match (key(a), key(b)) {
@@ -337,6 +369,8 @@ mod tests {
             "T_us": times, "overhead_us": times, "ttft_us": times, "itl_us": { "p50": 0 } });
         json!({ "lanes": 2, "io": "epoll", "uptime_s": 3.0, "connections": [1, 2], "plan": { "generation": 4 },
             "all": route, "routes": { "chat": route },
+            "clusters": { "embed": { "shared": 77, "batch": { "calls": 5, "pieces": 0, "members": { "sum": 91, "p50": 8, "max": 16 },
+                "wait_us": { "p50": 700, "p99": 1500 } } } },
             "endpoints": { "up": { "http://a": endpoint("up", 5), "http://b": endpoint("ejected", 9) } } })
     }
 
@@ -364,6 +398,8 @@ mod tests {
             "chat",
             "http://b",
             "ejected",
+            "embed        5       91    8   16     700us    1.50ms",
+            "77",
         ] {
             assert!(page.contains(part), "{part}:\n{page}");
         }
