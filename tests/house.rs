@@ -75,7 +75,7 @@ const DOORS: [(&str, &[&str]); 29] = [
     ("regex", &["route/pattern.rs", "filter/guard"]),
     ("wide", &["codec/json/text.rs"]),
     ("ipnet", &["base/network.rs"]),
-    ("humantime", &["config/units.rs", "metrics/access.rs"]),
+    ("humantime", &["base/say.rs", "config/units.rs", "metrics/access.rs"]),
     ("sha2", &["base/digest.rs"]),
     ("twox_hash", &["base/hash.rs"]),
     ("jsonschema", &["filter/validate/schema.rs"]),

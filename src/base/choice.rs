@@ -49,6 +49,21 @@ pub enum HalfClose {
 
 words!(HalfClose { Cancel = "cancel", Finish = "finish" });
 
+/// How much weight a word of the program has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Something does not work.
+    Error,
+    /// Something works, though hardly as it was meant.
+    Warn,
+    /// Something changed.
+    Info,
+    /// Something went on, for whoever looks for a reason.
+    Debug,
+}
+
+words!(Level { Error = "error", Warn = "warn", Info = "info", Debug = "debug" });
+
 /// How requests are written that travel together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BatchProtocol {

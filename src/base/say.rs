@@ -4,18 +4,109 @@
 //! told once somebody reads again. Floors below `proxy` return values instead of speaking.
 
 use std::fmt::Display;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::panic::PanicHookInfo;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
+use std::time::SystemTime;
 
+use serde_json::{Map, Value};
+
+use super::choice::{Level, Words};
 use super::limits::{SAID_BYTES_MAX, SAID_MAX, SAID_PAUSE, SAID_TIME};
 
-/// Says one message, a line or more, without a line end. Never waits, never fails.
+/// What is heard: everything up to this level.
+static LEVEL: AtomicU8 = AtomicU8::new(Level::Info as u8);
+
+/// How messages are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// As people read them.
+    Words,
+    /// As programs do: one JSON object a line.
+    Json,
+}
+
+impl Form {
+    /// People read at a terminal.
+    fn of_stderr() -> Self {
+        static FORM: OnceLock<Form> = OnceLock::new();
+        *FORM.get_or_init(|| if io::stderr().is_terminal() { Self::Words } else { Self::Json })
+    }
+}
+
+/// What a clock shows that programs are told; none while nobody has said which, and everything is said in words.
+static CLOCK: OnceLock<fn() -> SystemTime> = OnceLock::new();
+
+/// From now on everything up to `level` is said, at the time that `clock` shows.
+pub fn hear(level: Level, clock: fn() -> SystemTime) {
+    LEVEL.store(level as u8, Ordering::Relaxed);
+    let _ = CLOCK.set(clock);
+}
+
+/// Says one message, a line or more, without a line end, as it is: start lines, and lines that have a form of their own.
+/// Never waits, never fails.
 pub fn say(words: impl Display) {
     voice().say(words.to_string());
+}
+
+/// Says that something does not work; lines that begin with `why:` and `fix:` are told as such.
+pub fn error(words: impl Display) {
+    tell(Level::Error, words);
+}
+
+/// Says that something works, though hardly as it was meant.
+pub fn warn(words: impl Display) {
+    tell(Level::Warn, words);
+}
+
+/// Says that something changed.
+pub fn info(words: impl Display) {
+    tell(Level::Info, words);
+}
+
+/// Says what went on, for whoever looks for a reason.
+pub fn debug(words: impl Display) {
+    tell(Level::Debug, words);
+}
+
+fn tell(level: Level, words: impl Display) {
+    if level as u8 <= LEVEL.load(Ordering::Relaxed) {
+        voice().say(stamped(level, &words.to_string()));
+    }
+}
+
+fn stamped(level: Level, words: &str) -> String {
+    match (Form::of_stderr(), CLOCK.get()) {
+        (Form::Json, Some(clock)) => written(level, words, clock()),
+        _ => words.to_owned(),
+    }
+}
+
+/// A message as programs read it, without its line end.
+fn written(level: Level, words: &str, now: SystemTime) -> String {
+    let mut line = Map::new();
+    let time = humantime::format_rfc3339_millis(now).to_string();
+    line.insert("time".to_owned(), time.into());
+    line.insert("level".to_owned(), level.word().into());
+    let (mut message, mut name) = (String::new(), "message");
+    for part in words.strip_prefix("warning: ").unwrap_or(words).lines() {
+        let told = ["why", "fix"]
+            .into_iter()
+            .find_map(|name| Some((name, part.trim_start().strip_prefix(name)?.strip_prefix(": ")?)));
+        match told {
+            Some((next, text)) => {
+                line.insert(name.to_owned(), std::mem::take(&mut message).into());
+                (message, name) = (text.to_owned(), next);
+            }
+            None if message.is_empty() => message.push_str(part),
+            None => message = format!("{message}\n{part}"),
+        }
+    }
+    line.insert(name.to_owned(), message.into());
+    Value::Object(line).to_string()
 }
 
 /// Messages that were lost since the start: nobody reads stderr, or not as fast as they come.
@@ -46,7 +137,7 @@ impl Drop for Settled {
 
 /// Panics are said from now on: the standard hook waits for stderr, and would hold up a lane for as long as nobody reads.
 pub fn hear_panics() {
-    std::panic::set_hook(Box::new(|panic| say(told(panic))));
+    std::panic::set_hook(Box::new(|panic| error(told(panic))));
 }
 
 fn told(panic: &PanicHookInfo<'_>) -> String {
@@ -112,7 +203,8 @@ fn write(messages: &Receiver<String>) {
             voice().lost.fetch_add(1, Ordering::Relaxed);
         } else if lost() > told {
             let lost = lost();
-            let gap = format!("{} messages were lost: stderr was not read\n", lost - told);
+            let gap = format!("{} messages were lost: stderr was not read", lost - told);
+            let gap = stamped(Level::Warn, &gap) + "\n";
             told = if write_all(gap.as_bytes()).is_ok() { lost } else { told };
         }
         voice().waiting.fetch_sub(1, Ordering::AcqRel);
@@ -137,6 +229,22 @@ fn write_all(mut text: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn programs_read_an_object_a_line() {
+        let words = "it fails\n  why: no\nroom \"x\"\n  fix: make some";
+        let now = SystemTime::UNIX_EPOCH;
+        let line = written(Level::Error, words, now);
+        assert!(!line.contains('\n'), "{line}");
+        let told: Value = serde_json::from_str(&line).unwrap();
+        let expected = serde_json::json!({
+            "time": "1970-01-01T00:00:00.000Z", "level": "error", "message": "it fails", "why": "no\nroom \"x\"", "fix": "make some",
+        });
+        assert_eq!(told, expected);
+        let told: Value = serde_json::from_str(&written(Level::Info, "draining", now)).unwrap();
+        assert_eq!((&told["level"], &told["message"]), (&"info".into(), &"draining".into()));
+        assert!(told["why"].is_null());
+    }
 
     #[test]
     fn what_finds_no_room_is_counted_and_nobody_waits() {

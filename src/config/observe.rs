@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::table::table;
 use super::values::text_setting;
-use crate::base::choice::LogTarget;
+use crate::base::choice::{Level, LogTarget, Words};
 use crate::base::limits::{LOG_PROMPT_BYTES_MAX, RECORDER_MAX};
 use crate::base::problem::Placed;
 use crate::metrics::access::Format;
@@ -21,6 +21,9 @@ table! {
             Or("off", &Table(AccessLogConfig::KEYS)),
             Is("'off'")
         ),
+        /// What the program says of itself on stderr: "error", "warn", "info" or "debug"; in words on a terminal, else as JSON
+        /// lines.
+        log: Level = key("log", Choice(Level::WORDS), Is("'info'")),
         /// Answers carry server-timing: queue;dur=…, gw;dur=…, up;dur=… in milliseconds.
         server_timing: bool = key("server_timing", Truth, Is("false")),
         /// Exchanges that the flight recorder keeps on each lane, phase by phase, for `corelane slow`; 192 bytes each, once

@@ -17,7 +17,7 @@ use std::time::Instant;
 use super::whole_lines::{Lost, WholeLines};
 use crate::base::choice::LogTarget;
 use crate::base::limits::{KIB, LOG_BYTES_MAX, LOG_LINES_MAX, LOG_PAUSE, LOG_REOPEN_PAUSE, LOG_TOLD_PAUSE};
-use crate::base::say::say;
+use crate::base::say;
 use crate::board::lines::{LogReceiver, LogSender, lines};
 use crate::plan::Plan;
 
@@ -201,7 +201,7 @@ impl Pen<'_> {
         self.complain_at = Some(now + LOG_TOLD_PAUSE);
         let Some(target) = &self.target else { return };
         let lost = self.told.lost.load(Ordering::Relaxed);
-        say(format_args!(
+        say::error(format_args!(
             "the access log {target} {what}, {lost} lines are lost so far\n  why: {error}\n  fix: {fix}"
         ));
     }

@@ -10,7 +10,7 @@ use super::state::Control;
 use crate::base::ids::EndpointId;
 use crate::base::limits::{LOOKUP_TIME, METRICS_BYTES_MAX, MODEL_LIST_BYTES_MAX, SIGNAL_TIME, TICK};
 use crate::base::model::Models;
-use crate::base::say::say;
+use crate::base::say;
 use crate::board::pressure::EVEN;
 use crate::discovery::engine::model_lists;
 use crate::discovery::signals::{METRICS, Signal};
@@ -39,13 +39,20 @@ impl Control {
         let answered = self.guarded(self.take_in(&plan, &lookup)).await;
         let answered = answered.unwrap_or_else(|| Err("the gateway failed at it, which was told".to_owned()));
         let is_to_tell = self.lookups.settle(&lookup, answered.is_ok(), Instant::now());
+        if answered.is_ok() {
+            say::debug(format_args!(
+                "the {} of {} were read",
+                lookup.what.name(),
+                plan.endpoints[lookup.id].url
+            ));
+        }
         if let (Err(why), true) = (answered, is_to_tell) {
             let url = &plan.endpoints[lookup.id].url;
             match lookup.what {
-                What::Models => say(format_args!(
+                What::Models => say::warn(format_args!(
                     "the models of {url} cannot be read\n  why: {why}\n  fix: nothing, if it passes: it is asked again, and what it listed before stays in force"
                 )),
-                What::Signals => say(format_args!(
+                What::Signals => say::warn(format_args!(
                     "the metrics of {url} cannot be read\n  why: {why}\n  fix: have the engine show them, or nothing: its load is known by what goes through here alone"
                 )),
             }

@@ -7,7 +7,7 @@ use super::failure::RunError;
 use super::signal::{Bytes, Signals};
 use super::state::Control;
 use crate::base::limits::DRAIN_IDLE_GRACE;
-use crate::base::say::say;
+use crate::base::say;
 use crate::lane::inbox::{Command, Queue};
 
 /// How often it is looked whether the last connection ended.
@@ -25,7 +25,7 @@ impl Control {
         while self.stops.get() == 0 && !self.replaced.is_set() && outcome.is_ok() {
             outcome = self.fail_if_broken();
             if outcome.is_err() {
-                say("a part of the gateway runs no more: the rest drains, then it exits with 1");
+                say::error("a part of the gateway runs no more: the rest drains, then it exits with 1");
                 break;
             }
             self.changed.wait().await;
@@ -58,7 +58,7 @@ impl Control {
     async fn drain(&self) {
         let told_again = || self.stops.get() > 1;
         let plan = self.plan();
-        say("draining");
+        say::info("draining");
         let queue = match self.replaced.is_set() {
             true => {
                 self.files.forget();

@@ -12,7 +12,7 @@ use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 
 use super::failure::{RunError, failed};
 use crate::base::limits::JWK_SET_BYTES_MAX;
-use crate::base::say::say;
+use crate::base::say;
 use crate::filter::jwt::{KeySet, KeySource};
 use crate::plan::Plan;
 
@@ -127,11 +127,12 @@ fn fetch(agent: &Agent, source: &KeySource) -> Result<(), ()> {
         .and_then(|answer| answer.into_body().into_with_config().limit(JWK_SET_BYTES_MAX).read_to_string());
     match told.map_err(|error| error.to_string()).and_then(|text| KeySet::parse(&text)) {
         Ok(keys) => {
+            say::debug(format_args!("the keys of an issuer were fetched from {address}"));
             source.put(keys);
             Ok(())
         }
         Err(why) => {
-            say(format_args!(
+            say::warn(format_args!(
                 "the keys of an issuer cannot be fetched from {address}\n  why: {why}\n  fix: nothing, if it passes: it is asked again, and what was fetched before stays in force"
             ));
             Err(())

@@ -22,6 +22,14 @@ pub(super) enum What {
 impl What {
     const ALL: [Self; 2] = [Self::Models, Self::Signals];
 
+    /// What is read, in a word.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Models => "models",
+            Self::Signals => "metrics",
+        }
+    }
+
     /// How often, and how long the pause after a failure is at first and at last.
     fn pauses(self) -> (Duration, [Duration; 2]) {
         match self {

@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use crate::base::limits::MARKS_MAX;
+use crate::base::say;
 use crate::base::time::whole_micros;
 use crate::plan::Plan;
 
@@ -34,6 +35,11 @@ impl Marks {
             // One that is new is no news while all is well with it.
             let known = before.remove(&place).unwrap_or("up");
             if known != state {
+                let told = format_args!("{} of cluster {} is {state}", place.1, place.0);
+                match state {
+                    "up" | "trial" => say::info(told),
+                    _ => say::warn(told),
+                }
                 self.mark(wall, json!({ "what": state, "cluster": place.0, "endpoint": place.1 }));
             }
             self.states.insert(place, state);

@@ -41,12 +41,12 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use crate::base::address::Address;
 use crate::base::choice::IoDriver;
 use crate::base::limits::{LANE_END_LOOKS, LANE_END_PAUSE, TICK};
-use crate::base::say::{hear_panics, say, settle};
+use crate::base::say::{hear, hear_panics, settle, warn};
 use crate::lane::flag::Flag;
 use crate::lane::inbox::Command;
 use crate::net::driver;
@@ -100,11 +100,12 @@ fn open_and_supervise(
     files: &Rc<Files>,
 ) -> Result<(), RunError> {
     let mut plan = load::load(&origin, None).map_err(RunError::Problems)?;
+    hear(plan.observe.log, SystemTime::now);
     let driver = choose_driver(&plan)?;
     let mut descriptors = Descriptors::raise();
     let clamped = descriptors.clamp(&mut plan);
     let opened = Opened::open(Arc::new(plan), driver, files, &mut handed)?;
-    clamped.iter().for_each(say);
+    clamped.iter().for_each(warn);
     opened.plan.warnings.iter().for_each(reload::warn);
     let started = |said: &Started| {
         started(said);

@@ -4,13 +4,13 @@ use std::io;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::access_log::{LOG_FIX, log_target};
 use super::load::{self, Anew};
 use super::state::Control;
 use crate::base::problem::{Place, Placed, Problem};
-use crate::base::say::say;
+use crate::base::say;
 use crate::lane::inbox::Command;
 use crate::net::doorbell::{Bell, doorbell};
 use crate::plan::Plan;
@@ -24,7 +24,7 @@ enum What {
 
 /// Tells of what works, though hardly as it was meant.
 pub(super) fn warn(problem: &Problem) {
-    say(format_args!("warning: {problem}"));
+    say::warn(format_args!("warning: {problem}"));
 }
 
 /// A reload's turn, which ends when it is dropped.
@@ -56,12 +56,12 @@ impl Control {
     async fn refresh(self: &Rc<Self>) {
         let _turn = self.turn().await;
         match self.reload_now(What::NamedFiles).await {
-            Ok(generation) => say(format_args!(
+            Ok(generation) => say::info(format_args!(
                 "reloaded generation={generation}: a file changed that the configuration names"
             )),
             Err(problems) => {
-                problems.iter().for_each(say);
-                say(
+                problems.iter().for_each(say::error);
+                say::error(
                     "a file changed that the configuration names, and is not in force: what stood in it before stays so",
                 );
             }
@@ -79,7 +79,7 @@ impl Control {
 
     async fn reload_now(self: &Rc<Self>, what: What) -> Result<u64, Vec<Problem>> {
         let mut plan = self.load_aside(what).await?;
-        self.descriptors.borrow_mut().clamp(&mut plan).iter().for_each(say);
+        self.descriptors.borrow_mut().clamp(&mut plan).iter().for_each(say::warn);
         let plan = Arc::new(plan);
         let generation = plan.generation;
         self.log.borrow_mut().aim(log_target(&plan)).map_err(|error| {
@@ -90,6 +90,7 @@ impl Control {
                 LOG_FIX,
             )]
         })?;
+        say::hear(plan.observe.log, SystemTime::now);
         self.named.borrow_mut().note(&plan);
         self.plan.replace(Arc::clone(&plan));
         self.follower.follow(&plan.files);
@@ -109,7 +110,7 @@ impl Control {
             }
         });
         if adopted.await.is_err() {
-            say(format_args!(
+            say::warn(format_args!(
                 "not all lanes run generation {generation} yet\n  why: one of them did not answer in time\n  fix: nothing, unless it stays so: it is told again"
             ));
         }
@@ -175,10 +176,10 @@ impl Control {
     /// A reload by signal: its outcome goes to stderr.
     pub(super) async fn reload_by_signal(self: Rc<Self>) {
         match self.reload().await {
-            Ok(generation) => say(format_args!("reloaded generation={generation}")),
+            Ok(generation) => say::info(format_args!("reloaded generation={generation}")),
             Err(problems) => {
-                problems.iter().for_each(say);
-                say("not reloaded: the old configuration stays in force");
+                problems.iter().for_each(say::error);
+                say::error("not reloaded: the old configuration stays in force");
             }
         }
     }

@@ -15,7 +15,7 @@ use super::load::Source;
 use super::signal::Bytes;
 use super::state::Control;
 use crate::base::limits::{REPLACE_TIME, SAID_TIME};
-use crate::base::say::say;
+use crate::base::say;
 use crate::net::handed::LINE_NAME;
 
 /// How often it is looked whether the successor is ready.
@@ -35,14 +35,14 @@ impl Control {
         while signals.next().await.is_ok() {
             match self.replace().await {
                 Ok(successor) => {
-                    say(format_args!("replaced by process {successor}"));
+                    say::info(format_args!("replaced by process {successor}"));
                     self.notify.replaced(successor);
                     self.replaced.set();
                     return self.changed.set();
                 }
                 Err(Kept { why, fix }) => {
                     let goes_on = if self.is_ending() { "" } else { ": this process goes on" };
-                    say(format_args!("not replaced{goes_on}\n  why: {why}\n  fix: {fix}"));
+                    say::error(format_args!("not replaced{goes_on}\n  why: {why}\n  fix: {fix}"));
                 }
             }
         }

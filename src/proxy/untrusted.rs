@@ -5,14 +5,14 @@ use std::time::SystemTime;
 
 use super::audit::second;
 use crate::base::limits::UNTRUSTED_TOLD_PERIOD;
-use crate::base::say::say;
+use crate::base::say;
 use crate::plan::EndpointPlan;
 
 /// Tells of a failed handshake.
 pub(super) fn tell(endpoint: &EndpointPlan, error: &io::Error) {
     let Some(tls) = &endpoint.tls else { return };
     if tls.may_tell(second(SystemTime::now()), UNTRUSTED_TOLD_PERIOD.as_secs()) {
-        say(format_args!(
+        say::error(format_args!(
             "no trusted connection to {}\n  why: {error}\n  fix: see that its certificate is for {} and signed by one that is believed (tls.ca, else this machine's)",
             endpoint.url,
             tls.name().to_str(),

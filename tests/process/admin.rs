@@ -202,7 +202,7 @@ fn what_was_understood_has_the_shape_of_the_file() {
     assert_eq!(understood["cluster"]["up"]["keep_alive"], json!({ "idle": "120s", "max_idle": 128 }));
     assert_eq!(understood["cluster"]["down"]["endpoints"][0]["addresses"], json!(["unix:/x"]));
     let log = json!({ "to": "stderr", "format": "{status} {T_us}", "sample": "12.5%", "prompt": "0B" });
-    let observed = json!({ "access_log": log, "server_timing": false, "recorder": 65536 });
+    let observed = json!({ "access_log": log, "log": "info", "server_timing": false, "recorder": 65536 });
     assert_eq!(understood["observe"], observed);
     assert!(understood["server"]["lanes"].is_u64(), "{understood}");
 }

@@ -1,5 +1,6 @@
 //! The gateway as a process, and raw-byte peers on plain blocking sockets.
 
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, ErrorKind, PipeReader, PipeWriter, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -22,6 +23,8 @@ pub struct Gateway {
     pub config: PathBuf,
     /// What it goes on printing.
     pub stderr: BufReader<Box<dyn Read + Send + Sync>>,
+    /// What is left of the line that it said last.
+    said: VecDeque<String>,
 }
 
 /// The driver under test.
@@ -109,7 +112,7 @@ impl Gateway {
                 _ => {}
             }
         }
-        Self { process, listening, admin, config: file, stderr }
+        Self { process, listening, admin, config: file, stderr, said: VecDeque::new() }
     }
 
     /// In front of one TCP upstream.
@@ -178,11 +181,27 @@ impl Gateway {
         self.stderr = BufReader::new(Box::new(std::io::empty()));
     }
 
-    /// The next line that it prints.
-    pub fn next_line(&mut self) -> String {
+    /// The next line that it prints, as it is.
+    pub fn next_raw_line(&mut self) -> String {
         let mut line = String::new();
         self.stderr.read_line(&mut line).unwrap();
         line.trim().to_owned()
+    }
+
+    /// The next line that it says, as people read it: of an object the message, then why, and what to do.
+    pub fn next_line(&mut self) -> String {
+        if let Some(line) = self.said.pop_front() {
+            return line;
+        }
+        let line = self.next_raw_line();
+        let told: Value = serde_json::from_str(&line).unwrap_or_default();
+        if told["level"].is_null() {
+            return line;
+        }
+        let text = |name: &str| told[name].as_str().map(str::to_owned);
+        self.said.extend(text("message").unwrap_or_default().lines().map(str::to_owned));
+        self.said.extend(["why", "fix"].iter().filter_map(|name| Some(format!("{name}: {}", text(name)?))));
+        self.said.pop_front().unwrap_or_default()
     }
 }
 

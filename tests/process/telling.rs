@@ -116,3 +116,38 @@ fn a_load_of_which_nothing_ended_says_so() {
         assert!(said.contains("\n  why: ") && said.contains("\n  fix: "), "{said}");
     }
 }
+
+#[test]
+fn what_is_said_is_an_object_a_line_for_programs_up_to_the_level_asked_for() {
+    let up = Upstream::start().serve(OK);
+    let config = |log: &str| format!("[observe]\nlog = {log:?}\n{}", one_cluster(&[&up]));
+    for (log, levels) in [("info", &["warn", "info"][..]), ("warn", &["warn"]), ("error", &[])] {
+        let mut gateway = Gateway::start(&config(log));
+        let (status, _) = gateway.admin("POST", &format!("/endpoints/up/drain?url={up}"));
+        assert_eq!(status, 200);
+        // It is looked at each second.
+        gateway.until("it is seen", |stats| stats["endpoints"]["up"][&up]["state"] == "drained");
+        std::thread::sleep(std::time::Duration::from_millis(1200));
+        gateway.signal("TERM");
+        let mut told = Vec::new();
+        loop {
+            let line = gateway.next_raw_line();
+            if line.is_empty() {
+                break;
+            }
+            let line: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
+            assert!(line["time"].as_str().unwrap().ends_with('Z'), "{line}");
+            let level = line["level"].as_str().unwrap().to_owned();
+            let expected =
+                if level == "warn" { format!("{up} of cluster up is drained") } else { "draining".into() };
+            assert_eq!(line["message"], expected, "{line}");
+            told.push(level);
+        }
+        assert_eq!(told, levels, "{log}");
+    }
+    // A reload changes it.
+    let mut gateway = Gateway::start(&config("error"));
+    std::fs::write(&gateway.config, config("info")).unwrap();
+    gateway.signal("HUP");
+    assert_eq!(gateway.next_line(), "reloaded generation=2");
+}
