@@ -79,8 +79,13 @@ impl Collected {
         }
     }
 
-    /// Asks all lanes for what they counted. Callers that come while this is under way share its result.
+    /// Asks all lanes for what they counted until now. Callers that come before they are asked share the result.
     pub(super) async fn ask(&self, lanes: &[LaneHandle]) {
+        if self.under_way.get() {
+            // They may have answered that before the caller came, who wants to know what happened since.
+            let _ = monoio::time::timeout(COLLECT_TIME, self.done.wait()).await;
+            self.under_way.set(false);
+        }
         if !self.under_way.replace(true) {
             self.done.clear();
             self.outstanding.borrow_mut().fill(true);

@@ -168,7 +168,9 @@ function heat(points) {
   paint.font = "11px system-ui, sans-serif";
   paint.textAlign = "right";
   const every = Math.ceil((high - low) * 16 / (height - below));
-  for (let at = low; at < high; at += every) paint.fillText(time(state.heat_us[at]), left - 6, y(at + 1) + 4);
+  for (let at = low; at < high; at += every) {
+    if (y(at + 1) > 6) paint.fillText(time(state.heat_us[at]), left - 6, y(at + 1) + 4);
+  }
   paint.textAlign = "center";
   for (let minutes = 0; minutes <= 8; minutes += 2) {
     paint.fillText(minutes ? `−${minutes} min` : "now", minutes ? width - minutes * 60 / state.slot_s * column : width - 14,
