@@ -1,7 +1,7 @@
 //! How hard an endpoint is pressed by its own word, as all lanes see it: it weighs in a pick, and fades when it grows old.
 //!
-//! The control thread writes it, once a second at most; a pick reads it without a lock, and for one that is at ease it costs one
-//! load. It never takes an endpoint out: the most that it does is to make it count twice.
+//! The control thread writes it, once a second at most, and a lane whose answer says it; a pick reads it without a lock, and for one
+//! that is at ease it costs one load. It never takes an endpoint out: the most that it does is to make it count twice.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -2,5 +2,6 @@
 
 pub mod dns;
 pub mod engine;
+pub mod load_header;
 pub mod models;
 pub mod signals;

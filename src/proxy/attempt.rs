@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use super::decide::{switches, write_upstream};
 use super::intake::BodyFault;
+use super::pressed;
 use super::request::{Call, Request};
 use super::source::{Relayed, Silence, served};
 use super::state::EndpointOnLane;
@@ -72,6 +73,7 @@ pub(super) async fn run(
         Ok(Answered { head, framing, upload }) => {
             let answered = call.notes.answered.unwrap_or(connected);
             ticket.answered(served(&head), answered);
+            pressed::hear(request, id, &head, answered);
             if !head.is_event_stream() {
                 ticket.timed(head.status(), answered);
             }

@@ -84,6 +84,7 @@ mod passing;
 mod pieces;
 mod placement;
 mod placing;
+mod pressed;
 pub mod probe;
 mod reply;
 mod request;

@@ -245,3 +245,49 @@ fn metrics_that_are_not_there_are_told_once() {
     gateway.signal("TERM");
     assert_eq!(gateway.next_line(), "draining", "it was told again");
 }
+
+#[test]
+fn what_an_answer_says_of_load_weighs_and_fades() {
+    let says = Arc::new(Mutex::new("TEXT named_metrics.num_requests_waiting=90".to_owned()));
+    let told = Arc::clone(&says);
+    let play = |name: &'static str, load: Option<Arc<Mutex<String>>>| {
+        Upstream::start().play(move |peer, request| {
+            if request.starts_with("GET /metrics ") {
+                peer.send("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n");
+                return After::GoOn;
+            }
+            let load =
+                load.as_ref().map(|load| format!("endpoint-load-metrics: {}\r\n", load.lock().unwrap()));
+            let load = load.unwrap_or_default();
+            peer.send(format!("HTTP/1.1 200 OK\r\n{load}content-length: {}\r\n\r\n{name}", name.len()));
+            After::GoOn
+        })
+    };
+    let (pressed, idle) = (play("pressed", Some(told)), play("idle", None));
+    let config = |engine: &str| {
+        format!(
+            "[cluster.up]\n{engine}endpoints = [{pressed:?}, {idle:?}]\n[[route]]\nname = \"all\"\nto = \"up\"\n"
+        )
+    };
+    let share = |gateway: &Gateway| {
+        let mut client = gateway.connect();
+        let asked = (0..60).filter(|_| {
+            client.send("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n");
+            client.read_message().ends_with("pressed")
+        });
+        asked.count()
+    };
+    let gateway =
+        Gateway::start_with(&config("engine = \"vllm\"\n"), &["--listen", "127.0.0.1:0", "--lanes", "1"]);
+    // Once it said so it is passed over while the other one has room.
+    assert!(share(&gateway) <= 1);
+    std::thread::sleep(Duration::from_millis(3200));
+    *says.lock().unwrap() = "JSON {\"named_metrics\":{\"num_requests_waiting\":0}}".to_owned();
+    let at_ease = share(&gateway);
+    assert!((10..=50).contains(&at_ease), "it fades, and at ease it has its part: {at_ease}");
+    // Where no engine is named nobody looks.
+    *says.lock().unwrap() = "TEXT named_metrics.num_requests_waiting=90".to_owned();
+    let gateway = Gateway::start_with(&config(""), &["--listen", "127.0.0.1:0", "--lanes", "1"]);
+    let unnamed = share(&gateway);
+    assert!((10..=50).contains(&unnamed), "{unnamed}");
+}
