@@ -167,7 +167,8 @@ impl World {
 
     fn wait_for(&mut self, word: &str) {
         let begun = Instant::now();
-        while !self.said().lines().any(|line| line.starts_with(word)) {
+        // A start line, or the message of an object.
+        while !self.said().contains(word) {
             assert!(self.is_running() && begun.elapsed() < PATIENCE, "the gateway says: {}", self.said());
             thread::sleep(Duration::from_millis(20));
         }
@@ -189,8 +190,9 @@ impl World {
         let word = "replaced by process ";
         self.wait_for(word);
         let said = self.said();
-        let successor = said.lines().find_map(|line| line.strip_prefix(word)).and_then(|id| id.parse().ok());
-        self.process = successor.ok_or("no successor is named")?;
+        let id = said.split_once(word).map_or("", |(_, behind)| behind);
+        let id = id.split(|c: char| !c.is_ascii_digit()).next().and_then(|id| id.parse().ok());
+        self.process = id.ok_or("no successor is named")?;
         let begun = Instant::now();
         loop {
             match self.gateway.try_wait() {
