@@ -103,7 +103,7 @@ pub fn config(servers: &Servers, generation: u64) -> String {
          [cluster.dead]\nendpoints = [\"http://{dead}\"]\n\
          [cluster.echo]\nendpoints = [\"http://{echo}\"]\n\
          {}[[route]]\nname = \"rest\"\nto = \"steady\"\n\
-         [observe]\naccess_log = {{ to = \"/dev/null\" }}\n",
+         [observe]\naccess_log = {{ to = \"/dev/null\" }}\nrecorder = 2048\n",
         order.concat()
     )
 }
