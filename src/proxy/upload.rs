@@ -5,10 +5,12 @@
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::intake::{BodyFault, Intake, Rest};
 use super::stall::{Stall, Taken};
 use super::upstream::Upstream;
-use crate::base::limits::{RELAY_BYTES, RELAY_BYTES_LARGE};
+use crate::base::limits::RELAY_BYTES;
 use crate::codec::chunked::{write_chunk, write_last_chunk};
 use crate::codec::framing::Framing;
 use crate::net::writer::Wake;
@@ -31,6 +33,10 @@ enum Step {
 pub(super) struct Upload {
     framing: Framing,
     step: Step,
+    /// A large piece that goes as it is, behind the connection's buffer.
+    piece: Option<Bytes>,
+    /// One large step is being written: nothing more is read until the endpoint has taken it, so that no more is held.
+    is_large: bool,
     stall: Stall,
     /// When all of it was written.
     pub(super) sent: Option<Instant>,
@@ -39,7 +45,8 @@ pub(super) struct Upload {
 impl Upload {
     /// A request whose head is in the connection's buffer, and whose body is delimited like this.
     pub(super) fn new(framing: Framing) -> Self {
-        Self { framing, step: Step::Coming, stall: Stall::default(), sent: None }
+        let (piece, is_large) = (None, false);
+        Self { framing, step: Step::Coming, piece, is_large, stall: Stall::default(), sent: None }
     }
 
     /// Whether nothing more will be sent.
@@ -81,7 +88,8 @@ impl Upload {
         Ok(())
     }
 
-    /// Moves what has come of the body into the connection's buffer, up to one step.
+    /// Moves what has come of the body into the connection's buffer, up to one step. Copying a small piece is cheaper than a
+    /// second write; a large one goes as it is.
     fn fill(
         &mut self,
         body: &mut Intake<'_>,
@@ -89,7 +97,7 @@ impl Upload {
         cx: &mut Context<'_>,
     ) -> Result<(), BodyFault> {
         let out = &mut upstream.out;
-        while self.step == Step::Coming && out.len() < RELAY_BYTES_LARGE {
+        while self.step == Step::Coming && out.len() < RELAY_BYTES && self.piece.is_none() && !self.is_large {
             match (body.poll_piece(cx), self.framing) {
                 (Poll::Pending, _) => break,
                 (Poll::Ready(piece), Framing::Chunked) => match piece? {
@@ -101,6 +109,7 @@ impl Upload {
                 },
                 (Poll::Ready(piece), Framing::Empty | Framing::Length(_) | Framing::UntilClose) => {
                     match piece? {
+                        Some(data) if data.len() > RELAY_BYTES => self.piece = Some(data),
                         Some(data) => out.extend_from_slice(&data),
                         None => self.step = Step::Read,
                     }
@@ -121,6 +130,7 @@ impl Upload {
             }
         };
         self.stall.clear();
+        let was_large = std::mem::take(&mut self.is_large);
         if let Err(error) = outcome {
             upstream.write_error = Some(error.kind());
             // It may have answered before it closed.
@@ -129,14 +139,21 @@ impl Upload {
         }
         if upstream.out.is_empty() {
             upstream.take_buffer();
-            if self.step != Step::Read {
-                return Poll::Pending;
+            match (self.piece.take(), self.step) {
+                (Some(piece), _) => {
+                    self.is_large = true;
+                    upstream.writer.start(piece, cx);
+                }
+                (None, Step::Read) => self.is_sent(),
+                // It was not asked whether more has come.
+                (None, _) if was_large => {}
+                (None, _) => return Poll::Pending,
             }
-            self.is_sent();
             return Poll::Ready(());
         }
         // A small request is taken at once: its answer is what is waited for.
         let goes_alone = self.step == Step::Read && upstream.out.len() <= RELAY_BYTES;
+        self.is_large = upstream.out.len() > RELAY_BYTES;
         upstream.writer.start(std::mem::take(&mut upstream.out), cx);
         if goes_alone && upstream.writer.is_under_way() {
             self.is_sent();
