@@ -282,12 +282,16 @@ struct Engine {
 
 impl Engine {
     fn start() -> Self {
+        Self::at("127.0.0.1:0")
+    }
+
+    fn at(listen: &str) -> Self {
         use std::io::BufRead;
         let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_corelane"))
             .args([
                 "sim",
                 "--listen",
-                "127.0.0.1:0",
+                listen,
                 "--kv-blocks",
                 "4096",
                 "--ttft",
@@ -315,28 +319,41 @@ impl Drop for Engine {
     }
 }
 
+/// Conversations, each of them all that was said in it.
+struct Talk(Vec<Vec<String>>);
+
+impl Talk {
+    fn of(conversations: usize) -> Self {
+        Self(vec![Vec::new(); conversations])
+    }
+
+    /// Each conversation's next turns: the share of prompt tokens that the engines' caches had, over these turns.
+    fn go_on(&mut self, gateway: &Gateway, turns: usize) -> f64 {
+        let (mut cached, mut asked) = (0, 0);
+        for _ in 0..turns {
+            for (number, turns) in self.0.iter_mut().enumerate() {
+                turns.push(format!("{number}.{} {}", turns.len(), "word ".repeat(400)));
+                let texts: Vec<&str> = turns.iter().map(String::as_str).collect();
+                let mut client = gateway.connect();
+                client.send(post("", &chat(&texts).replace("\"model\":\"m\"", "\"model\":\"sim\"")));
+                let answer = client.read_message();
+                let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+                let body: serde_json::Value =
+                    serde_json::from_str(body).unwrap_or_else(|_| panic!("{answer}"));
+                let usage = &body["usage"];
+                asked += usage["prompt_tokens"].as_u64().unwrap();
+                cached += usage["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap_or(0);
+            }
+        }
+        cached as f64 / asked as f64
+    }
+}
+
 /// The share of prompt tokens that real engines' caches had, of conversations turn by turn.
 fn cached_share(balance: &str) -> f64 {
     let engines: Vec<_> = (0..4).map(|_| Engine::start()).collect();
     let urls: Vec<_> = engines.iter().map(|engine| engine.url.clone()).collect();
-    let gateway = Gateway::start(&config(&urls, balance));
-    let mut conversations: Vec<Vec<String>> = (0..12).map(|_| Vec::new()).collect();
-    let (mut cached, mut asked) = (0, 0);
-    for turn in 0..5 {
-        for (number, turns) in conversations.iter_mut().enumerate() {
-            turns.push(format!("{number}.{turn} {}", "word ".repeat(400)));
-            let texts: Vec<&str> = turns.iter().map(String::as_str).collect();
-            let mut client = gateway.connect();
-            client.send(post("", &chat(&texts).replace("\"model\":\"m\"", "\"model\":\"sim\"")));
-            let answer = client.read_message();
-            let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-            let body: serde_json::Value = serde_json::from_str(body).unwrap_or_else(|_| panic!("{answer}"));
-            let usage = &body["usage"];
-            asked += usage["prompt_tokens"].as_u64().unwrap();
-            cached += usage["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap_or(0);
-        }
-    }
-    cached as f64 / asked as f64
+    Talk::of(12).go_on(&Gateway::start(&config(&urls, balance)), 5)
 }
 
 #[test]
@@ -345,4 +362,25 @@ fn engines_find_more_of_prompts_that_return_to_them() {
     let (prefix, turns) = (cached_share("prefix"), cached_share("round-robin"));
     assert!((0.6..0.68).contains(&prefix), "nearly all that there is to find: {prefix}");
     assert!(prefix > 1.5 * turns, "{prefix} and {turns}");
+}
+
+#[test]
+fn conversations_of_an_engine_that_restarts_go_on_and_are_found_again() {
+    let mut engines: Vec<_> = (0..8).map(|_| Engine::start()).collect();
+    let urls: Vec<_> = engines.iter().map(|engine| engine.url.clone()).collect();
+    let gateway = Gateway::start(&config(&urls, "prefix"));
+    let mut talk = Talk::of(16);
+    // Of three turns what was said before the last one: one third of the second, two thirds of the third, of six in all.
+    let found = talk.go_on(&gateway, 3);
+    assert!((0.42..0.51).contains(&found), "{found}");
+    let at = engines[0].url.trim_start_matches("http://").to_owned();
+    drop(engines.remove(0));
+    // An answer to each while it is gone: `go_on` would not get over a refusal.
+    let without = talk.go_on(&gateway, 1);
+    engines.push(Engine::at(&at));
+    let forgot = talk.go_on(&gateway, 1);
+    assert!(without > 0.5 && forgot > 0.5, "the others find what they had: {without} {forgot}");
+    // Eleven parts of thirteen are old in the turns six and seven.
+    let again = talk.go_on(&gateway, 2);
+    assert!((0.8..0.86).contains(&again), "{again}");
 }
