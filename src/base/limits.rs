@@ -158,7 +158,13 @@ pub const BATCH_USAGE_NUMBERS_MAX: usize = 64;
 
 /// Longest line of a stream that is kept to be read for its usage; one that is longer is read as it comes.
 pub const USAGE_LINE_BYTES_MAX: usize = 64 * KIB;
+/// How much of the beginning of a stream is kept for what is said there of its tokens: an event or two.
+pub const USAGE_FIRST_BYTES: usize = KIB;
+/// How much of the end of an answer is surely kept for that: some events, or what stands behind the choices of a document.
+pub const USAGE_LAST_BYTES: usize = 2 * KIB;
 
+/// Most pairs of a key and a model that are counted apart, nine series each; beyond that all are `other`.
+pub const KEY_SERIES_MAX: usize = 10_000;
 /// Most tokens that one answer is believed to have used: a slip of an engine must not close a limit for good.
 pub const TOKENS_USED_MAX: u64 = 100_000_000;
 /// Longest event of a stream that is held until it is whole, where the usage that only we asked for is taken out of it.

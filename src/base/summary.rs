@@ -50,4 +50,19 @@ pub struct Summary {
     pub bytes_out: u64,
     /// Token-bearing events relayed.
     pub tokens: u64,
+    /// Tokens that the answer tells of, in the order of [`TOKEN_KINDS`]; zero where it tells nothing.
+    pub usage: [u64; TOKEN_KINDS.len()],
 }
+
+impl Summary {
+    /// The class of its status: 1xx to 5xx, and 499. An upstream may answer 499 too: that is a 4xx of its own.
+    pub fn class(&self) -> usize {
+        match self.ended {
+            Ended::ClientLeft => 5,
+            Ended::Well | Ended::Badly => usize::from(self.status / 100).clamp(1, 5) - 1,
+        }
+    }
+}
+
+/// Tokens of the prompt, those that the model wrote, and of the prompt those that the engine had read before.
+pub const TOKEN_KINDS: [&str; 3] = ["input", "output", "cached"];

@@ -8,11 +8,13 @@ use super::print::{complain, print};
 use crate::base::address::Address;
 use crate::base::ids::ClusterId;
 use crate::base::limits::{
-    FLIGHT_BYTES_MAX, KIB, LIMIT_BUCKETS_MAX, LOG_BYTES_MAX, MIB, RELAY_BYTES, RELAY_BYTES_LARGE,
+    FLIGHT_BYTES_MAX, KEY_SERIES_MAX, KIB, LIMIT_BUCKETS_MAX, LOG_BYTES_MAX, MIB, RELAY_BYTES,
+    RELAY_BYTES_LARGE,
 };
 use crate::board::buffered::Budget;
 use crate::control::load::{Origin, Source, load};
 use crate::filter::FilterPlan;
+use crate::metrics::keyed::KEYED_SERIES;
 use crate::metrics::recorder::{CACHE_RESULTS, MIRROR_RESULTS};
 use crate::metrics::text::{batch_series, series};
 use crate::plan::{Action, ClusterPlan, Plan};
@@ -91,9 +93,9 @@ const HISTOGRAM_BYTES: usize = 28 * KIB;
 
 fn summary(plan: &Plan) -> String {
     let connections = plan.limits.connections;
-    // Each lane counts into one recorder while control holds another; five histograms a route, four an endpoint.
+    // Each lane counts into one recorder while control holds another; six histograms a route, four an endpoint.
     let histograms =
-        (5 * plan.routes.len() + 4 * plan.endpoints.len()) * HISTOGRAM_BYTES * (2 * plan.lanes + 1);
+        (6 * plan.routes.len() + 4 * plan.endpoints.len()) * HISTOGRAM_BYTES * (2 * plan.lanes + 1);
     let bounds = |filter: &FilterPlan| match filter {
         FilterPlan::RateLimit(limit) => {
             usize::from(limit.requests.is_some()) + usize::from(limit.tokens.is_some())
@@ -144,7 +146,24 @@ fn summary(plan: &Plan) -> String {
         size(ceiling),
         series(plan.routes.len(), (plan.clusters.len(), plan.endpoints.len()), (plan.lanes, limiting))
             + shared_series(plan),
-    )
+    ) + &keyed_series(plan)
+}
+
+/// What those who show keys may add to these, where there are some: each asks for some of the models.
+fn keyed_series(plan: &Plan) -> String {
+    let named = |filter: &FilterPlan| match filter {
+        FilterPlan::Keys(keys) => keys.named().count(),
+        // Whose name stands in a token are others.
+        FilterPlan::Jwt(_) => 1,
+        _ => 0,
+    };
+    match plan.filters.iter().map(|(_, filter)| named(filter)).sum::<usize>() {
+        0 => String::new(),
+        keys => {
+            let pairs = (keys * (plan.models.len() + 1)).min(KEY_SERIES_MAX + 1);
+            format!(", and up to {} of keys", pairs * KEYED_SERIES)
+        }
+    }
 }
 
 /// Series of clusters that share answers or get copies, beside those that every cluster has.

@@ -50,6 +50,7 @@ pub mod declared;
 pub mod edit;
 pub mod enclosed;
 pub mod encode;
+mod ends;
 pub mod error;
 pub mod field;
 pub mod fields;

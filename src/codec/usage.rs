@@ -7,11 +7,12 @@ use memchr::memmem;
 use serde_json::Value;
 
 use super::content::is_encoded;
+use super::ends::Ends;
 use super::field::FieldName;
 use super::head::ResponseHead;
 use super::json::{Member, Scanner, Wanted};
 use super::media_type::{MediaType, read};
-use crate::base::limits::USAGE_LINE_BYTES_MAX;
+use crate::base::limits::{TOKENS_USED_MAX, USAGE_LINE_BYTES_MAX};
 
 /// Tokens that were used, as far as an answer says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,6 +34,11 @@ impl Usage {
             (None, None) => None,
             (input, output) => Some(input.unwrap_or(0).saturating_add(output.unwrap_or(0))),
         })
+    }
+
+    /// In the order of [`TOKEN_KINDS`](crate::base::summary::TOKEN_KINDS), each at most what an answer is believed to use.
+    pub fn counted(&self) -> [u64; 3] {
+        [self.input, self.output, self.cached].map(|told| told.unwrap_or(0).min(TOKENS_USED_MAX))
     }
 
     /// What is said later counts, where it says something.
@@ -57,6 +63,8 @@ enum Form {
     Document(Box<Scanner>),
     /// Lines: of events, which begin with `data:`, or of JSON documents.
     Lines { begun: Vec<u8>, long: Option<Box<Scanner>>, documents: u64 },
+    /// What stands at the ends of either, which is nearly always all of it, at a small part of the cost.
+    Ends(Ends),
     /// Nothing that is understood.
     Other,
 }
@@ -94,8 +102,19 @@ fn wanted<P: AsRef<str>>(members: &[(P, Of)]) -> Arc<Wanted> {
 }
 
 impl UsageReader {
-    /// For the body behind `head`.
+    /// For the body behind `head`, of which every byte is read: what is paid for must be exact.
     pub fn new(head: &ResponseHead) -> Self {
+        let lines = || Form::Lines { begun: Vec::new(), long: None, documents: 0 };
+        let document = || Form::Document(Box::new(Scanner::new(Arc::clone(&WANTED))));
+        Self::of(head, lines, document).unwrap_or(Self { usage: Usage::default(), form: Form::Other })
+    }
+
+    /// For the body behind `head`, of which only the ends are looked at; none where nothing would be understood.
+    pub fn glance(head: &ResponseHead) -> Option<Self> {
+        Self::of(head, || Form::Ends(Ends::of_stream()), || Form::Ends(Ends::of_document()))
+    }
+
+    fn of(head: &ResponseHead, lines: impl Fn() -> Form, document: impl Fn() -> Form) -> Option<Self> {
         let media_type = head.head().value(FieldName::ContentType).map(read).map(|(kind, _)| kind);
         let is_lines = |value: &[u8]| {
             let kind = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
@@ -103,15 +122,14 @@ impl UsageReader {
                 [b"application/x-ndjson", b"application/jsonl", b"application/json-lines"];
             lines.iter().any(|known| kind.eq_ignore_ascii_case(known))
         };
-        let lines = || Form::Lines { begun: Vec::new(), long: None, documents: 0 };
         let form = match media_type {
-            _ if is_encoded(head.head()) => Form::Other,
+            _ if is_encoded(head.head()) => return None,
             _ if head.is_event_stream() => lines(),
-            Some(MediaType::Json) => Form::Document(Box::new(Scanner::new(Arc::clone(&WANTED)))),
+            Some(MediaType::Json) => document(),
             _ if head.head().value(FieldName::ContentType).is_some_and(is_lines) => lines(),
-            _ => Form::Other,
+            _ => return None,
         };
-        Self { usage: Usage::default(), form }
+        Some(Self { usage: Usage::default(), form })
     }
 
     /// Looks at the next bytes.
@@ -151,6 +169,7 @@ impl UsageReader {
                     (*begun, *long) = (Vec::new(), Some(scanner));
                 }
             }
+            Form::Ends(ends) => ends.feed(bytes),
             Form::Other => {}
         }
     }
@@ -162,6 +181,7 @@ impl UsageReader {
             Form::Document(scanner) => usage.update(of_members(&MEMBERS, scanner.members())),
             Form::Lines { long: Some(scanner), .. } => usage.update(of_members(&LONG, scanner.members())),
             Form::Lines { begun, .. } => usage.update(of_line(begun)),
+            Form::Ends(ends) => usage.update(of_ends(ends)),
             Form::Other => {}
         }
         usage
@@ -171,7 +191,7 @@ impl UsageReader {
     pub fn lines_of_documents(&self) -> u64 {
         match &self.form {
             Form::Lines { documents, .. } => *documents,
-            Form::Document(_) | Form::Other => 0,
+            Form::Document(_) | Form::Ends(_) | Form::Other => 0,
         }
     }
 }
@@ -191,6 +211,30 @@ fn of_members<P>(known: &[(P, Of)], members: &[Member]) -> Usage {
 /// A number of tokens, written as `43` or `43.0`.
 fn whole(number: f64) -> Option<u64> {
     (number >= 0.0 && number.fract() == 0.0).then_some(number as u64)
+}
+
+/// Longest number of tokens that is read.
+const NUMBER_BYTES_MAX: usize = 32;
+
+/// What is said at the ends of a body, by the names alone: what says nothing is passed over, and the last word counts.
+fn of_ends(ends: &Ends) -> Usage {
+    let mut usage = Usage::default();
+    for suffix in ["_tokens", "eval_count"] {
+        for (name, value) in ends.members(suffix) {
+            let of = MEMBERS.iter().find(|(path, _)| path.rsplit('.').next() == Some(name));
+            let digits = &value[..value.len().min(NUMBER_BYTES_MAX)];
+            let end = digits.iter().position(|byte| matches!(byte, b',' | b'}')).unwrap_or(0);
+            let number = std::str::from_utf8(&value[..end]).ok().and_then(|text| text.trim().parse().ok());
+            if let (Some((_, of)), Some(number)) = (of, number.and_then(whole)) {
+                *of(&mut usage) = Some(number);
+            }
+        }
+        // No engine speaks two dialects at once.
+        if usage != Usage::default() {
+            break;
+        }
+    }
+    usage
 }
 
 /// The document of a line.
@@ -247,6 +291,16 @@ mod tests {
         let whole = read(usize::MAX);
         assert_eq!(read(1), whole, "byte by byte: {body}");
         assert_eq!(read(7), whole, "in pieces: {body}");
+        let glance = |piece: usize| {
+            let mut reader = UsageReader::glance(&head)?;
+            body.as_bytes().chunks(piece).for_each(|piece| reader.feed(piece));
+            Some(reader.usage())
+        };
+        // Where a name stands at a place of no dialect, a glance takes it.
+        let is_plain = !body.contains("\"x\":{\"usage\"");
+        for piece in [usize::MAX, 1, 7].into_iter().filter(|_| is_plain) {
+            assert_eq!(glance(piece).unwrap_or_default(), whole, "at a glance, in pieces of {piece}: {body}");
+        }
         whole
     }
 

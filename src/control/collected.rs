@@ -4,8 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use crate::base::ids::{EndpointId, Id, LaneId};
+use crate::filter;
 use crate::lane::flag::Flag;
 use crate::lane::inbox::{Command, Gauges, LaneHandle};
+use crate::metrics::keyed::OTHER;
 use crate::metrics::recorder::Recorder;
 use crate::metrics::snapshot::Snapshot;
 use crate::plan::Plan;
@@ -66,6 +68,12 @@ impl Collected {
             },
             |cluster| plan.clusters[cluster].name.clone(),
             |filter| plan.filters[filter].0.clone(),
+            |(key, model)| {
+                let key = key.and_then(|(id, position)| filter::key_name(&plan.filters, id, position));
+                let model = model.and_then(|at| plan.models.get(at as usize));
+                let named = |name: Option<&str>| name.unwrap_or(OTHER).to_owned();
+                (named(key), named(model.map(|name| &**name)))
+            },
         );
         let ended: u64 = recorder.routes.iter().map(|counts| counts.requests).sum();
         self.ended.borrow_mut()[lane.position()] += ended + recorder.lane.unrouted;

@@ -7,6 +7,7 @@ use super::state::Control;
 use crate::base::choice::Words;
 use crate::base::ids::EndpointId;
 use crate::base::say;
+use crate::base::summary::TOKEN_KINDS;
 use crate::metrics::names;
 use crate::metrics::names::Metric;
 use crate::metrics::recorder::{
@@ -47,6 +48,7 @@ impl Control {
         self.lanes(&mut out);
         refusals(&plan, &snapshot, &mut out);
         routes(&snapshot, &mut out);
+        keys(&snapshot, &mut out);
         endpoints(&snapshot, &mut out);
         self.state_of_endpoints(&plan, &mut out);
         queues(&plan, &mut out);
@@ -124,6 +126,11 @@ fn routes(snapshot: &Snapshot, out: &mut Exposition) {
     by_route(names::BYTES_IN, out, |counts| counts.bytes_in);
     by_route(names::BYTES_OUT, out, |counts| counts.bytes_out);
     by_route(names::TOKENS, out, |counts| counts.tokens);
+    let used = routes().flat_map(|(name, counts)| {
+        let kind = move |kind| vec![("route", name), ("kind", kind)];
+        TOKEN_KINDS.iter().zip(counts.usage).map(move |(of, count)| (kind(*of), count))
+    });
+    out.counter(names::USAGE_TOKENS, used);
     let times_of_route = |metric: Metric, out: &mut Exposition, value: fn(&RouteCounts) -> &Times| {
         out.histogram(metric, routes().map(|(name, counts)| (vec![("route", name)], value(counts))));
     };
@@ -132,6 +139,22 @@ fn routes(snapshot: &Snapshot, out: &mut Exposition) {
     times_of_route(names::TTFT, out, |counts| &counts.ttft);
     times_of_route(names::ITL, out, |counts| &counts.itl);
     times_of_route(names::QUEUE_WAIT, out, |counts| &counts.queue);
+    times_of_route(names::CANCEL, out, |counts| &counts.cancel);
+}
+
+/// What was counted of those who showed a key. A pair of key and model that nobody used has no series.
+fn keys(snapshot: &Snapshot, out: &mut Exposition) {
+    let labels = |key, model, name, value| vec![("key", key), ("model", model), (name, value)];
+    let requests = snapshot.keys.iter().flat_map(|(key, model, counts)| {
+        let class = move |at| labels(key, model, "status", CLASSES[at]);
+        (0..CLASSES.len()).map(move |at| (class(at), counts.statuses[at]))
+    });
+    out.counter(names::KEY_REQUESTS, requests);
+    let tokens = snapshot.keys.iter().flat_map(|(key, model, counts)| {
+        let kind = move |kind| labels(key, model, "kind", kind);
+        TOKEN_KINDS.iter().zip(counts.usage).map(move |(of, count)| (kind(*of), count))
+    });
+    out.counter(names::KEY_TOKENS, tokens);
 }
 
 /// What was counted of endpoints.

@@ -113,6 +113,15 @@ impl Findings {
         self.models.name()
     }
 
+    /// The key that was shown, by the filter that knows it and its place there; none for a token, and none within where nobody
+    /// showed anything.
+    pub fn key(&self) -> Option<Option<(FilterId, u32)>> {
+        self.holder.as_ref().map(|holder| match holder {
+            HolderRef::Key(id, position) => Some((*id, *position)),
+            HolderRef::Token(..) => None,
+        })
+    }
+
     /// Nothing but the model, of a request that others travel in.
     pub fn of_model(model: &str) -> Self {
         Self { models: Models { path: None, body: Some(model.into()) }, ..Self::default() }

@@ -89,6 +89,14 @@ pub fn holder_of<'f>(filters: &'f Filters, findings: &'f Findings) -> Option<(Fi
     holder_at(filters, findings.holder.as_ref()?)
 }
 
+/// The name of a key, by the filter that knows it and its place there.
+pub fn key_name(filters: &Filters, id: FilterId, position: u32) -> Option<&str> {
+    match &filters[id].1 {
+        FilterPlan::Keys(keys) => Some(&keys.holder(position).name),
+        _ => None,
+    }
+}
+
 /// The holder who is found there, and the filter that knows them.
 pub(super) fn holder_at<'f>(filters: &'f Filters, holder: &'f HolderRef) -> Option<(FilterId, &'f Holder)> {
     match holder {

@@ -30,7 +30,7 @@ use admission::{ask, enter};
 pub use examine::Examination;
 pub use findings::Findings;
 use findings::HolderRef;
-pub use kinds::{FilterPlan, Filters, cors_of, edits_of, holder_of, redacted};
+pub use kinds::{FilterPlan, Filters, cors_of, edits_of, holder_of, key_name, redacted};
 use rate_limit::Counted;
 pub use verdict::{Refused, Step, Verdict, View};
 

@@ -10,6 +10,7 @@
 //! | B, throughput | requests, body bytes each way, token-bearing events | per second, over the last ten |
 //!
 //! The T of a tunnel is that of its handshake, and ends with the 101: for how long two sides talk is no measure of anybody.
+//! Tokens are counted in two ways: as events that bear one, and as the answer tells of them (`usage`), where it does.
 //! Several token-bearing events that leave in one write count their gap once and zero for the others.
 //! Knows neither lanes nor HTTP.
 
@@ -17,6 +18,7 @@ pub mod accept;
 pub mod access;
 pub mod gaps;
 pub mod history;
+pub mod keyed;
 pub mod names;
 pub mod rates;
 pub mod record;

@@ -1,10 +1,13 @@
 //! One lane's counters and histograms: plain integers, written by one thread, swapped out whole.
 
-use super::times::Times;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use super::keyed::{KeyAt, KeyCounts};
+use super::times::Times;
 use crate::base::ids::{ClusterId, EndpointId, FilterId, Id, IdVec, RouteId};
-use crate::base::summary::{Ended, Summary};
+use crate::base::summary::{Ended, Summary, TOKEN_KINDS};
+use crate::base::time::whole_micros;
 
 /// What is counted of one route.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +28,8 @@ pub struct RouteCounts {
     pub bytes_out: u64,
     /// Token-bearing events.
     pub tokens: u64,
+    /// Tokens that answers told of, by kind.
+    pub usage: [u64; TOKEN_KINDS.len()],
     /// T.
     pub total: Times,
     /// The gateway's share of T.
@@ -35,6 +40,8 @@ pub struct RouteCounts {
     pub itl: Times,
     /// How long those waited who found their cluster full.
     pub queue: Times,
+    /// From a client's leaving being noticed to its connection upstream being closed.
+    pub cancel: Times,
 }
 
 /// Reasons for which a request is tried again (`retry.on`).
@@ -130,6 +137,8 @@ pub struct Recorder {
     pub clusters: IdVec<ClusterId, ClusterCounts>,
     /// Requests that a filter refused for their number, by what it counts.
     pub limited: BTreeMap<FilterId, [u64; LIMITED_KINDS.len()]>,
+    /// Of those who showed a key.
+    pub keys: BTreeMap<KeyAt, KeyCounts>,
 }
 
 impl Recorder {
@@ -141,6 +150,7 @@ impl Recorder {
             endpoints: (0..endpoints).map(|_| EndpointCounts::default()).collect(),
             clusters: (0..clusters).map(|_| ClusterCounts::default()).collect(),
             limited: BTreeMap::new(),
+            keys: BTreeMap::new(),
         }
     }
 
@@ -155,15 +165,11 @@ impl Recorder {
         counts.requests += 1;
         counts.success += u64::from(summary.ended == Ended::Well);
         counts.client_closed += u64::from(summary.ended == Ended::ClientLeft);
-        // An upstream may answer 499 too: that is a 4xx of its own.
-        let class = match summary.ended {
-            Ended::ClientLeft => 5,
-            Ended::Well | Ended::Badly => usize::from(summary.status / 100).clamp(1, 5) - 1,
-        };
-        counts.statuses[class] += 1;
+        counts.statuses[summary.class()] += 1;
         counts.bytes_in += summary.bytes_in;
         counts.bytes_out += summary.bytes_out;
         counts.tokens += summary.tokens;
+        counts.use_up(summary.usage);
         counts.total.record(summary.total_us);
         counts.overhead.record(summary.overhead_us);
         if summary.queue_us > 0 {
@@ -188,6 +194,11 @@ impl Recorder {
         }
     }
 
+    /// Counts a client that left, and that its connection upstream was closed so long after that was noticed.
+    pub fn record_cancelled(&mut self, route: RouteId, after: Duration) {
+        self.routes[route].cancel.record(whole_micros(after));
+    }
+
     /// Counts gaps between token-bearing events: the first of `events` came after `us`, the others with it.
     pub fn record_gap(&mut self, route: RouteId, endpoint: EndpointId, us: u64, events: u64) {
         for times in [&mut self.routes[route].itl, &mut self.endpoints[endpoint].itl] {
@@ -202,14 +213,17 @@ impl Recorder {
     pub fn clear(&mut self) {
         self.lane = LaneCounts::default();
         self.limited.clear();
+        self.keys.clear();
         for position in 0..self.routes.len() {
             let counts = &mut self.routes[RouteId::at(position)];
             let (mut total, mut overhead) =
                 (std::mem::take(&mut counts.total), std::mem::take(&mut counts.overhead));
             let (mut ttft, mut itl) = (std::mem::take(&mut counts.ttft), std::mem::take(&mut counts.itl));
-            let mut queue = std::mem::take(&mut counts.queue);
-            [&mut total, &mut overhead, &mut ttft, &mut itl, &mut queue].into_iter().for_each(Times::clear);
-            *counts = RouteCounts { total, overhead, ttft, itl, queue, ..RouteCounts::default() };
+            let (mut queue, mut cancel) =
+                (std::mem::take(&mut counts.queue), std::mem::take(&mut counts.cancel));
+            let all = [&mut total, &mut overhead, &mut ttft, &mut itl, &mut queue, &mut cancel];
+            all.into_iter().for_each(Times::clear);
+            *counts = RouteCounts { total, overhead, ttft, itl, queue, cancel, ..RouteCounts::default() };
         }
         for position in 0..self.endpoints.len() {
             let counts = &mut self.endpoints[EndpointId::at(position)];
@@ -242,11 +256,18 @@ impl RouteCounts {
         self.bytes_in += other.bytes_in;
         self.bytes_out += other.bytes_out;
         self.tokens += other.tokens;
+        self.use_up(other.usage);
         self.total.add(&other.total);
         self.overhead.add(&other.overhead);
         self.ttft.add(&other.ttft);
         self.itl.add(&other.itl);
         self.queue.add(&other.queue);
+        self.cancel.add(&other.cancel);
+    }
+
+    /// Counts tokens that an answer told of.
+    pub fn use_up(&mut self, usage: [u64; TOKEN_KINDS.len()]) {
+        self.usage.iter_mut().zip(usage).for_each(|(ours, more)| *ours += more);
     }
 
     /// S: successes out of all exchanges but those whose client left; 1 while there is none.
@@ -320,6 +341,7 @@ mod tests {
             bytes_in: 1,
             bytes_out: 2,
             tokens: 0,
+            usage: [0; TOKEN_KINDS.len()],
         }
     }
 

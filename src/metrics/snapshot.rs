@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::history::{History, Point};
+use super::keyed::{KeyAt, Keyed};
 use super::rates::Rates;
 use super::recorder::{ClusterCounts, EndpointCounts, LIMITED_KINDS, LaneCounts, Recorder, RouteCounts};
 use super::window::{Window, is_turn};
@@ -24,6 +25,8 @@ pub struct Snapshot {
     pub clusters: BTreeMap<String, ClusterTotals>,
     /// Requests that a filter refused for their number, by its name and by what it counts.
     pub limited: BTreeMap<String, [u64; LIMITED_KINDS.len()]>,
+    /// Of those who showed a key.
+    pub keys: Keyed,
     /// Seconds that have passed.
     seconds: u64,
 }
@@ -107,7 +110,12 @@ impl Snapshot {
         endpoint_name: impl Fn(EndpointId) -> (String, String),
         cluster_name: impl Fn(ClusterId) -> String,
         filter_name: impl Fn(FilterId) -> String,
+        key_and_model: impl Fn(&KeyAt) -> (String, String),
     ) {
+        for (at, counts) in &recorder.keys {
+            let (key, model) = key_and_model(at);
+            self.keys.add(&key, &model, counts);
+        }
         for (id, counts) in &recorder.limited {
             let totals = self.limited.entry(filter_name(*id)).or_default();
             totals.iter_mut().zip(counts).for_each(|(total, count)| *total += count);

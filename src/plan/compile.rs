@@ -91,6 +91,7 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
         judged: judged(&table, &filters, &clusters, &routes),
         edits_fields: edits_fields(&filters, &routes),
         reads_bodies: reads_bodies(config, &routes),
+        models: listing::named(&routes, &filters),
         filters,
         filter_settings: config.filters.clone(),
         chains,

@@ -5,10 +5,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::catalog::{Catalog, Said};
 use super::types::{Action, ClusterPlan, EndpointPlan, Plan, RoutePlan};
+use crate::base::glob::Glob;
 use crate::base::ids::{ClusterId, EndpointId, IdVec, RouteId};
 use crate::board::published::Published;
 use crate::board::served::Served;
 use crate::cluster::listings::Listings;
+use crate::filter::{FilterPlan, Filters};
 use crate::route::pattern::Pattern;
 
 /// What is known of these endpoints of one cluster, to be looked at by lanes.
@@ -67,6 +69,25 @@ fn said<'r>(routes: impl Iterator<Item = &'r RoutePlan> + Clone) -> Said {
     let is_hidden = |name: &&str| !routes.clone().any(|route| takes(route, name));
     said.hidden.extend(set.filter(is_hidden).map(Arc::from));
     said
+}
+
+/// The models that routes and keys name without a star, sorted.
+pub(super) fn named(routes: &IdVec<RouteId, RoutePlan>, filters: &Filters) -> Vec<Box<str>> {
+    let taken = routes.iter().flat_map(patterns).filter_map(Pattern::exact);
+    let set = routes.iter().filter_map(|route| route.model_set.as_deref());
+    let keys = filters.iter().filter_map(|(_, filter)| match filter {
+        FilterPlan::Keys(keys) => Some(keys),
+        _ => None,
+    });
+    let holders = keys.flat_map(|keys| keys.named()).flat_map(|(_, holder)| holder.models.iter().flatten());
+    let allowed = holders.filter_map(|glob| match glob {
+        Glob::Exact(name) => Some(name.as_str()),
+        Glob::Pieces(_) => None,
+    });
+    let mut named: Vec<Box<str>> = taken.chain(set).chain(allowed).map(Box::from).collect();
+    named.sort_unstable();
+    named.dedup();
+    named
 }
 
 /// What models a route takes; without any it takes all.

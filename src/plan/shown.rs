@@ -40,6 +40,7 @@ impl Serialize for Plan {
             budget: _,
             reads_bodies: _,
             edits_fields: _,
+            models: _,
         } = self;
         let mut server = json!(server);
         server["lanes"] = json!(lanes);

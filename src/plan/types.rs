@@ -77,6 +77,8 @@ pub struct Plan {
     pub clusters: IdVec<ClusterId, ClusterPlan>,
     /// All endpoints of all clusters.
     pub endpoints: IdVec<EndpointId, EndpointPlan>,
+    /// The models that routes and keys name, sorted: what is asked for beside them is counted as `other`.
+    pub models: Vec<Box<str>>,
     /// Which models clients are told of, where a route tells.
     pub catalog: Option<Arc<Published<Catalog>>>,
     /// All routes.
@@ -100,6 +102,12 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The place of a model among those that are named.
+    pub fn model_at(&self, name: &[u8]) -> Option<u32> {
+        let at = self.models.binary_search_by(|known| known.as_bytes().cmp(name)).ok()?;
+        u32::try_from(at).ok()
+    }
+
     /// The key sets of issuers that are fetched.
     pub fn key_sources(&self) -> impl Iterator<Item = &Arc<KeySource>> {
         let sources = self.filters.iter().filter_map(|(_, filter)| match filter {

@@ -3,11 +3,21 @@
 use std::time::Instant;
 
 use super::log;
-use super::notes::BodyNotes;
+use super::notes::{BodyNotes, Notes};
 use super::request::{Call, Request};
 use super::state::LaneState;
 use crate::filter;
+use crate::metrics::keyed::KeyAt;
 use crate::metrics::records::Of;
+
+/// Whose request it is and for which model, where its sender showed something.
+pub(super) fn keyed(request: &Request, notes: &Notes) -> Option<KeyAt> {
+    let key = request.found.key()?;
+    let named = |model: &str| request.plan.plan.model_at(model.as_bytes());
+    let set = || request.plan.plan.routes[request.route?].model_set.as_deref();
+    let model = notes.model.or_else(|| request.found.model().or_else(set).and_then(named));
+    Some((key, model))
+}
 
 /// Books a finished exchange, and tells when it was over.
 #[inline(always)] // each exchange ends here
@@ -20,17 +30,24 @@ pub(super) fn book(request: &mut Request, call: &mut Call<'_>, lane: &LaneState)
     let listeners = call.body.listeners.take();
     let notes = &call.notes;
     let now = notes.over.unwrap_or_else(Instant::now);
-    let summary = notes.summary(request.route, body, notes.switched.unwrap_or(now));
+    let usage = notes.told();
+    let summary = notes.summary(request.route, (body, &usage), notes.switched.unwrap_or(now));
     {
         let mut recorder = request.plan.recorder.borrow_mut();
         recorder.record(&summary);
         if let Some(code) = notes.code {
             *recorder.lane.refused.entry(code).or_default() += 1;
         }
+        if let (Some(route), Some(after)) = (request.route, notes.cancelled) {
+            recorder.record_cancelled(route, after);
+        }
+        if let Some(at) = keyed(request, notes) {
+            recorder.keys.entry(at).or_default().record(&summary);
+        }
     }
     let plan = &request.plan.plan;
     if plan.observe.tells_exchanges() {
-        let record = notes.record(&summary, now);
+        let record = notes.record(&summary, &usage, now);
         let of = Of {
             at_us: lane.wall_us(now),
             generation: plan.generation,

@@ -22,7 +22,6 @@ use crate::codec::framing::Framing;
 use crate::codec::head::ResponseHead;
 use crate::codec::progress::Progress;
 use crate::codec::reply::ErrorReply;
-use crate::codec::usage::UsageReader;
 use crate::codec::usage_cut::{Habits, UsageCut};
 
 /// An answer, whole, with the room that its body takes.
@@ -117,8 +116,7 @@ impl Reading {
         let plan = &request.plan.plan;
         let room = plan.budget.reserve_now(BUFFERED_STEP_BYTES.min(plan.budget.max()));
         let room = room.ok_or_else(reply::buffers_full)?;
-        let reads = request.wants_usage();
-        call.notes.usage = reads.then(|| Box::new(UsageReader::new(head)));
+        call.notes.usage = request.usage_reader(head);
         call.notes.status = head.status();
         let is_cut = request.hides_usage(head);
         Ok(Self {

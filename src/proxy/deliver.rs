@@ -34,7 +34,6 @@ use crate::codec::framing::Framing;
 use crate::codec::method::Method;
 use crate::codec::progress::Progress;
 use crate::codec::reply::LocalReply;
-use crate::codec::usage::UsageReader;
 use crate::codec::usage_cut::UsageCut;
 use crate::codec::write::ConnectionField;
 use crate::net::writer::Wake;
@@ -170,8 +169,7 @@ impl<'d, 'c> Delivery<'d, 'c> {
         mouth: &'d RefCell<Mouth>,
     ) -> Self {
         let head = &answer.head;
-        let reads = request.wants_usage() || answer.ticket.is_learning();
-        call.notes.usage = reads.then(|| Box::new(UsageReader::new(head)));
+        call.notes.usage = request.usage_reader(head);
         let is_cut = request.hides_usage(head);
         let framing = framing(request, answer.framing, is_cut);
         let watch = Watch::new(&answer.head, answer.framing);

@@ -60,6 +60,7 @@ pub(super) async fn ask(
         Some(asked) => asked,
         None => inquiry.end(),
     };
+    call.notes.model = inquiry.model();
     match asked {
         Asked::Decided(route) => {
             watch(inquiry.into_scanner().map(|scanner| (scanner, wanted)), call)?;

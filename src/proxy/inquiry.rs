@@ -7,7 +7,7 @@ use crate::base::ids::RouteId;
 use crate::codec::content::{BodyScanner, BodySeen, Kind, Sight, kind};
 use crate::codec::framing::Framing;
 use crate::codec::head::RequestHead;
-use crate::codec::json::JsonFault;
+use crate::codec::json::{JsonFault, Member};
 use crate::codec::reply::ErrorReply;
 use crate::codec::unreadable;
 use crate::plan::Plan;
@@ -40,12 +40,22 @@ pub(super) struct Inquiry<'p> {
     /// Longest body that is still possible, and bytes of it so far.
     max: u64,
     seen: u64,
+    /// The model that its body asks for, by its place among those that are named.
+    model: Option<u32>,
+}
+
+/// The model that members tell of, where a condition asks for it.
+fn model_of(plan: &Plan, members: &[Member]) -> Option<u32> {
+    match members.get(plan.table.wanted().position("model")?)? {
+        Member::Scalar(name) => plan.model_at(name),
+        Member::Absent | Member::Null | Member::Other => None,
+    }
 }
 
 impl<'p> Inquiry<'p> {
     /// Asks the head.
     pub(super) fn new(plan: &'p Plan, head: &'p RequestHead) -> (Self, Asked) {
-        let mut inquiry = Self { plan, head, state: State::Over, max: 0, seen: 0 };
+        let mut inquiry = Self { plan, head, state: State::Over, max: 0, seen: 0, model: None };
         let asked = match decide::by_head(plan, head) {
             Err(refusal) => inquiry.refuse(refusal),
             Ok(Found::Route(route)) => inquiry.decide(route, None),
@@ -65,6 +75,11 @@ impl<'p> Inquiry<'p> {
     /// Longest body that is still possible.
     pub(super) fn body_max(&self) -> u64 {
         self.max
+    }
+
+    /// The model that its body asks for, by its place among those that are named, as far as that was read.
+    pub(super) fn model(&self) -> Option<u32> {
+        self.model
     }
 
     /// Bytes of the body that may be needed for a decision; none where all of them may.
@@ -122,7 +137,10 @@ impl<'p> Inquiry<'p> {
         }
         let foreseen = match scanner.sight() {
             Sight::Nothing => None,
-            Sight::Members(members, known) => self.plan.table.foresee(rules, self.head, (members, known)),
+            Sight::Members(members, known) => {
+                self.model = model_of(self.plan, members);
+                self.plan.table.foresee(rules, self.head, (members, known))
+            }
             Sight::Foreign => return self.conclude(rules, BodySeen::Nothing),
         };
         match foreseen {
@@ -151,6 +169,9 @@ impl<'p> Inquiry<'p> {
     }
 
     fn conclude(&mut self, rules: BodyRules, seen: BodySeen<'_>) -> Asked {
+        if let BodySeen::Members(members) = seen {
+            self.model = model_of(self.plan, members);
+        }
         match decide::by_body(self.plan, rules, self.head, seen) {
             Ok(route) => self.decide(route, None),
             Err(refusal) => self.refuse(refusal),

@@ -7,6 +7,7 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 
 use super::allowance::Allowance;
+use super::book::keyed;
 use super::call;
 use super::collect::{Collected, collect};
 use super::finish::finish_cut;
@@ -93,6 +94,13 @@ fn book(request: &Request, notes: &Notes, now: Instant) {
     let Some(endpoint) = notes.endpoint else { return };
     let since = |at: Instant| micros(notes.arrival.complete, at);
     let mut recorder = request.plan.recorder.borrow_mut();
+    let used = notes.told().counted();
+    if let Some(route) = request.route {
+        recorder.routes[route].use_up(used);
+    }
+    if let Some(at) = keyed(request, notes) {
+        recorder.keys.entry(at).or_default().use_up(used);
+    }
     recorder.record_at(endpoint, since(now), notes.first_token.map(since));
 }
 

@@ -11,7 +11,7 @@ use crate::base::limits::TOKENS_USED_MAX;
 use crate::base::summary::{Ended, Summary};
 use crate::base::time::{micros, whole_micros};
 use crate::codec::encode::Timing;
-use crate::codec::usage::UsageReader;
+use crate::codec::usage::{Usage, UsageReader};
 use crate::metrics::gaps::Gaps;
 use crate::metrics::record::Record;
 
@@ -43,7 +43,7 @@ pub(super) struct Notes {
     pub(super) status: u16,
     pub(super) bytes_out: u64,
     pub(super) tokens: u64,
-    /// Reads what the answer says of its tokens, where somebody wants to know.
+    /// Reads what the answer says of its tokens.
     pub(super) usage: Option<Box<UsageReader>>,
     /// It was told an answer that others were told too, and pays as if it were its own.
     pub(super) is_told: bool,
@@ -71,6 +71,10 @@ pub(super) struct Notes {
     /// When the client was told that its connection goes on in another protocol: what is measured of the exchange ends
     /// there, for how long people talk is no measure of anybody.
     pub(super) switched: Option<Instant>,
+    /// The model that it asks for, by its place among those that the plan names, where its route depends on that.
+    pub(super) model: Option<u32>,
+    /// Its client left, and it was ended so long after that was noticed.
+    pub(super) cancelled: Option<Duration>,
     /// When it was over, if its last step looked at the clock.
     pub(super) over: Option<Instant>,
     /// What went wrong, and the code of an answer of our own.
@@ -133,6 +137,8 @@ impl Notes {
             looks_whole: false,
             ended: Ended::Well,
             switched: None,
+            model: None,
+            cancelled: None,
             over: None,
             fault: None,
             code: None,
@@ -157,8 +163,7 @@ impl Notes {
         if is_refused || (self.status == 0 && !is_left) {
             return 0;
         }
-        let reader = self.usage.as_ref();
-        let told = reader.map(|reader| reader.usage()).unwrap_or_default();
+        let (reader, told) = (self.usage.as_ref(), self.told());
         let events = self.tokens.max(reader.map_or(0, |reader| reader.lines_of_documents()));
         let used = match (self.ended, told.total) {
             // What it said of its output before it was cut was said of a beginning.
@@ -175,8 +180,18 @@ impl Notes {
         total.saturating_sub(self.waited + self.waited_client + self.phases.queue + for_body)
     }
 
+    /// What the answer told of its tokens, as far as it was read.
+    pub(super) fn told(&self) -> Usage {
+        self.usage.as_ref().map(|reader| reader.usage()).unwrap_or_default()
+    }
+
     #[inline(always)] // each exchange ends here
-    pub(super) fn summary(&self, route: Option<RouteId>, body: BodyNotes, now: Instant) -> Summary {
+    pub(super) fn summary(
+        &self,
+        route: Option<RouteId>,
+        (body, usage): (BodyNotes, &Usage),
+        now: Instant,
+    ) -> Summary {
         let total = now.saturating_duration_since(self.arrival.began);
         Summary {
             route,
@@ -191,14 +206,14 @@ impl Notes {
             bytes_in: body.received,
             bytes_out: self.bytes_out,
             tokens: self.tokens,
+            usage: usage.counted(),
         }
     }
 }
 
 impl Notes {
     /// What is told of the exchange, which was over at `now`.
-    pub(super) fn record(&self, summary: &Summary, now: Instant) -> Record {
-        let usage = self.usage.as_ref().map(|usage| usage.usage()).unwrap_or_default();
+    pub(super) fn record(&self, summary: &Summary, usage: &Usage, now: Instant) -> Record {
         let fault = self.fault.filter(|_| summary.ended != Ended::Well);
         Record {
             route: summary.route,

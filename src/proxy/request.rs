@@ -23,6 +23,7 @@ use crate::codec::forwarded::Sender;
 use crate::codec::framing::Framing;
 use crate::codec::head::{RequestHead, ResponseHead};
 use crate::codec::trace::TraceContext;
+use crate::codec::usage::UsageReader;
 use crate::filter::Findings;
 use crate::plan::RoutePlan;
 
@@ -172,10 +173,13 @@ impl Request {
         }
     }
 
-    /// Whether somebody wants to know what its answer says of its tokens: a limit, or a line of the log.
+    /// Who reads what the answer behind `head` says of its tokens: all of it for a limit or a line of the log, else its ends.
     #[inline(always)] // each exchange asks
-    pub(super) fn wants_usage(&self) -> bool {
-        self.found.prompt_tokens().is_some() || self.plan.plan.observe.access_log.is_some()
+    pub(super) fn usage_reader(&self, head: &ResponseHead) -> Option<Box<UsageReader>> {
+        match self.found.prompt_tokens().is_some() || self.plan.plan.observe.access_log.is_some() {
+            true => Some(Box::new(UsageReader::new(head))),
+            false => UsageReader::glance(head).map(Box::new),
+        }
     }
 
     /// Whether something is taken out of the answer behind `head`, for only we asked for it.

@@ -19,7 +19,6 @@ use crate::base::summary::Ended;
 use crate::codec::chunked::{write_last_chunk, write_piece};
 use crate::codec::encode::{DownstreamHead, Said, write_answer};
 use crate::codec::framing::Framing;
-use crate::codec::usage::UsageReader;
 use crate::codec::usage_cut::{Habits, UsageCut};
 
 /// Delivers `told` to its end.
@@ -38,8 +37,7 @@ pub(super) async fn run(
         Framing::Empty if !matches!(head.status(), 204 | 304) => Framing::Length(0),
         framing => framing,
     };
-    let reads = request.wants_usage();
-    call.notes.usage = reads.then(|| Box::new(UsageReader::new(head)));
+    call.notes.usage = request.usage_reader(head);
     let connection = connection(request, call, framing == Framing::UntilClose, lane);
     let (date, signature) = (lane.date.get(), Some(request.signature(call)));
     let date = (!head.is_dated()).then_some(&date[..]);

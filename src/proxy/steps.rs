@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::rc::Rc;
+use std::time::Instant;
 
 use super::answer;
 use super::book::book;
@@ -81,19 +82,20 @@ pub(super) async fn run(
             request.be_dressed();
             deliver::run(&mut answer, &request, &mut call, mouth, lane).await
         });
-        attend(ear, mouth, work).await
+        attend(ear, mouth, work).await.map_err(|lost| (lost, Instant::now()))
     };
     let end = match served {
         Ok(end) => end,
-        Err(lost) => lose(lost, &mut call.notes),
+        Err((lost, noticed)) => lose(lost, noticed, &mut call.notes),
     };
     client.since = book(&mut request, &mut call, lane);
     client.ear.get_mut().requests.recycle(request.head);
     end
 }
 
-/// Books an exchange that was given up, and tells how its connection ends.
-fn lose(lost: Lost, notes: &mut Notes) -> End {
+/// Books an exchange that was given up, and tells how its connection ends. What was done for it has ended by now, and with it
+/// its connection upstream.
+fn lose(lost: Lost, noticed: Instant, notes: &mut Notes) -> End {
     let (side, kind, ended) = match lost {
         Lost::Left => (Side::Downstream, FaultKind::ClientLeft, Ended::ClientLeft),
         Lost::Slow => (Side::Downstream, FaultKind::ClientSlow, Ended::ClientLeft),
@@ -101,6 +103,7 @@ fn lose(lost: Lost, notes: &mut Notes) -> End {
     };
     notes.fault = Some(Fault { side, stage: notes.stage, kind, sent: Sent::Partly });
     notes.ended = ended;
+    notes.cancelled = (ended == Ended::ClientLeft && notes.attempts > 0).then(|| noticed.elapsed());
     // Without a length or a last chunk only a reset tells a cut answer from a whole one.
     if notes.looks_whole { End::Reset } else { End::Close }
 }

@@ -305,6 +305,9 @@ fn a_request_with_too_many_items_travels_in_pieces_and_is_told_as_one() {
         .collect();
     assert_eq!(json!(data), json!((0..10).map(|length| [length, length]).collect::<Vec<_>>()));
     assert_eq!(told["usage"], json!({ "prompt_tokens": 45, "total_tokens": 45 }));
+    let counted = "corelane_usage_tokens_total{route=\"all\",kind=\"input\"} 45\n";
+    let metrics = gateway.admin("GET", "/metrics").1;
+    assert!(metrics.contains(counted), "{metrics}");
     let mut sizes = std::mem::take(&mut *seen.lock().unwrap());
     sizes.sort_unstable();
     assert_eq!(sizes, [2, 4, 4]);

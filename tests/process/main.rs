@@ -16,6 +16,7 @@ mod catalog;
 mod clocks;
 mod closing;
 mod commenting;
+mod counted;
 mod crowd;
 mod editing;
 mod explaining;

@@ -56,7 +56,7 @@ impl Wanted {
     }
 
     /// The position of `path`, if it is wanted.
-    pub(super) fn position(&self, path: &str) -> Option<usize> {
+    pub fn position(&self, path: &str) -> Option<usize> {
         self.paths.iter().position(|known| known.iter().map(String::as_str).eq(path.split('.')))
     }
 
