@@ -41,6 +41,8 @@ pub(super) struct Ended {
     pub(super) deadline: Option<Instant>,
     /// Tokens that it used.
     pub(super) used: u64,
+    /// It is a stream that was over before it showed anything.
+    is_empty: bool,
 }
 
 /// What it said.
@@ -61,7 +63,10 @@ impl Ended {
             Said::Whole(answer) => answer.head.status(),
             Said::Refused(refusal) => refusal.status,
         };
-        if (200..300).contains(&status) { fanout::Leg::Good } else { fanout::Leg::Failed }
+        match (200..300).contains(&status) && !self.is_empty {
+            true => fanout::Leg::Good,
+            false => fanout::Leg::Failed,
+        }
     }
 
     /// Somebody else's answer is told.
@@ -79,6 +84,7 @@ struct Leg<'r> {
     request: &'r Request,
     call: Call<'r>,
     is_booked: bool,
+    is_empty: bool,
 }
 
 impl Drop for Leg<'_> {
@@ -116,7 +122,7 @@ pub(super) async fn run(
     let now = Instant::now();
     let arrival = Arrival::at(now);
     let call = Call::apart(Intake::of_pieces(pieces), &clock, &lane.turns);
-    let mut leg = Leg { request, call, is_booked: false };
+    let mut leg = Leg { request, call, is_booked: false, is_empty: false };
     let due = deadline(now, fanout.timeout);
     let said = {
         let mut work = pin!(leg.ask(fanout.to[at], fanout.gather, lane));
@@ -134,12 +140,12 @@ pub(super) async fn run(
         book(request, &notes, Instant::now());
         leg.is_booked = true;
     }
-    Ended { at, said, notes, reached: leg.call.body.reached(), deadline, used }
+    Ended { at, said, notes, reached: leg.call.body.reached(), deadline, used, is_empty: leg.is_empty }
 }
 
 impl Leg<'_> {
     async fn ask(&mut self, cluster: ClusterId, gather: Gathering, lane: &LaneState) -> Said {
-        let Self { request, call, .. } = self;
+        let Self { request, call, is_empty, .. } = self;
         let mut answer = match call::run(request, call, cluster, u32::MAX).await {
             Ok(answer) => answer,
             Err(given_up) => return Said::Refused(given_up.told(call)),
@@ -154,7 +160,10 @@ impl Leg<'_> {
                 }
             }
             Gathering::First if is_good => match shows(&mut answer, call).await {
-                Ok(()) => Said::Relayed(Box::new(answer)),
+                Ok(shows) => {
+                    *is_empty = !shows;
+                    Said::Relayed(Box::new(answer))
+                }
                 Err(cut) => Said::Refused(finish_cut(answer, cut, request, call, lane)),
             },
             Gathering::First => Said::Relayed(Box::new(answer)),
@@ -163,9 +172,10 @@ impl Leg<'_> {
 }
 
 /// Waits until the body of an answer shows something: a token where it streams them, else its first byte, or its end. A
-/// scout reads a copy of what comes: the answer itself is relayed later, from its first byte on.
-async fn shows(answer: &mut Relayed, call: &mut Call<'_>) -> Result<(), Cut> {
-    let Some(mut scout) = answer.upstream.responses.scout() else { return Ok(()) };
+/// scout reads a copy of what comes: the answer itself is relayed later, from its first byte on. False for a stream that ended
+/// without a token: an error that is told with 200, or nothing.
+async fn shows(answer: &mut Relayed, call: &mut Call<'_>) -> Result<bool, Cut> {
+    let Some(mut scout) = answer.upstream.responses.scout() else { return Ok(true) };
     let streams = answer.head.is_event_stream();
     let mut watch = Watch::new(&answer.head, answer.framing);
     let (mut ahead, mut seen) = (BytesMut::new(), 0);
@@ -178,21 +188,21 @@ async fn shows(answer: &mut Relayed, call: &mut Call<'_>) -> Result<(), Cut> {
                 Ok(Progress::Ready(BodyEvent::Data(piece))) => {
                     watch.feed(&piece);
                     if !streams || watch.has_fresh() {
-                        return Ok(());
+                        return Ok(true);
                     }
                 }
-                Ok(Progress::Ready(BodyEvent::End)) => return Ok(()),
+                Ok(Progress::Ready(BodyEvent::End)) => return Ok(!streams),
                 Ok(Progress::NeedMore) => break,
                 Err(_) => return Err(Cut::Upstream(FaultKind::Invalid)),
             }
         }
         if seen >= FIRST_BYTES_MAX {
-            return Ok(());
+            return Ok(true);
         }
         let since = Instant::now();
         let clocks = (call.clock, call.deadline);
         if !poll_fn(|cx| answer.poll_wait(&mut call.body, clocks, since, cx)).await? {
-            return Ok(());
+            return Ok(!streams);
         }
     }
 }

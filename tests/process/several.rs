@@ -265,3 +265,41 @@ fn what_filters_change_in_an_answer_they_change_in_each_leg() {
     let fields = &body["c0"]["headers"];
     assert_eq!((&fields["x-a"], &fields["set-cookie"]), (&"ours".into(), &Value::Null), "{fields}");
 }
+
+#[test]
+fn a_stream_that_ends_without_a_token_is_not_the_first() {
+    let oom = "data: {\"error\":{\"message\":\"out of memory\"}}\n\n";
+    for (head, body, end) in [
+        (EVENTS, chunk(oom), "0\r\n\r\n"),
+        (EVENTS, chunk("data: [DONE]\n\n"), "0\r\n\r\n"),
+        (EVENTS, String::new(), "0\r\n\r\n"),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n",
+            oom.to_owned(),
+            "",
+        ),
+    ] {
+        let (empty, good) = (Upstream::start(), Upstream::start());
+        let gateway = several(&[&empty.url(), &good.url()], "gather = \"first\"");
+        let mut client = gateway.connect();
+        client.send(POST);
+        let (mut empty, mut good) = (asked(&empty), asked(&good));
+        empty.send(format!("{head}{body}{end}"));
+        drop(empty);
+        assert!(client.is_silent(), "the other one may show a token: {body}");
+        good.send(GOOD);
+        assert!(client.read_message().ends_with("1e2}\n"), "{body}");
+        rests(&gateway);
+    }
+    // Where none shows any, the first is told as it came.
+    let (one, two) = (Upstream::start(), Upstream::start());
+    let gateway = several(&[&one.url(), &two.url()], "gather = \"first\"");
+    let mut client = gateway.connect();
+    client.send(POST);
+    let (mut one, mut two) = (asked(&one), asked(&two));
+    one.send(format!("{EVENTS}{}0\r\n\r\n", chunk(oom)));
+    assert!(client.is_silent());
+    two.send(format!("{EVENTS}0\r\n\r\n"));
+    let got = client.read_until("0\r\n\r\n");
+    assert!(got.starts_with("HTTP/1.1 200 ") && got.contains("out of memory"), "{got}");
+}
