@@ -16,6 +16,7 @@ use crate::base::limits::{
 };
 use crate::base::problem::Placed;
 use crate::base::secret::Secret;
+use crate::codec::edit::{Side, is_editable};
 use crate::codec::field::is_token;
 use crate::codec::json::Wanted;
 use crate::discovery::engine;
@@ -188,7 +189,8 @@ table! {
 
 /// A field that is sent to endpoints.
 fn field_name(text: &str) -> Result<String, String> {
-    match is_token(text.as_bytes()) {
+    // What frames a message, or is written by the gateway itself, is no member's own.
+    match is_token(text.as_bytes()) && is_editable(text.as_bytes(), Side::Request) {
         true => Ok(text.to_owned()),
         false => Err("write the name of a header field, such as \"x-team\"".to_owned()),
     }

@@ -88,7 +88,8 @@ impl Asked {
     /// It is malformed.
     pub fn read(text: &Bytes, shape: Shape) -> Result<Self, Box<Malformed>> {
         let written: Written<'_> = serde_json::from_slice(text).map_err(|error| {
-            Malformed::boxed(malformed(None, format!("it cannot be read: {error}")), None)
+            let why = error.to_string().replace("struct Written", "an object");
+            Malformed::boxed(malformed(None, format!("it cannot be read: {why}")), None)
         })?;
         let (named, path, at) = match shape {
             Shape::Element => (written.id, written.path, "path"),
@@ -127,8 +128,8 @@ impl Asked {
     ///
     /// # Errors
     ///
-    /// It breaks HTTP/1.1, or a limit.
-    pub fn head(&self, outer: &RequestHead) -> Result<RequestHead, ErrorReply> {
+    /// It breaks HTTP/1.1, or a limit: of `most` bytes is a head.
+    pub fn head(&self, outer: &RequestHead, most: usize) -> Result<RequestHead, ErrorReply> {
         let has = |name: &str| self.fields.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
         let mut out = Vec::new();
         let mut line =
@@ -157,6 +158,12 @@ impl Asked {
         }
         let (method, path) = (self.method.as_bytes(), self.path.as_bytes());
         let text = [method, b" ", path, b" HTTP/1.1\r\n", &out, b"\r\n"].concat();
+        if text.len() > most {
+            let message = format!(
+                "The head of this element is longer than {most} bytes; send fewer or shorter headers."
+            );
+            return Err(ErrorReply::new(431, "head_too_large", message));
+        }
         request_apart(Bytes::from(text))
             .map_err(|broken| malformed(None, format!("as a request it breaks HTTP/1.1: {broken}")))
     }
@@ -247,7 +254,7 @@ mod tests {
     fn lines(element: &'static str) -> Result<(Vec<String>, Bytes), String> {
         let asked = Asked::read(&Bytes::from_static(element.as_bytes()), Shape::Element)
             .map_err(|other| format!("{:?}: {}", other.refusal.param, other.refusal.message))?;
-        let head = asked.head(&outer()).map_err(|refusal| refusal.message.to_string())?;
+        let head = asked.head(&outer(), 1 << 16).map_err(|refusal| refusal.message.to_string())?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let mut lines = vec![format!("{} {}", text(head.method_bytes()), text(head.path_and_query()))];
         lines.extend(head.head().fields().map(|field| format!("{}: {}", text(field.raw), text(field.value))));

@@ -62,10 +62,12 @@ async fn run(around: Rc<Around>, place: usize, text: Bytes, most: Allowance) -> 
     let length = text.len();
     let id = around.id_of(place);
     let telling = Telling(around.shape);
-    let asked = Asked::read(&text, around.shape).and_then(|asked| match asked.head(&around.head) {
-        Ok(head) => Ok((asked, head)),
-        Err(refusal) => Err(Malformed::boxed(refusal, asked.id)),
-    });
+    let head_bytes = around.plan.plan.limits.head_bytes;
+    let asked =
+        Asked::read(&text, around.shape).and_then(|asked| match asked.head(&around.head, head_bytes) {
+            Ok(head) => Ok((asked, head)),
+            Err(refusal) => Err(Malformed::boxed(refusal, asked.id)),
+        });
     let (asked, head) = match asked {
         Ok(asked) => asked,
         Err(malformed) => {
@@ -95,6 +97,7 @@ fn request(around: &Around, head: RequestHead, id: &RequestId) -> Request {
         framing: head.framing(),
         is_changed: false,
         is_carried: false,
+        standing: None,
         id: id.clone(),
         trace: around.lane.trace(head.head(), around.sender.is_trusted),
         head,

@@ -17,6 +17,8 @@ pub(super) struct File {
     /// A line whose end did not come yet, and how far it was searched for that.
     open: BytesMut,
     searched: usize,
+    /// No line of it was looked at.
+    is_first: bool,
     lines: VecDeque<Bytes>,
     /// Lines that may still come.
     left: usize,
@@ -41,6 +43,7 @@ impl File {
             open: BytesMut::new(),
             searched: 0,
             lines: VecDeque::new(),
+            is_first: true,
             left: most,
             state: State::Coming,
         }
@@ -85,7 +88,12 @@ impl File {
     }
 
     fn line(&mut self, line: &[u8]) {
-        let text = line.trim_ascii();
+        // A file that an editor saved may begin with a mark (U+FEFF).
+        let text = match std::mem::take(&mut self.is_first) {
+            true => line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line),
+            false => line,
+        };
+        let text = text.trim_ascii();
         self.held -= line.len() - text.len();
         if text.is_empty() {
             return;

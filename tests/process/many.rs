@@ -284,3 +284,42 @@ fn an_element_cannot_say_who_sends_it() {
     assert!(head.contains("\r\nx-forwarded-for: 127.0.0.1\r\n"), "{head}");
     assert!(!head.contains("10.1.1.1") && !head.contains("mine") && !head.contains("none"), "{head}");
 }
+
+#[test]
+fn the_head_of_an_element_is_under_the_limit_of_heads() {
+    let (url, seen) = echo();
+    let gateway = Gateway::start(
+        &std::fs::read_to_string(&many(&url, "").config)
+            .unwrap()
+            .replace("[cluster.up]", "[limits]\nhead = \"8KiB\"\n[cluster.up]"),
+    );
+    let long = "x".repeat(8 << 10);
+    let (_, told) = ask(
+        &gateway,
+        &post(
+            "",
+            &format!("[{{\"path\":\"/v1/x\",\"headers\":{{\"x-long\":\"{long}\"}}}},{{\"path\":\"/v1/y\"}}]"),
+        ),
+    );
+    assert_eq!(
+        (&told[0]["status"], &told[0]["body"]["error"]["code"]),
+        (&431.into(), &"head_too_large".into())
+    );
+    assert_eq!(told[1]["status"], 200);
+    assert_eq!(seen.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn a_file_may_begin_with_a_mark_and_what_is_no_request_is_told_in_words() {
+    let (url, _) = echo();
+    let gateway = many(&url, "");
+    let file = "\u{feff}{\"custom_id\":\"a\",\"url\":\"/v1/x\"}\n[1]\n";
+    let request = post("content-type: application/jsonl\r\n", file);
+    let mut client = gateway.connect();
+    client.send(request);
+    let (_, body) = answer(&mut client);
+    let mut lines = body.lines();
+    assert!(lines.next().unwrap().contains("\"status_code\":200"), "{body}");
+    let second = lines.next().unwrap();
+    assert!(second.contains("invalid_body") && !second.contains("Written"), "{body}");
+}
