@@ -163,6 +163,9 @@ pub const USAGE_FIRST_BYTES: usize = KIB;
 /// How much of the end of an answer is surely kept for that: some events, or what stands behind the choices of a document.
 pub const USAGE_LAST_BYTES: usize = 2 * KIB;
 
+/// Most plans that were replaced and that are kept though no exchange holds them, for requests that gather to travel together:
+/// whoever reloads faster than they travel has the oldest of them refused, and tried again.
+pub const REPLACED_PLANS_MAX: usize = 8;
 /// Most pairs of a key and a model that are counted apart, nine series each; beyond that all are `other`.
 pub const KEY_SERIES_MAX: usize = 10_000;
 /// Most tokens that one answer is believed to have used: a slip of an engine must not close a limit for good.

@@ -61,6 +61,24 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// Whether a request to this path, without its query, speaks it: a server may have others whose bodies look the same and mean
+    /// something else. Slashes at its end do not count.
+    pub fn is_at(&self, path: &[u8]) -> bool {
+        let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+        let ends: &[&str] = match self {
+            Self::OpenaiEmbeddings => &["/embeddings"],
+            Self::OpenaiCompletions => {
+                return path[..end].ends_with(b"/completions")
+                    && !path[..end].ends_with(b"/chat/completions");
+            }
+            Self::TeiEmbed => &["/embed", "/embed_all", "/embed_sparse"],
+            Self::TeiRerank | Self::CohereRerank => &["/rerank"],
+            Self::KserveV2 => &["/infer"],
+            Self::JsonArray { .. } => &[""],
+        };
+        ends.iter().any(|known| path[..end].ends_with(known.as_bytes()))
+    }
+
     /// The member that a request with this body is; none where it must travel alone, as it came.
     pub fn read(&self, body: Bytes) -> Option<Member> {
         match self.list() {

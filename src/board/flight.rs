@@ -29,12 +29,15 @@ struct State<H, E> {
     gone: u64,
     kept: usize,
     end: Option<Result<(), E>>,
+    /// Somebody is asked for it: it waits in no line any more.
+    is_started: bool,
     /// How many followers have taken so many pieces.
     followers: BTreeMap<u64, usize>,
     /// Whether there was any: one that all left is over.
     is_joined: bool,
     waiting: Vec<Bell>,
-    maker: Option<Bell>,
+    /// Whoever makes it, and whoever has it made among others; each by a number of its own.
+    makers: Vec<(u64, Bell)>,
 }
 
 /// What a follower takes next.
@@ -69,10 +72,11 @@ impl<H, E: Clone> Flight<H, E> {
             gone: 0,
             kept: 0,
             end: None,
+            is_started: false,
             followers: BTreeMap::new(),
             is_joined: false,
             waiting: Vec::new(),
-            maker: None,
+            makers: Vec::new(),
         })))
     }
 
@@ -99,6 +103,11 @@ impl<H, E: Clone> Flight<H, E> {
         state.wake();
     }
 
+    /// Somebody is asked for it.
+    pub fn start(&self) {
+        self.lock().is_started = true;
+    }
+
     /// A piece came.
     pub fn push(&self, piece: Bytes) {
         let mut state = self.lock();
@@ -122,11 +131,12 @@ impl<H, E: Clone> Flight<H, E> {
         self.lock().kept > FLIGHT_BYTES_MAX
     }
 
-    /// The maker is told at that place when followers have taken some of what is too much, or all have left. Whether there is
+    /// That maker is told at that place when followers have taken some of what is too much, or all have left. Whether there is
     /// room already.
-    pub fn has_room(&self, maker: Bell) -> bool {
+    pub fn has_room(&self, maker: u64, bell: Bell) -> bool {
         let mut state = self.lock();
-        state.maker = Some(maker);
+        state.makers.retain(|(known, _)| *known != maker);
+        state.makers.push((maker, bell));
         state.kept <= FLIGHT_BYTES_MAX
     }
 
@@ -194,7 +204,7 @@ impl<H, E> State<H, E> {
     }
 
     fn wake_maker(&mut self) {
-        if let Some((lane, place)) = self.maker.take() {
+        for (_, (lane, place)) in self.makers.drain(..) {
             lane.tell(place);
         }
     }
@@ -223,6 +233,13 @@ impl<H, E: Clone> Follower<H, E> {
         let place = Granted::place();
         state.waiting.push((Arc::clone(lane), place));
         Next::Wait(place)
+    }
+}
+
+impl<H, E> Follower<H, E> {
+    /// Whether somebody is asked for it: it waits in no line any more.
+    pub fn is_started(&self) -> bool {
+        self.flight.0.lock().unwrap_or_else(PoisonError::into_inner).is_started
     }
 }
 
@@ -328,18 +345,18 @@ mod tests {
         assert!(matches!((fast.next(&lane), slow.next(&lane)), (Next::Head(_), Next::Head(_))));
         let large = Bytes::from(vec![0; FLIGHT_BYTES_MAX]);
         flight.push(large.clone());
-        assert!(flight.has_room((bell(), 1)));
+        assert!(flight.has_room(0, (bell(), 1)));
         let late = flight.join();
         assert!(late.is_some(), "all of it is still there");
         drop(late);
         flight.push(large.clone());
         let maker = bell();
-        assert!(!flight.has_room((Arc::clone(&maker), 5)), "nobody took any");
+        assert!(!flight.has_room(0, (Arc::clone(&maker), 5)), "nobody took any");
         piece(fast.next(&lane));
         assert!(maker.take().is_empty(), "one of them did");
         piece(slow.next(&lane));
         assert_eq!(maker.take(), [5]);
-        assert!(flight.has_room((Arc::clone(&maker), 6)));
+        assert!(flight.has_room(0, (Arc::clone(&maker), 6)));
         assert!(flight.join().is_none(), "its beginning is gone");
         flight.push(large.clone());
         flight.leave_behind();
@@ -358,7 +375,7 @@ mod tests {
         let (one, flight) = flights.join(asked);
         let flight = flight.unwrap();
         let (two, _) = flights.join(asked);
-        assert!(flight.has_room((Arc::clone(&lane), 3)));
+        assert!(flight.has_room(0, (Arc::clone(&lane), 3)));
         drop(one);
         assert!(!flight.is_left() && lane.take().is_empty());
         drop(two);

@@ -46,6 +46,18 @@ impl CacheControl {
     }
 }
 
+/// How old an answer says it is, by `age`, of which the first counts: what cannot be read is nothing, and what is too large
+/// 2^31 seconds (RFC 9111 §1.2.2 and §5.1).
+pub fn age(head: &Head) -> Duration {
+    const MOST_S: u64 = 1 << 31;
+    let Some(said) = head.values_of(b"age").next().map(<[u8]>::trim_ascii) else { return Duration::ZERO };
+    if said.is_empty() || !said.iter().all(u8::is_ascii_digit) {
+        return Duration::ZERO;
+    }
+    let seconds = std::str::from_utf8(said).ok().and_then(|said| said.parse().ok()).unwrap_or(MOST_S);
+    Duration::from_secs(seconds.min(MOST_S))
+}
+
 /// How long an answer says by `expires` that it holds, none where it does not say; what cannot be read has expired (RFC 9111
 /// §5.3).
 pub fn expires(head: &Head, now: SystemTime) -> Option<Duration> {

@@ -19,13 +19,15 @@ pub struct SharedHead {
     pub framing: Framing,
     /// The id of the call that carried several requests, and how many.
     pub batch: Option<(Bytes, usize)>,
+    /// Another cluster gave it in the place of the one that was asked first.
+    pub is_substitute: bool,
 }
 
 impl SharedHead {
     /// That of a body which is there, so many bytes long.
     pub fn whole(head: ResponseHead, length: usize, batch: Option<(Bytes, usize)>) -> Self {
         let framing = if length == 0 { Framing::Empty } else { Framing::Length(length as u64) };
-        Self { head, framing, batch }
+        Self { head, framing, batch, is_substitute: false }
     }
 }
 
@@ -97,10 +99,12 @@ pub fn call_head(asked: &RequestHead, carried: &[u8], length: usize) -> Result<R
     request_apart(Bytes::from(text.concat()))
 }
 
-/// Whether an answer says that it depends on nothing but what requests that share it have alike (RFC 9110 §12.5.5).
-pub fn varies_with_key(answer: &Head) -> bool {
+/// Whether an answer says that it depends on nothing but what requests that share it have alike (RFC 9110 §12.5.5): not on
+/// who asks, where `anybody` is told it.
+pub fn varies_with_key(answer: &Head, anybody: bool) -> bool {
     let alike = |name: &[u8]| {
-        is_among(&COMPARED, name) || is_among(&["accept-encoding", "content-type", "host"], name)
+        let is_compared = is_among(&COMPARED, name) && !(anybody && is_among(&CREDENTIALS, name));
+        is_compared || is_among(&["accept-encoding", "content-type", "host"], name)
     };
     answer.values_of(b"vary").flat_map(list).all(alike)
 }

@@ -222,6 +222,10 @@ fn sharing(plan: &Plan, snapshot: &Snapshot, out: &mut Exposition) {
         names::BATCH_MEMBERS,
         batching().map(|cluster| (vec![("cluster", cluster.name.as_str())], &named(cluster).batch_members)),
     );
+    out.counter(
+        names::BATCH_PIECES,
+        batching().map(|cluster| (vec![("cluster", cluster.name.as_str())], named(cluster).pieces)),
+    );
     out.histogram(
         names::BATCH_WAIT,
         batching().map(|cluster| (vec![("cluster", cluster.name.as_str())], &named(cluster).batch_wait)),

@@ -62,7 +62,6 @@ pub async fn run(setup: LaneSetup) -> std::io::Result<()> {
         closing: Flag::default(),
         queue: Cell::new(Queue::Emptied),
         probes: Default::default(),
-        retired: Default::default(),
     });
     let mut hearing = Bell::adopt(bell_socket)?;
     for (socket, id) in listeners {

@@ -18,7 +18,7 @@ use crate::net::stream::{Socket, Whole};
 use crate::plan::Plan;
 use crate::proxy::caught::caught;
 use crate::proxy::downstream::serve;
-use crate::proxy::state::{LanePlan, LaneState};
+use crate::proxy::state::LaneState;
 
 /// A running lane.
 pub(super) struct Lane {
@@ -32,8 +32,6 @@ pub(super) struct Lane {
     pub(super) queue: Cell<Queue>,
     /// Probes under way.
     pub(super) probes: Cell<usize>,
-    /// Plans that were replaced and that exchanges may still hold.
-    pub(super) retired: std::cell::RefCell<Vec<Rc<LanePlan>>>,
 }
 
 /// Counts a connection out when its task ends, however it ends.
@@ -69,8 +67,7 @@ impl Lane {
         let mut rng = self.state.rng.borrow().clone();
         let next = adopt::adopt(&self.state.plan(), plan, self.state.lane, &mut rng);
         self.state.rng.replace(rng);
-        let old = self.state.replace(next);
-        self.retired.borrow_mut().push(old);
+        self.state.replace(next, Instant::now());
         self.reports.send(Report::Adopted(self.state.lane, generation));
     }
 
@@ -88,11 +85,9 @@ impl Lane {
             })
             .collect();
         let lane = self.state.lane;
-        self.retired.borrow_mut().retain(|old| {
+        self.state.tell_replaced(Instant::now(), |old| {
             let recorder = old.recorder.replace(adopt::recorder(&old.plan));
             self.reports.send(Report::Counts { lane, plan: Arc::clone(&old.plan), recorder, gauges: None });
-            // Nobody else holds it: its last exchange is over and reported.
-            Rc::strong_count(old) > 1
         });
         let plan = Arc::clone(&plan.plan);
         self.reports.send(Report::Counts { lane, plan, recorder, gauges: Some(gauges) });

@@ -55,6 +55,7 @@ metrics! {
     RETRIES "corelane_retries_total" "Further attempts of requests, by cluster and reason."
     SHARED "corelane_shared_total" "Requests that were told the answer to somebody else's call, by cluster."
     BATCH_MEMBERS "corelane_batch_members" "Requests that a call carried, by cluster."
+    BATCH_PIECES "corelane_batch_pieces_total" "Pieces of requests that have more items than one call takes, by cluster."
     BATCH_WAIT "corelane_batch_wait_seconds" "How long a request waited for others and for a place, by cluster."
     CACHE "corelane_cache_total" "Requests to a cluster that keeps answers, by what became of them: hit, miss, bypass."
     MIRROR "corelane_mirror_total" "Copies of requests for a cluster: sent and answered, skipped for a bound, or failed on their way."

@@ -69,9 +69,9 @@ pub struct Exposition {
 /// Labels of one series, `name` and value.
 pub type Labels<'a> = &'a [(&'a str, &'a str)];
 
-/// Series of a cluster that batches: how many its calls carried, and how long they waited.
+/// Series of a cluster that batches: how many its calls carried, their pieces, and how long they waited.
 pub fn batch_series() -> usize {
-    (SIZE_POWERS as usize + 4) + (BUCKETS_US.len() + 3)
+    1 + (SIZE_POWERS as usize + 4) + (BUCKETS_US.len() + 3)
 }
 
 /// Bounds of sizes are the powers of two up to this one.

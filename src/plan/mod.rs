@@ -22,7 +22,7 @@ mod types;
 pub use crate::base::choice::{HalfClose, HostRule};
 pub use catalog::Catalog;
 pub use placing::Placing;
-pub use sharing::{Batching, Kept, Sharing, Waiting};
+pub use sharing::{Batching, Kept, Sharing, Standing, Waiting};
 pub use types::{
     AccessLogPlan, Action, ClusterPlan, EndpointPlan, Fanout, ListenerPlan, Mirror, Multi, Plan, RoutePlan,
     Targets, Timeouts,

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::base::choice::BatchProtocol;
 use crate::base::digest::Digest;
+use crate::base::ids::{ClusterId, RouteId};
 use crate::batch::{Member, Protocol};
 use crate::board::batches::{Batches, Most};
 use crate::board::cache::Cache;
@@ -55,8 +56,14 @@ pub struct Waiting {
     pub key: Digest,
     /// What it asks.
     pub member: Member,
-    /// The name of its route.
-    pub route: String,
+    /// The plan under which it came, by its generation: those of two plans never travel together.
+    pub generation: u64,
+    /// Its route there, and the cluster that is asked first.
+    pub route: RouteId,
+    /// See above.
+    pub cluster: ClusterId,
+    /// Where it stands among others.
+    pub standing: Standing,
     /// Its head as it came.
     pub asked: RequestHead,
     /// What of it a call for several carries.
@@ -65,6 +72,19 @@ pub struct Waiting {
     pub model: Option<Box<str>>,
     /// Where its part of the answer goes.
     pub flight: Arc<Flight<SharedHead, ErrorReply>>,
+    /// Who waits for that, where it is asked for several in turn.
+    pub within: Vec<Arc<Flight<SharedHead, ErrorReply>>>,
+}
+
+/// Where a request stands among others, which a call that is made for it keeps.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// The class that it has, where somebody says one.
+    pub class: Option<Box<str>>,
+    /// Whose turns it takes inside its class, as a hash.
+    pub key: u64,
+    /// The hash of the field by which its cluster places requests, where there is one and it says it.
+    pub placed_by: Option<u64>,
 }
 
 /// Answers that are kept, and for how long.

@@ -102,6 +102,12 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// How long requests wait for others at most before they travel together.
+    pub fn longest_gathering(&self) -> Duration {
+        let batching = |cluster: &ClusterPlan| Some(cluster.sharing.as_ref()?.batching.as_ref()?.max_wait);
+        self.clusters.iter().filter_map(batching).max().unwrap_or_default()
+    }
+
     /// The place of a model among those that are named.
     pub fn model_at(&self, name: &[u8]) -> Option<u32> {
         let at = self.models.binary_search_by(|known| known.as_bytes().cmp(name)).ok()?;

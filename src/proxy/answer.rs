@@ -18,7 +18,7 @@ use super::common::Destination;
 use super::decide;
 use super::edit;
 use super::fanout;
-use super::forward;
+use super::forward::{self, Ways};
 use super::hold;
 use super::inquiry::{Asked, Inquiry};
 use super::multi;
@@ -94,7 +94,7 @@ pub(super) async fn of(request: &mut Request, call: &mut Call<'_>, lane: &Rc<Lan
                 let destination = Destination { first, targets, sharing };
                 return told(boxed(|| sharing::run(request, call, lane, destination)).await, request, call);
             }
-            match forward::run::<false>((request, call), lane, first, targets).await {
+            match forward::run::<false>((request, call), lane, first, Ways::of(targets)).await {
                 Ok(answer) => Answer::Relayed(answer),
                 Err(given_up) => refuse(given_up.told(call), request, call),
             }

@@ -1,22 +1,24 @@
 //! A request to a cluster that batches: at once where a place is free, else with those that gather meanwhile; in pieces where
 //! it has more items than one call takes.
 
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
-
-use futures_util::{StreamExt, stream};
 
 use super::answered::Answer;
 use super::carried::Load;
 use super::carrier::{self, Blocked, Flight};
 use super::common::{Common, Destination};
-use super::forward;
+use super::decide;
+use super::forward::{self, Ways};
 use super::guard::Guard;
 use super::hold;
 use super::pieces;
 use super::reply;
 use super::request::{Call, Request};
+use super::side_by_side::SideBySide;
+use super::standing;
 use super::state::{LanePlan, LaneState};
 use super::told;
 use crate::base::digest::Digest;
@@ -60,7 +62,7 @@ pub(super) async fn run(
     if batching.batches.try_go(places.count()) {
         return at_once(request, call, places, destination).await;
     }
-    let Some(waiting) = waiting(request, member, destination) else {
+    let Some(waiting) = waiting((request, call), member, destination) else {
         return alone((request, call), lane, destination).await;
     };
     let (flight, key) = (Arc::clone(&waiting.flight), waiting.key);
@@ -77,7 +79,7 @@ pub(super) async fn run(
         }
     }
     call.deadline = deadline(now, request.plan.plan.clusters[first].settings.timeouts.total);
-    told::follow(follower, call, lane).await.map(Answer::Told)
+    told::follow(follower, (request, call), lane).await.map(Answer::Told)
 }
 
 /// As it came, with nobody else.
@@ -86,7 +88,7 @@ async fn alone(
     lane: &Rc<LaneState>,
     Destination { first, targets, .. }: Destination<'_>,
 ) -> Result<Answer, ErrorReply> {
-    let relayed = forward::run::<true>((request, call), lane, first, targets).await;
+    let relayed = forward::run::<true>((request, call), lane, first, Ways::of(targets)).await;
     relayed.map(Answer::Relayed).map_err(|given_up| given_up.told(call))
 }
 
@@ -109,7 +111,10 @@ async fn member(
     call: &mut Call<'_>,
     batching: &Batching,
 ) -> Result<Option<Member>, ErrorReply> {
-    if request.head.method() != Method::Post || is_encoded(request.head.head()) {
+    let (route, _) = request.route();
+    let is_its_own =
+        decide::is_at(&request.plan.plan, route, &request.head, |path| batching.protocol.is_at(path));
+    if request.head.method() != Method::Post || is_encoded(request.head.head()) || !is_its_own {
         return Ok(None);
     }
     hold::whole(request.framing, &request.plan.plan.budget, call).await?;
@@ -117,12 +122,28 @@ async fn member(
 }
 
 /// What is kept of a request that waits for others.
-fn waiting(request: &Request, member: Member, destination: Destination<'_>) -> Option<Waiting> {
+fn waiting(
+    (request, call): (&Request, &Call<'_>),
+    member: Member,
+    destination: Destination<'_>,
+) -> Option<Waiting> {
     let Common { carried, alike, .. } = Common::of(request, destination)?;
-    let key = Digest::of_all(&[alike.bytes(), member.parameters().bytes()]);
-    let route = request.route().1.name.clone();
-    let model = request.model_upstream().map(Into::into);
-    Some(Waiting { key, member, route, asked: request.head.clone(), carried, model, flight: Flight::new() })
+    let generation = request.plan.plan.generation;
+    // Whoever came under another plan has another route, and other edits.
+    let key = Digest::of_all(&[alike.bytes(), member.parameters().bytes(), &generation.to_be_bytes()]);
+    Some(Waiting {
+        key,
+        member,
+        generation,
+        route: request.route().0,
+        cluster: destination.first,
+        standing: standing::of(request, destination.first),
+        asked: request.head.clone(),
+        carried,
+        model: request.model_upstream().map(Into::into),
+        flight: Flight::new(),
+        within: call.flights.clone(),
+    })
 }
 
 /// Counts what goes as one call: how many, and how long each waited.
@@ -201,34 +222,44 @@ impl Places {
 
 /// Carries a batch: one call for all who are still there.
 async fn carry(batch: Batch<Waiting>, places: Places, _guard: Guard) {
-    let now = places.clone().in_force();
     let members: Vec<_> =
         batch.members.into_iter().filter(|(waiting, _)| !waiting.flight.is_left()).collect();
     let Some((one, _)) = members.first() else { return };
-    // A reload may have taken away what they asked: then it is done as it was.
-    let route_of = |places: &Places| {
-        let mut routes = places.plan.plan.routes.pairs();
-        routes.find(|(_, route)| route.name == one.route).map(|(id, _)| id)
-    };
-    let Some((Places { plan, cluster, .. }, route)) =
-        [&now, &places].into_iter().find_map(|places| Some((places, route_of(places)?)))
-    else {
+    // They end under the plan with which they began, whatever was loaded meanwhile.
+    let own = Some(&places.plan).filter(|plan| plan.plan.generation == one.generation).cloned();
+    let Some(plan) = own.or_else(|| places.lane.plan_of(one.generation)) else {
         let fault = Fault::upstream(Stage::Pick, FaultKind::NoEndpoint, Sent::Nothing);
         members.iter().for_each(|(waiting, _)| waiting.flight.end(Err(reply::of_fault(&fault))));
         return;
     };
-    let cluster = *cluster;
-    count(plan, cluster, members.len(), members.iter().map(|(_, since)| *since));
-    let load = Load { plan, route, cluster, lane: &places.lane };
+    count(&plan, one.cluster, members.len(), members.iter().map(|(_, since)| *since));
+    let load = Load { plan: &plan, route: one.route, cluster: one.cluster, lane: &places.lane };
     let waiting: Vec<&Waiting> = members.iter().map(|(waiting, _)| waiting).collect();
     let Some(batching) = &places.sharing.batching else { return };
     match load.ask(&waiting, batching).await {
         Ok(told) if matches!(told.head.status(), 400 | 413 | 422) && waiting.len() > 1 => {
+            drop(told);
             // One of them may be at fault: each is asked alone, once.
-            let each = stream::iter(&waiting)
-                .map(|one| async { load.tell(&[one], load.ask(&[one], batching).await, batching) });
-            each.buffer_unordered(batching.pieces).collect::<Vec<()>>().await;
+            one_by_one(&waiting, &load, batching).await;
         }
         told => load.tell(&waiting, told, batching),
+    }
+}
+
+/// Asks for each of those who are still there, alone.
+async fn one_by_one(waiting: &[&Waiting], load: &Load<'_>, batching: &Batching) {
+    let ask = |at: usize| async move {
+        let one = waiting[at];
+        let mut told =
+            Err(reply::of_fault(&Fault::upstream(Stage::Pick, FaultKind::Reset, Sent::Nothing)).into());
+        let flights = [Arc::clone(&one.flight)];
+        // Nobody is told of what becomes of one who has left.
+        let work = async { told = load.ask(&[one], batching).await };
+        carrier::until_left(load.lane, &flights, Blocked::default(), work).await;
+        (at, told)
+    };
+    let mut each = SideBySide::new(waiting.len(), batching.pieces, ask);
+    while let Some((at, told)) = poll_fn(|cx| each.poll_next(cx)).await {
+        load.tell(&[waiting[at]], told, batching);
     }
 }

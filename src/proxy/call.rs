@@ -90,6 +90,7 @@ pub(super) async fn run(
     loop {
         let (ticket, connection) = match step {
             Step::Attempt { ticket, connection, because } => {
+                call.flights.iter().for_each(|flight| flight.start());
                 count_retry(request, plan.endpoints[ticket.position()], because);
                 (ticket, connection)
             }

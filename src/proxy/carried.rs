@@ -6,13 +6,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::allowance::Allowance;
-use super::carrier::{self, Carried};
+use super::carrier::{self, Carried, Flight};
 use super::collect::{Collected, collect};
-use super::forward;
+use super::forward::{self, Ways};
 use super::intake::Intake;
 use super::reply;
 use super::request::Call;
+use super::standing;
 use super::state::{LanePlan, LaneState};
+use crate::base::fault::FaultKind;
 use crate::base::ids::{ClusterId, RouteId};
 use crate::base::limits::GATHERED_BYTES_MAX;
 use crate::batch::Member;
@@ -20,7 +22,7 @@ use crate::board::buffered::Reservation;
 use crate::codec::head::{RequestHead, ResponseHead};
 use crate::codec::reply::ErrorReply;
 use crate::codec::shared::{SharedHead, call_head, shared};
-use crate::plan::{Action, Batching, Waiting};
+use crate::plan::{Action, Batching, Standing, Waiting};
 
 /// What a carrier carries for.
 pub(super) struct Load<'l> {
@@ -38,6 +40,8 @@ pub(super) struct Asked<'a> {
     pub(super) carried: &'a [u8],
     /// The model that goes upstream, where somebody needs to know it.
     pub(super) model: Option<&'a str>,
+    /// Where it stands among others.
+    pub(super) standing: &'a Standing,
 }
 
 /// What may be sent again.
@@ -49,18 +53,40 @@ pub(super) enum Repeats {
     Unanswered,
 }
 
+/// Why there is no answer.
+pub(super) struct Unanswered {
+    pub(super) refusal: ErrorReply,
+    /// Nobody can have done anything with the request.
+    pub(super) is_untouched: bool,
+}
+
+impl Unanswered {
+    /// Whether there was no place for it.
+    pub(super) fn is_full(&self) -> bool {
+        self.refusal.code == FaultKind::QueueFull.name()
+    }
+}
+
+impl From<ErrorReply> for Unanswered {
+    fn from(refusal: ErrorReply) -> Self {
+        Self { refusal, is_untouched: false }
+    }
+}
+
 /// A whole answer, and the id of the call.
 pub(super) struct Answered {
     pub(super) head: ResponseHead,
-    pub(super) body: Vec<u8>,
+    pub(super) body: Bytes,
     pub(super) id: Bytes,
+    /// Another cluster gave it in the place of the one that was asked first.
+    pub(super) is_substitute: bool,
     /// What the body takes of the room for all.
     pub(super) room: Reservation,
 }
 
 /// A part of an answer, with the room of all of it.
 struct Part {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     _room: Arc<Reservation>,
 }
 
@@ -75,54 +101,71 @@ impl Load<'_> {
         &self,
         waiting: &[&Waiting],
         batching: &Batching,
-    ) -> Result<Answered, ErrorReply> {
+    ) -> Result<Answered, Unanswered> {
         let one = waiting[0];
         let members: Vec<&Member> = waiting.iter().map(|waiting| &waiting.member).collect();
         let body = match waiting {
             [only] => only.member.body(),
             _ => Bytes::from(batching.protocol.merge(&members)),
         };
-        let asked = Asked { head: &one.asked, carried: &one.carried, model: one.model.as_deref() };
-        self.send(asked, body, Repeats::Unanswered).await
+        let model = one.model.as_deref();
+        let asked =
+            Asked { head: &one.asked, carried: &one.carried, model, standing: self.foremost(waiting) };
+        let Action::Forward(targets) = &self.plan.plan.routes[self.route].action else {
+            return Err(reply::no_route().into());
+        };
+        let told = waiting.iter().flat_map(|one| std::iter::once(&one.flight).chain(&one.within));
+        let flights = told.map(Arc::clone).collect();
+        self.send(asked, body, (Repeats::Unanswered, Ways::of(targets), flights)).await
+    }
+
+    /// Where the call of these stands: with whoever of them comes first where requests wait.
+    fn foremost<'w>(&self, waiting: &[&'w Waiting]) -> &'w Standing {
+        let standings = waiting.iter().map(|waiting| &waiting.standing);
+        let class = |standing: &&Standing| match &self.plan.plan.clusters[self.cluster].settings.queue {
+            Some(queue) => standing::class(standing.class.as_deref(), &queue.value),
+            None => 0,
+        };
+        standings.min_by_key(class).expect("somebody waits")
     }
 
     /// Makes one call, and reads its answer to the end.
     pub(super) async fn send(
         &self,
-        Asked { head, carried, model }: Asked<'_>,
+        Asked { head, carried, model, standing }: Asked<'_>,
         body: Bytes,
-        repeats: Repeats,
-    ) -> Result<Answered, ErrorReply> {
-        let Action::Forward(targets) = &self.plan.plan.routes[self.route].action else {
-            return Err(reply::no_route());
-        };
+        (repeats, ways, flights): (Repeats, Ways<'_>, Vec<Arc<Flight>>),
+    ) -> Result<Answered, Unanswered> {
         let head = call_head(head, carried, body.len()).map_err(reply::of_codec)?;
-        let request = carrier::request(self.plan, self.route, (head, model), self.lane);
+        let request = carrier::request(self.plan, self.route, (head, model, standing.clone()), self.lane);
         let clock = self.lane.watchdogs.watch();
         let mut carried =
             Carried { request, call: Call::apart(Intake::of_bytes(body), &clock, &self.lane.turns) };
         let Carried { request, call } = &mut carried;
+        call.flights = flights;
         if repeats == Repeats::Unanswered {
             call.body.be_answered_once();
         }
-        let relayed = forward::run::<true>((request, call), self.lane, self.cluster, targets).await;
-        let collected = match relayed {
-            Err(given_up) => Err(given_up.told(call)),
-            Ok(relayed) => {
-                let most = Allowance::of(GATHERED_BYTES_MAX);
-                collect(relayed, request, call, (self.lane, most)).await
+        let relayed = match forward::run::<true>((request, call), self.lane, self.cluster, ways).await {
+            Ok(relayed) => relayed,
+            Err(given_up) => {
+                let is_untouched = forward::is_untouched(&given_up.fault);
+                return Err(Unanswered { refusal: given_up.told(call), is_untouched });
             }
         };
-        let Collected { head, body, room, .. } = collected?;
+        let is_substitute = relayed.ticket.cluster() != self.cluster;
+        let most = Allowance::of(GATHERED_BYTES_MAX);
+        let Collected { head, body, room, .. } = collect(relayed, request, call, (self.lane, most)).await?;
         let head = shared(&head, true).map_err(|_| reply::head_too_long())?;
-        Ok(Answered { head, body, id: Bytes::copy_from_slice(request.id.as_bytes()), room })
+        let id = Bytes::copy_from_slice(request.id.as_bytes());
+        Ok(Answered { head, body: Bytes::from(body), id, is_substitute, room })
     }
 
     /// Tells each member its own part.
-    pub(super) fn tell(&self, waiting: &[&Waiting], told: Result<Answered, ErrorReply>, batching: &Batching) {
-        let Answered { head, body, id, room } = match told {
+    pub(super) fn tell(&self, waiting: &[&Waiting], told: Result<Answered, Unanswered>, batching: &Batching) {
+        let Answered { head, body, id, is_substitute, room } = match told {
             Ok(told) => told,
-            Err(refusal) => {
+            Err(Unanswered { refusal, .. }) => {
                 waiting.iter().for_each(|waiting| waiting.flight.end(Err(refusal.clone())));
                 return;
             }
@@ -134,7 +177,7 @@ impl Load<'_> {
             [_] => vec![body],
             _ if !is_good => vec![body; waiting.len()],
             _ => match batching.protocol.split(&members, &body) {
-                Ok(parts) => parts,
+                Ok(parts) => parts.into_iter().map(Bytes::from).collect(),
                 Err(unfit) => {
                     let refusal = reply::unfit(&unfit.to_string());
                     waiting.iter().for_each(|waiting| waiting.flight.end(Err(refusal.clone())));
@@ -146,7 +189,8 @@ impl Load<'_> {
         let room = Arc::new(room);
         for (waiting, part) in waiting.iter().zip(parts) {
             let batch = Some((id.clone(), members.len()));
-            waiting.flight.head(Arc::new(SharedHead::whole(head.clone(), part.len(), batch)));
+            let head = SharedHead::whole(head.clone(), part.len(), batch);
+            waiting.flight.head(Arc::new(SharedHead { is_substitute, ..head }));
             if !part.is_empty() {
                 waiting.flight.push(Bytes::from_owner(Part { bytes: part, _room: Arc::clone(&room) }));
             }

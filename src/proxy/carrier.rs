@@ -23,14 +23,15 @@ use crate::base::ids::{Id, ListenerId, RouteId};
 use crate::base::limits::FLIGHT_PATIENCE;
 use crate::base::time::{deadline, earlier, micros};
 use crate::board::granted::Granted;
-use crate::codec::cache_control::{CacheControl, expires};
+use crate::codec::cache_control::{CacheControl, age, expires};
 use crate::codec::forwarded::Sender;
+use crate::codec::framing::Framing;
 use crate::codec::head::{RequestHead, ResponseHead};
 use crate::codec::progress::Progress;
 use crate::codec::reply::ErrorReply;
 use crate::codec::shared::varies_with_key;
 use crate::codec::shared::{SharedHead, shared};
-use crate::plan::{Kept, Sharing};
+use crate::plan::{Kept, Sharing, Standing};
 
 /// An answer under way, as requests share it.
 pub(super) type Flight = crate::board::flight::Flight<SharedHead, ErrorReply>;
@@ -54,7 +55,7 @@ pub(super) fn apart(
     });
 }
 
-async fn until_left(
+pub(super) async fn until_left(
     lane: &LaneState,
     flights: &[Arc<Flight>],
     is_blocked: Blocked,
@@ -69,7 +70,7 @@ async fn until_left(
             }
             let mut has_room = false;
             for flight in flights {
-                has_room |= flight.has_room(bell.place());
+                has_room |= flight.has_room(bell.maker, bell.place());
             }
             let is_left = flights.iter().all(|flight| flight.is_left());
             let may_go_on = (is_blocked.take() && has_room) || is_left;
@@ -84,12 +85,14 @@ async fn until_left(
 /// Where a carrier is told that its followers went on, or left.
 struct Bell<'l> {
     lane: &'l LaneState,
+    /// Whose it is.
+    maker: u64,
     waits: Option<(u64, Turn<'l>)>,
 }
 
 impl<'l> Bell<'l> {
     fn new(lane: &'l LaneState) -> Self {
-        Self { lane, waits: None }
+        Self { lane, maker: Granted::place(), waits: None }
     }
 
     fn place(&mut self) -> (Arc<Granted>, u64) {
@@ -111,11 +114,12 @@ impl<'l> Bell<'l> {
     }
 }
 
-/// A request of nobody for a model, if for any: it carries what was compared, and nothing else of anybody.
+/// A request of nobody for a model, if for any: it carries what was compared, and nothing else of anybody. It stands where
+/// somebody stands for whom it is.
 pub(super) fn request(
     plan: &Rc<LanePlan>,
     route: RouteId,
-    (head, model): (RequestHead, Option<&str>),
+    (head, model, standing): (RequestHead, Option<&str>, Standing),
     lane: &LaneState,
 ) -> Request {
     Request {
@@ -130,6 +134,7 @@ pub(super) fn request(
         plan: Rc::clone(plan),
         route: Some(route),
         found: Found::of_model(model),
+        standing: Some(Box::new(standing)),
         dress: None,
     }
 }
@@ -156,10 +161,13 @@ pub(super) async fn pass_on(
     (flight, is_blocked): (&Flight, &Cell<bool>),
     (request, call): (&Request, &mut Call<'_>),
     lane: &LaneState,
-    mut keeper: Option<Keeper<'_>>,
+    (mut keeper, is_substitute): (Option<Keeper<'_>>, bool),
 ) -> Result<(), ErrorReply> {
     match shared(&answer.head, false) {
-        Ok(head) => flight.head(Arc::new(SharedHead { head, framing: answer.framing, batch: None })),
+        Ok(head) => {
+            let framing = answer.framing;
+            flight.head(Arc::new(SharedHead { head, framing, batch: None, is_substitute }));
+        }
         Err(_) => return Err(reply::head_too_long()),
     }
     let read = loop {
@@ -227,17 +235,24 @@ pub(super) struct Keeper<'s> {
 }
 
 impl<'s> Keeper<'s> {
-    /// None where the answer is not to be kept: by its status, its kind, or what its endpoint says.
-    pub(super) fn new(key: Digest, sharing: &'s Sharing, head: &ResponseHead) -> Option<Self> {
+    /// None where the answer is not to be kept: by its status, its kind, or what its endpoint says; nor where it ends with its
+    /// connection, for then one that broke off looks whole.
+    pub(super) fn new(
+        key: Digest,
+        sharing: &'s Sharing,
+        (head, framing): (&ResponseHead, Framing),
+    ) -> Option<Self> {
         let rules = sharing.cache.as_ref()?;
         let said = CacheControl::of(head.head());
         let forbids = said.no_store || said.no_cache || (said.is_private && rules.is_shared);
-        if head.status() != 200 || head.is_event_stream() || forbids || !varies_with_key(head.head()) {
+        let varies = !varies_with_key(head.head(), rules.is_shared);
+        if head.status() != 200 || head.is_event_stream() || forbids || varies {
             return None;
         }
-        let age =
-            head.head().values_of(b"age").next().and_then(|age| std::str::from_utf8(age).ok()?.parse().ok());
-        let age = Duration::from_secs(age.unwrap_or(0));
+        if framing == Framing::UntilClose {
+            return None;
+        }
+        let age = age(head.head());
         let lasts = match said.max_age {
             Some(most) => most.saturating_sub(age).min(rules.ttl),
             None => expires(head.head(), SystemTime::now()).map_or(rules.ttl, |left| left.min(rules.ttl)),

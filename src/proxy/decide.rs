@@ -141,6 +141,13 @@ pub(super) fn operation(plan: &Plan, route: RouteId, head: &RequestHead) -> Oper
     operations.find(|operation| *operation != Operation::Other).unwrap_or(Operation::Other)
 }
 
+/// Whether the path that goes upstream fits, however it is read.
+pub(super) fn is_at(plan: &Plan, route: RouteId, head: &RequestHead, fits: impl Fn(&[u8]) -> bool) -> bool {
+    let target = plan.routes[route].rewrite.apply(head.path_and_query());
+    let path = &target[..memchr::memchr(b'?', &target).unwrap_or(target.len())];
+    readings(path).is_ok_and(|readings| readings.iter().all(fits))
+}
+
 /// All filters that a request on this route meets, in their order.
 pub(super) fn chains(
     plan: &Plan,

@@ -12,7 +12,21 @@ use crate::base::fault::{Fault, FaultKind, Sent, Stage};
 use crate::base::ids::ClusterId;
 use crate::cluster::NoPick;
 use crate::cluster::dispatch::AtHand;
-use crate::plan::Targets;
+use crate::plan::{Mirror, Targets};
+
+/// Where a request may go beside the cluster that is asked first.
+#[derive(Clone, Copy)]
+pub(super) struct Ways<'p> {
+    pub(super) fallback: &'p [ClusterId],
+    /// Who gets a copy.
+    pub(super) mirror: Option<&'p Mirror>,
+}
+
+impl<'p> Ways<'p> {
+    pub(super) fn of(targets: &'p Targets) -> Self {
+        Self { fallback: &targets.fallback, mirror: targets.mirror.as_deref() }
+    }
+}
 
 /// Sends the request on, to the cluster that was drawn first. Once for the exchanges of clients, and once `APART` for other
 /// calls: what has several callers is a call for each.
@@ -20,15 +34,15 @@ pub(super) async fn run<const APART: bool>(
     (request, call): (&Request, &mut Call<'_>),
     lane: &Rc<LaneState>,
     first: ClusterId,
-    targets: &Targets,
+    Ways { fallback, mirror }: Ways<'_>,
 ) -> Result<Relayed, GivenUp> {
     if call.body.is_watched() {
         call.body.send_on();
     }
-    if let Some(mirror) = &targets.mirror {
+    if let Some(mirror) = mirror {
         mirror::begin((request, call), lane, first, mirror);
     }
-    let relayed = match &targets.fallback[..] {
+    let relayed = match fallback {
         [] => call::run(request, call, first, u32::MAX).await,
         // In a box: what it keeps aside is large, and most routes have none.
         fallback => Box::pin(fall_back(request, call, first, fallback)).await,
@@ -78,12 +92,12 @@ async fn fall_back(
 }
 
 /// Whether an endpoint's own answer moves the request on: it refused by its own word. A 504 does not say that.
-fn is_moved_by(status: u16) -> bool {
+pub(super) fn is_moved_by(status: u16) -> bool {
     status == 429 || (status >= 500 && status != 504)
 }
 
 /// Whether nobody can have done anything with the request: there was no connection, no place, or no endpoint.
-fn is_untouched(fault: &Fault) -> bool {
+pub(super) fn is_untouched(fault: &Fault) -> bool {
     match (fault.kind, fault.stage) {
         (FaultKind::QueueFull | FaultKind::NoEndpoint | FaultKind::NotListed, _) => true,
         (FaultKind::Refused | FaultKind::Untrusted | FaultKind::Timeout, Stage::Connect) => true,

@@ -72,6 +72,7 @@ fn copy(request: &Request, credential: Credential) -> Request {
         framing: request.framing,
         is_changed: request.is_changed,
         is_carried: true,
+        standing: None,
         id: request.id.clone(),
         trace: request.trace,
         sender: request.sender.clone(),

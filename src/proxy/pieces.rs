@@ -1,18 +1,19 @@
 //! A request with more items than one call takes: cut into pieces, asked side by side, told as one.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
-use futures_util::{StreamExt, stream};
-
 use super::answered::Answer;
-use super::carried::{Answered, Asked, Load, Repeats};
+use super::carried::{Answered, Asked, Load, Repeats, Unanswered};
 use super::common::{Common, Destination};
+use super::forward::{Ways, is_moved_by};
 use super::guard::Guard;
 use super::reply;
 use super::request::{Call, Request};
+use super::side_by_side::{Outcome, SideBySide};
+use super::standing;
 use super::state::LaneState;
 use super::told::{Source, Told};
 use crate::base::fault::{Fault, FaultKind, Sent, Stage};
@@ -20,68 +21,113 @@ use crate::base::time::deadline;
 use crate::batch::Member;
 use crate::codec::reply::ErrorReply;
 use crate::codec::shared::SharedHead;
-use crate::plan::Batching;
+use crate::plan::{Batching, Targets};
+use bytes::Bytes;
 
-/// Asks the cluster for the items of `member`, piece by piece, each in a `place` of its own.
+/// Asks for the items of `member`, piece by piece, each in a `place` of its own: all of them of one cluster, for what two say
+/// does not go together. Where one of the route's clusters cannot, or refuses, the next is asked for all.
 pub(super) async fn run(
     (request, call): (&Request, &mut Call<'_>),
     lane: &Rc<LaneState>,
     destination: Destination<'_>,
     (batching, member, place): (&Batching, &Member, &dyn Fn() -> Guard),
 ) -> Result<Answer, ErrorReply> {
-    let cluster = destination.first;
-    let common = Common::of(request, destination);
-    let common = common.ok_or_else(reply::head_too_long)?;
+    let Destination { first, targets, .. } = destination;
+    let common = Common::of(request, destination).ok_or_else(reply::head_too_long)?;
     let begun = Instant::now();
-    call.deadline = deadline(begun, request.plan.plan.clusters[cluster].settings.timeouts.total);
-    let load = Load { plan: &request.plan, route: request.route().0, cluster, lane };
     let pieces = batching.protocol.cut(member, batching.most.items);
-    request.plan.recorder.borrow_mut().clusters[cluster].pieces += pieces.len() as u64;
-    let ask = |at: usize| {
-        let (head, carried) = (&request.head, &common.carried[..]);
-        let (load, asked) = (&load, Asked { head, carried, model: request.model_upstream() });
-        let body = Bytes::from(batching.protocol.merge(&[&pieces[at]]));
-        async move {
-            let _place = place();
-            (at, load.send(asked, body, Repeats::ByRules).await)
+    let standing = standing::of(request, first);
+    let (head, model) = (&request.head, request.model_upstream());
+    let asked = Asked { head, carried: &common.carried, model, standing: &standing };
+    let mut clusters = std::iter::once(&first).chain(&targets.fallback).copied().peekable();
+    let answers = loop {
+        let cluster = clusters.next().expect("the last one ends it");
+        call.deadline = deadline(begun, request.plan.plan.clusters[cluster].settings.timeouts.total);
+        request.plan.recorder.borrow_mut().clusters[first].pieces += pieces.len() as u64;
+        let load = Load { plan: &request.plan, route: request.route().0, cluster, lane };
+        match all(&load, call, (asked, targets), (batching, &pieces, place)).await {
+            Err(failed) if failed.moves && clusters.peek().is_some() => {}
+            Err(failed) => return Err(failed.refusal),
+            Ok(answers) => break (answers, cluster != first),
         }
     };
-    let mut asked = stream::iter(0..pieces.len()).map(ask).buffer_unordered(batching.pieces);
-    let mut answers: Vec<Option<Answered>> = pieces.iter().map(|_| None).collect();
-    loop {
-        let next = call.clock.within(call.deadline, |cx| asked.poll_next_unpin(cx)).await;
-        let Some(next) = next else {
-            let fault = Fault::upstream(Stage::Wait, FaultKind::Timeout, Sent::Wholly);
-            call.notes.fault = Some(fault);
-            return Err(reply::of_fault(&fault));
-        };
-        let Some((at, answered)) = next else { break };
-        let from: usize = pieces[..at].iter().map(Member::items).sum();
-        let items = (from, from + pieces[at].items());
-        answers[at] = Some(whole(answered, (batching.protocol.items_name(), items))?);
-    }
     call.notes.waited += begun.elapsed();
-    let answers: Vec<Answered> = answers.into_iter().flatten().collect();
+    let (answers, is_substitute) = answers;
     let bodies: Vec<&[u8]> = answers.iter().map(|answer| &answer.body[..]).collect();
     let joined = batching.protocol.join(member, &pieces, &bodies);
     let body = Bytes::from(joined.map_err(|unfit| reply::unfit(&unfit.to_string()))?);
     let Some(Answered { head, id, .. }) = answers.into_iter().next() else {
         return Err(reply::unfit("no pieces"));
     };
-    let head = Arc::new(SharedHead::whole(head, body.len(), Some((id, 1))));
-    Ok(Answer::Told(Box::new(Told { head, source: Source::Whole(body) })))
+    let head = SharedHead { is_substitute, ..SharedHead::whole(head, body.len(), Some((id, 1))) };
+    Ok(Answer::Told(Box::new(Told { head: Arc::new(head), source: Source::Whole(body) })))
+}
+
+/// Why there is no whole.
+struct Failed {
+    refusal: ErrorReply,
+    /// Another cluster may be asked.
+    moves: bool,
+}
+
+/// Asks one cluster for all pieces.
+async fn all(
+    load: &Load<'_>,
+    call: &mut Call<'_>,
+    (asked, targets): (Asked<'_>, &Targets),
+    (batching, pieces, place): (&Batching, &[Member], &dyn Fn() -> Guard),
+) -> Result<Vec<Answered>, Failed> {
+    let ways = Ways { fallback: &[], ..Ways::of(targets) };
+    let flights = call.flights.clone();
+    let ask = |at: usize| {
+        let body = Bytes::from(batching.protocol.merge(&[&pieces[at]]));
+        let flights = flights.clone();
+        async move {
+            let _place = place();
+            (at, load.send(asked, body, (Repeats::ByRules, ways, flights)).await)
+        }
+    };
+    let mut each = pin!(SideBySide::new(pieces.len(), batching.pieces, ask));
+    let mut answers: Vec<Option<Answered>> = pieces.iter().map(|_| None).collect();
+    loop {
+        let next = call.clock.within(call.deadline, |cx| each.as_mut().poll_next(cx)).await;
+        let Some(next) = next else {
+            let fault = Fault::upstream(Stage::Wait, FaultKind::Timeout, Sent::Wholly);
+            call.notes.fault = Some(fault);
+            return Err(Failed { refusal: reply::of_fault(&fault), moves: false });
+        };
+        let Some((at, answered)) = next else { break };
+        let from: usize = pieces[..at].iter().map(Member::items).sum();
+        let items = (from, from + pieces[at].items());
+        let answer = whole(answered, (batching.protocol.items_name(), items))?;
+        // One that does not fit is told at once, and by its items.
+        if let Err(unfit) = batching.protocol.split(&[&pieces[at]], &answer.body) {
+            let param = param(batching.protocol.items_name(), items);
+            let refusal = ErrorReply { param, ..reply::unfit(&unfit.to_string()) };
+            return Err(Failed { refusal, moves: false });
+        }
+        answers[at] = Some(answer);
+    }
+    Ok(answers.into_iter().flatten().collect())
+}
+
+fn param(name: &str, (from, to): (usize, usize)) -> Option<Box<str>> {
+    Some(format!("{name}[{from}..{to}]").into_boxed_str())
 }
 
 /// The answer to a piece, if it is a good one; else the error of the whole, which names its items.
-fn whole(
-    answered: Result<Answered, ErrorReply>,
-    (name, (from, to)): (&str, (usize, usize)),
-) -> Result<Answered, ErrorReply> {
-    let param = Some(format!("{name}[{from}..{to}]").into_boxed_str());
+fn whole(answered: Outcome, (name, items): (&str, (usize, usize))) -> Result<Answered, Failed> {
+    let param = param(name, items);
     match answered {
         Ok(answer) if (200..300).contains(&answer.head.status()) => Ok(answer),
-        Ok(answer) => Err(ErrorReply { param, ..reply::of_piece(answer.head.status(), &answer.body) }),
-        Err(refusal) if refusal.status < 500 => Err(ErrorReply { param, ..refusal }),
-        Err(refusal) => Err(ErrorReply { status: 502, param, ..refusal }),
+        Ok(answer) => {
+            let status = answer.head.status();
+            let refusal = ErrorReply { param, ..reply::of_piece(status, &answer.body) };
+            Err(Failed { refusal, moves: is_moved_by(status) })
+        }
+        Err(Unanswered { refusal, is_untouched: moves }) => {
+            let status = if refusal.status < 500 { refusal.status } else { 502 };
+            Err(Failed { refusal: ErrorReply { status, param, ..refusal }, moves })
+        }
     }
 }

@@ -63,7 +63,21 @@ pub(super) fn affinity(request: &Request, call: &Call<'_>, cluster: ClusterId) -
     if let Some((_, found)) = call.affinity.as_deref().filter(|(of, _)| *of == cluster) {
         return found.clone();
     }
+    if let (Placing::Header(_), Some(standing)) = (placing, &request.standing) {
+        return standing.placed_by.map_or(Affinity::None, Affinity::Value);
+    }
     affinity_of(placing, &request.head, call.body.held(), model(request).as_deref())
+}
+
+/// The hash of the field by which `cluster` places requests, where there is one and it says it.
+pub(super) fn placed_by(request: &Request, cluster: ClusterId) -> Option<u64> {
+    match &request.plan.plan.clusters[cluster].placing {
+        Placing::Header(name) => match of_head(&request.head, name) {
+            Affinity::Value(value) => Some(value),
+            Affinity::None | Affinity::Prompt(_) => None,
+        },
+        Placing::Nothing | Placing::Body(_) | Placing::Prompt => None,
+    }
 }
 
 /// The same of a head and a body.

@@ -2,6 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::around::Begin;
@@ -14,6 +15,7 @@ use super::turns::Turns;
 use super::watchdog::Watchdog;
 use crate::balance::Affinity;
 use crate::base::ids::{ClusterId, ListenerId, RouteId};
+use crate::board::flight::Flight;
 use crate::cluster::dispatch::Repeat;
 use crate::cluster::{Outcome, Ticket};
 use crate::codec::content::is_encoded;
@@ -22,10 +24,12 @@ use crate::codec::encode::{Dress, Signature};
 use crate::codec::forwarded::Sender;
 use crate::codec::framing::Framing;
 use crate::codec::head::{RequestHead, ResponseHead};
+use crate::codec::reply::ErrorReply;
+use crate::codec::shared::SharedHead;
 use crate::codec::trace::TraceContext;
 use crate::codec::usage::UsageReader;
 use crate::filter::Findings;
-use crate::plan::RoutePlan;
+use crate::plan::{RoutePlan, Standing};
 
 /// A request: what is asked, by whom, under which plan. Knows nothing of a connection.
 pub(super) struct Request {
@@ -37,6 +41,8 @@ pub(super) struct Request {
     /// It carries what others have in common, or a copy of another's, as filters left it: nothing is changed in its fields
     /// but what it brings with it.
     pub(super) is_carried: bool,
+    /// Where it stands among others, of a call that is made for somebody, or for several.
+    pub(super) standing: Option<Box<Standing>>,
     pub(super) id: RequestId,
     pub(super) trace: TraceContext,
     /// Who asks.
@@ -239,6 +245,8 @@ pub(super) struct Call<'c> {
     pub(super) elements: Option<Begin>,
     /// Who is told before there is an answer.
     pub(super) early: Early<'c>,
+    /// Where it is waited for by several: they are told that an endpoint was found for it.
+    pub(super) flights: Vec<Arc<Flight<SharedHead, ErrorReply>>>,
     /// Its answer has begun before anybody gave one.
     pub(super) begun: Option<Box<Begun<'c>>>,
     pub(super) notes: Notes,
@@ -257,6 +265,7 @@ impl<'c> Call<'c> {
             may_wait: true,
             elements: None,
             early: Early::nobody(),
+            flights: Vec::new(),
             begun: None,
             notes: Notes::new(Arrival::at(Instant::now())),
         }

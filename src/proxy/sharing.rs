@@ -15,6 +15,7 @@ use super::hold;
 use super::intake::Intake;
 use super::reply;
 use super::request::{Call, Request};
+use super::standing;
 use super::state::LaneState;
 use super::told::{self, Source, Told};
 use crate::base::digest::Digest;
@@ -74,7 +75,7 @@ pub(super) async fn run(
         let length = question.body.len();
         let head = call_head(&request.head, &question.carried, length);
         let head = head.map_err(reply::of_codec)?;
-        let head = (head, request.model_upstream());
+        let head = (head, request.model_upstream(), standing::of(request, first));
         let request = carrier::request(&request.plan, request.route().0, head, lane);
         let load = Load { request, body: question.body, first, flight, asked, kept_as };
         let is_blocked = Blocked::default();
@@ -83,7 +84,7 @@ pub(super) async fn run(
     } else {
         request.plan.recorder.borrow_mut().clusters[first].shared += 1;
     }
-    told::follow(follower, call, lane).await.map(Answer::Told)
+    told::follow(follower, (request, call), lane).await.map(Answer::Told)
 }
 
 /// What is carried for all who ask the same.
@@ -103,6 +104,7 @@ async fn carry(load: Load, lane: Rc<LaneState>, is_blocked: Blocked) {
     let clock = lane.watchdogs.watch();
     let mut carried = Carried { request, call: Call::apart(Intake::of_bytes(body), &clock, &lane.turns) };
     let Carried { request, call } = &mut carried;
+    call.flights = vec![Arc::clone(&flight)];
     let plan = Rc::clone(&request.plan);
     let (Action::Forward(targets), Some(sharing)) =
         (&plan.plan.routes[request.route().0].action, &plan.plan.clusters[first].sharing)
@@ -116,13 +118,17 @@ async fn carry(load: Load, lane: Rc<LaneState>, is_blocked: Blocked) {
         Err(refusal) => Err(refusal),
         Ok(Answer::Relayed(relayed)) => {
             // What another cluster answers in its place is not its answer.
-            let is_its_own = relayed.ticket.cluster() == first;
-            let kept_as = kept_as.filter(|_| is_its_own);
-            let keeper = kept_as.and_then(|key| Keeper::new(key, sharing, &relayed.head));
-            carrier::pass_on(relayed, (&flight, &is_blocked), (request, call), &lane, keeper).await
+            let is_substitute = relayed.ticket.cluster() != first;
+            let kept_as = kept_as.filter(|_| !is_substitute);
+            let head = (&relayed.head, relayed.framing);
+            let keeper = kept_as.and_then(|key| Keeper::new(key, sharing, head));
+            let keeping = (keeper, is_substitute);
+            carrier::pass_on(relayed, (&flight, &is_blocked), (request, call), &lane, keeping).await
         }
         Ok(Answer::Told(told)) => {
-            let keeper = kept_as.and_then(|key| Keeper::new(key, sharing, &told.head.head));
+            let kept_as = kept_as.filter(|_| !told.head.is_substitute);
+            let head = (&told.head.head, told.head.framing);
+            let keeper = kept_as.and_then(|key| Keeper::new(key, sharing, head));
             tell_on(*told, &flight, &lane, keeper).await
         }
         Ok(Answer::Own(_) | Answer::OfRoute | Answer::Lines(_)) => {

@@ -16,7 +16,7 @@ use super::upstream::Upstream;
 use super::watchdog::Watchdogs;
 use crate::base::hex::write_hex;
 use crate::base::ids::{ClusterId, EndpointId, FilterId, IdVec, LaneId};
-use crate::base::limits::REQUEST_ID_BYTES_MAX;
+use crate::base::limits::{REPLACED_PLANS_MAX, REQUEST_ID_BYTES_MAX};
 use crate::base::rng::Rng;
 use crate::base::time::{micros, whole_micros};
 pub use crate::board::lines::LogSender;
@@ -103,6 +103,9 @@ pub struct LaneState {
     /// Where the first bytes of a client that wakes are received, until it is known how many they are.
     pub scratch: Cell<BytesMut>,
     current: RefCell<Rc<LanePlan>>,
+    /// Plans that were replaced, and that exchanges may still hold; each at least until then, for requests wait to travel
+    /// together that came under it.
+    replaced: RefCell<Vec<(Rc<LanePlan>, Instant)>>,
     evictor: RefCell<Waker>,
 }
 
@@ -134,6 +137,7 @@ impl LaneState {
             hangups,
             scratch: Cell::default(),
             current: RefCell::new(Rc::new(plan)),
+            replaced: RefCell::default(),
             evictor: RefCell::new(Waker::noop().clone()),
         }
     }
@@ -155,9 +159,33 @@ impl LaneState {
         wall + micros(then, now)
     }
 
-    /// Puts a new plan in force and returns the old one, which exchanges may still hold.
-    pub fn replace(&self, plan: LanePlan) -> Rc<LanePlan> {
-        self.current.replace(Rc::new(plan))
+    /// Puts a new plan in force. Exchanges may still hold the old one.
+    pub fn replace(&self, plan: LanePlan, now: Instant) {
+        let old = self.current.replace(Rc::new(plan));
+        let until = now + old.plan.longest_gathering();
+        self.replaced.borrow_mut().push((old, until));
+    }
+
+    /// Has `tell` look at each plan that was replaced, and lets those go that nobody holds any more: their last exchange is
+    /// over, and told of.
+    pub fn tell_replaced(&self, now: Instant, tell: impl Fn(&LanePlan)) {
+        let mut replaced = self.replaced.borrow_mut();
+        let mut newer = replaced.len();
+        replaced.retain(|(old, until)| {
+            newer -= 1;
+            tell(old);
+            Rc::strong_count(old) > 1 || (now < *until && newer < REPLACED_PLANS_MAX)
+        });
+    }
+
+    /// The plan of that generation, where this lane has it still.
+    pub fn plan_of(&self, generation: u64) -> Option<Rc<LanePlan>> {
+        let current = self.plan();
+        if current.plan.generation == generation {
+            return Some(current);
+        }
+        let replaced = self.replaced.borrow();
+        replaced.iter().find(|(old, _)| old.plan.generation == generation).map(|(old, _)| Rc::clone(old))
     }
 
     /// Drops pooled connections that their endpoint closed. Polled by one task for the life of the lane; reads of

@@ -56,6 +56,7 @@ pub(super) async fn run(
         may_wait: true,
         elements: Some(element::begin),
         early: Early::to(&way),
+        flights: Vec::new(),
         begun: None,
         notes: Notes::new(arrival),
     };
@@ -63,6 +64,7 @@ pub(super) async fn run(
         framing: head.framing(),
         is_changed: false,
         is_carried: false,
+        standing: None,
         id: lane.request_id(Some(head.head()), sender.is_trusted),
         trace: lane.trace(head.head(), sender.is_trusted),
         head,

@@ -46,6 +46,7 @@ fn request(head: &str, lane: &LaneState) -> Request {
         framing: head.framing(),
         is_changed: false,
         is_carried: false,
+        standing: None,
         id: lane.request_id(None, false),
         trace: lane.trace(head.head(), false),
         head,

@@ -8,10 +8,12 @@ use bytes::Bytes;
 
 use super::intake::BodyFault;
 use super::reply;
-use super::request::Call;
+use super::request::{Call, Request};
 use super::source::Cut;
+use super::standing;
 use super::state::LaneState;
 use crate::base::fault::{Fault, FaultKind, Sent, Stage};
+use crate::base::time::earlier;
 use crate::board::flight::{Follower, Next};
 use crate::codec::reply::ErrorReply;
 use crate::codec::shared::SharedHead;
@@ -56,14 +58,15 @@ impl Told {
     }
 }
 
-/// Waits for an answer that others wait for too, as long as its own clock allows.
+/// Waits for an answer that others wait for too, as long as its own clock and its client allow.
 pub(super) async fn follow(
     mut follower: Follower<SharedHead, ErrorReply>,
-    call: &mut Call<'_>,
+    (request, call): (&Request, &mut Call<'_>),
     lane: &LaneState,
 ) -> Result<Box<Told>, ErrorReply> {
     let begun = Instant::now();
-    let head = head(&mut follower, call, lane).await;
+    let said = standing::deadline_said(request).map(|said| call.notes.arrival.complete + said);
+    let head = head(&mut follower, (call, said), lane).await;
     call.notes.waited += begun.elapsed();
     call.body.let_go();
     Ok(Box::new(Told { head: head?, source: Source::Flight(follower) }))
@@ -72,7 +75,7 @@ pub(super) async fn follow(
 /// Its head; an error is everybody's.
 async fn head(
     follower: &mut Follower<SharedHead, ErrorReply>,
-    call: &mut Call<'_>,
+    (call, said): (&mut Call<'_>, Option<Instant>),
     lane: &LaneState,
 ) -> Result<Arc<SharedHead>, ErrorReply> {
     loop {
@@ -84,11 +87,19 @@ async fn head(
             Next::End(Err(refusal)) => return Err(refusal),
             Next::Wait(place) => {
                 let mut turn = lane.turns.wait_for(place);
-                if call.clock.within(call.deadline, |cx| turn.poll(cx)).await.is_none() {
-                    let fault = Fault::upstream(Stage::Wait, FaultKind::Timeout, Sent::Wholly);
-                    call.notes.fault = Some(fault);
-                    return Err(reply::of_fault(&fault));
+                // A client's own deadline is for its wait, which is over once somebody is asked.
+                let in_line = said.filter(|_| !follower.is_started());
+                let due = earlier(call.deadline, in_line);
+                if call.clock.within(due, |cx| turn.poll(cx)).await.is_some() {
+                    continue;
                 }
+                let fault = match call.deadline.is_some_and(|due| due <= Instant::now()) {
+                    true => Fault::upstream(Stage::Wait, FaultKind::Timeout, Sent::Wholly),
+                    false if follower.is_started() => continue,
+                    false => Fault::upstream(Stage::Pick, FaultKind::QueueTimeout, Sent::Nothing),
+                };
+                call.notes.fault = Some(fault);
+                return Err(reply::of_fault(&fault));
             }
             Next::Piece(_) | Next::Behind | Next::End(Ok(())) => {
                 let fault = Fault::upstream(Stage::Wait, FaultKind::Reset, Sent::Wholly);

@@ -6,15 +6,14 @@ use std::time::{Duration, Instant};
 use super::comments::Comments;
 use super::intake::BodyFault;
 use super::request::{Call, Request};
+use super::standing::{class, class_said, deadline_said, key};
 use super::turns::Turn;
 use crate::admission::{Asks, Seat};
 use crate::balance::Positions;
 use crate::base::fault::FaultKind;
-use crate::base::hash::hash64;
 use crate::base::time::earlier;
 use crate::cluster::Cluster;
 use crate::config::QueueConfig;
-use crate::filter;
 use crate::plan::ClusterPlan;
 
 /// Why somebody is not let in.
@@ -26,9 +25,6 @@ pub(super) struct TurnedAway {
     /// How long it would have to wait, or to wait on, where that is known.
     pub(super) wait: Option<Duration>,
 }
-
-/// The class of a request for which nobody says one.
-const DEFAULT: &str = "default";
 
 /// Where somebody waits.
 #[derive(Debug)]
@@ -75,7 +71,7 @@ pub(super) async fn pass(
         }
         None => {
             let patience = due.saturating_duration_since(now);
-            let class = class(request, &config.value);
+            let class = class(class_said(request), &config.value);
             let max = usize::try_from(config.value.max).unwrap_or(usize::MAX);
             let asks = Asks { class, key: key(request), patience, max, usual };
             let turned_away = |wait| TurnedAway { kind: FaultKind::QueueFull, body: None, wait };
@@ -167,38 +163,4 @@ fn due(request: &Request, call: &Call<'_>, config: &QueueConfig, now: Instant) -
     let patience = now + config.max_wait.saturating_sub(call.notes.phases.queue);
     let said = deadline_said(request).map(|said| call.notes.arrival.complete + said);
     earlier(earlier(said, call.deadline), Some(patience)).unwrap_or(patience)
-}
-
-/// `x-deadline-ms`: from the end of the head on; more than a day is none.
-fn deadline_said(request: &Request) -> Option<Duration> {
-    let value = request.head.head().values_of(b"x-deadline-ms").next()?;
-    let ms: u64 = std::str::from_utf8(value.trim_ascii()).ok()?.parse().ok()?;
-    Some(Duration::from_millis(ms)).filter(|said| said.as_secs() < 24 * 60 * 60)
-}
-
-/// Its class, by its place among those of the cluster.
-fn class(request: &Request, config: &QueueConfig) -> usize {
-    let plan = &request.plan.plan;
-    let of_route = request.route().1.settings.class.as_deref();
-    let of_key = || filter::holder_of(&plan.filters, &request.found)?.1.class.as_deref();
-    let said = || {
-        let value = request.head.head().values_of(b"x-priority").next()?;
-        std::str::from_utf8(value).ok().filter(|_| request.sender.is_trusted)
-    };
-    let name = of_route.or_else(of_key).or_else(said).unwrap_or(DEFAULT);
-    let place = |name: &str| config.classes.iter().position(|class| class == name);
-    place(name).or_else(|| place(DEFAULT)).unwrap_or(config.classes.len() - 1)
-}
-
-/// Whose turns it takes: those of its key, else those of its client's address.
-fn key(request: &Request) -> u64 {
-    let plan = &request.plan.plan;
-    match filter::holder_of(&plan.filters, &request.found) {
-        Some((_, holder)) => hash64(holder.name.as_bytes()),
-        None => {
-            let trusted = &plan.listeners[request.listener].trusted;
-            let client = request.sender.client(request.head.head(), trusted);
-            client.address().map_or(0, |address| hash64(address.to_string().as_bytes()))
-        }
-    }
 }

@@ -19,17 +19,17 @@ fn batching(url: &str, keys: &str) -> Gateway {
     Gateway::start(&config(url, keys))
 }
 
-fn embed(fields: &str, body: &Value) -> String {
+pub fn embed(fields: &str, body: &Value) -> String {
     let body = body.to_string();
     format!("POST /v1/embeddings HTTP/1.1\r\nhost: x\r\n{fields}content-length: {}\r\n\r\n{body}", body.len())
 }
 
-fn body(message: &str) -> Value {
+pub fn body(message: &str) -> Value {
     serde_json::from_str(message.split_once("\r\n\r\n").unwrap().1).unwrap()
 }
 
 /// An answer to all that `request` asks for: each vector is how long its text is.
-fn vectors(request: &str) -> String {
+pub fn vectors(request: &str) -> String {
     let asked = body(request);
     let inputs = match &asked["input"] {
         Value::Array(inputs) => inputs.clone(),
@@ -45,7 +45,7 @@ fn vectors(request: &str) -> String {
     answer("200 OK", &json!({ "object": "list", "model": asked["model"], "data": data, "usage": usage }))
 }
 
-fn answer(status: &str, body: &Value) -> String {
+pub fn answer(status: &str, body: &Value) -> String {
     let body = body.to_string();
     format!(
         "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nset-cookie: a\r\nx-request-id: theirs\r\ncontent-digest: x\r\n\
@@ -54,12 +54,12 @@ fn answer(status: &str, body: &Value) -> String {
     )
 }
 
-fn text(letters: usize) -> Value {
+pub fn text(letters: usize) -> Value {
     json!({ "model": "m", "input": "a".repeat(letters) })
 }
 
 /// One that is under way, and so many that gather meanwhile, in this order.
-fn gather(gateway: &Gateway, upstream: &Upstream, requests: &[String]) -> (Peer, Peer, Vec<Peer>) {
+pub fn gather(gateway: &Gateway, upstream: &Upstream, requests: &[String]) -> (Peer, Peer, Vec<Peer>) {
     let mut first = gateway.connect();
     first.send(embed("", &text(1)));
     let mut call = upstream.accept();

@@ -61,6 +61,7 @@ mod streaming;
 mod support;
 mod table;
 mod telling;
+mod together;
 mod tokens;
 mod tunnels;
 mod validating;
