@@ -436,6 +436,12 @@ pub const MARKS_MAX: usize = 256;
 pub const NAMED_PLANS_MAX: usize = 16;
 /// Most exchanges that `/slow` tells of in one answer.
 pub const SLOW_MAX: usize = 1000;
+/// How far back a dump of the flight recorder reaches: as far as the p99 that caused it.
+pub const DUMP_SPAN: Duration = Duration::from_secs(60);
+/// Time between two of them: a route that stays slow is told of often enough, and a disk does not fill.
+pub const DUMP_PAUSE: Duration = Duration::from_secs(600);
+/// Most of them in their folder.
+pub const DUMPS_MAX: usize = 10;
 /// Most exchanges that a lane's flight recorder keeps: 200 MB of them.
 pub const RECORDER_MAX: u64 = 1 << 20;
 /// Slots of that window: a minute, as people read percentiles, which then are at most five seconds short of it.

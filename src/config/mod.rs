@@ -34,7 +34,7 @@ pub use filter::{
 pub use keys::KeyConfig;
 pub use limits::LimitsConfig;
 pub use listener::ListenerConfig;
-pub use observe::{AccessLogConfig, ObserveConfig};
+pub use observe::{AccessLogConfig, DumpConfig, ObserveConfig};
 pub use root::{Config, ROOT};
 pub use route::{
     FanoutConfig, MirrorConfig, MultiConfig, NamedRoute, RespondConfig, RouteConfig, Says, TargetConfig, name,

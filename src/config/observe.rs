@@ -1,7 +1,9 @@
 //! `[observe]`: what is told of exchanges besides metrics.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use super::reader::Table;
 use super::table::table;
 use super::values::text_setting;
 use crate::base::choice::{Level, LogTarget, Words};
@@ -12,7 +14,7 @@ use crate::metrics::access::Format;
 table! {
     /// `[observe]`.
     #[derive(Debug, Clone, PartialEq)]
-    pub struct ObserveConfig {
+    pub struct ObserveConfig checked by check_observe {
         /// One line for each exchange: "off", or a table as below. Lines go to "stdout", "stderr" or a file, opened
         /// anew at SIGUSR1; as "json", or by a template of the fields of the JSON line, such as "{time} {client}
         /// {method} {path} {status} {route} {endpoint} {T_us}".
@@ -29,6 +31,38 @@ table! {
         /// Exchanges that the flight recorder keeps on each lane, phase by phase, for `corelane slow`; 192 bytes each, once
         /// there was one. 0 keeps none.
         recorder: usize = key("recorder", Number(0, RECORDER_MAX), Is("65536")),
+        /// When a route's p99 of the last minute passes `p99`, its slowest exchanges of that minute are written into the folder
+        /// `to`, as slow-TIME.json: once in 10 minutes, and the ten newest stay.
+        dump: Option<DumpConfig> = key("dump", Table(DumpConfig::KEYS), Absent),
+    }
+}
+
+/// A dump is of what was recorded.
+fn check_observe(table: &Table<'_, '_>, observe: &ObserveConfig) {
+    if observe.dump.is_some() && observe.recorder == 0 {
+        table.complain(
+            "`dump` has nothing to tell of, for `recorder` is 0",
+            "what it writes is what the flight recorder keeps",
+            "remove one of them",
+        );
+    }
+}
+
+table! {
+    /// `dump`.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct DumpConfig {
+        /// What a route's p99 must not pass.
+        p99: Duration = key("p99", Time(INSTANT), Required("nobody would know what is slow", "\"2s\"")),
+        /// The folder of the dumps.
+        to: String = key("to", Form(folder), Required("they would go nowhere", "\"/var/log/corelane\"")),
+    }
+}
+
+fn folder(text: &str) -> Result<String, String> {
+    match text.starts_with('/') || text.starts_with("./") {
+        true => Ok(text.to_owned()),
+        false => Err("write the path of a folder, such as \"/var/log/corelane\" or \"./slow\"".to_owned()),
     }
 }
 

@@ -20,6 +20,7 @@ impl Control {
                 self.collect().await;
                 self.collected.snapshot.borrow_mut().second_passed();
                 self.mark();
+                self.dump(Instant::now());
                 self.busy.borrow_mut().look(Instant::now());
                 // A lane whose inbox was full at a reload.
                 self.publish();

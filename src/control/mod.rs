@@ -9,6 +9,7 @@ mod collect;
 mod collected;
 mod descriptors;
 mod drain;
+mod dump;
 pub mod explained;
 mod exposition;
 pub mod failure;
@@ -182,6 +183,7 @@ async fn supervise(
         key_sets: KeySets::start()?,
         lookups: Lookups::default(),
         replaced: Flag::default(),
+        dumped: Cell::default(),
     });
     control.named.borrow_mut().note(&control.plan());
     monoio::spawn(Rc::clone(&control).hear(reports));

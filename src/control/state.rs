@@ -82,6 +82,8 @@ pub(super) struct Control {
     pub(super) lookups: Lookups,
     /// A successor accepts.
     pub(super) replaced: Flag,
+    /// When slow exchanges were written down last.
+    pub(super) dumped: Cell<Option<Instant>>,
 }
 
 impl Control {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{After, Gateway, OK, Upstream, nobody};
+use crate::support::{After, Gateway, OK, Upstream, fresh_path, nobody};
 
 /// How long a phase is drawn out, and the least that shows then: timers of the gateway count in whole milliseconds.
 const PAUSE: Duration = Duration::from_millis(60);
@@ -192,4 +192,30 @@ fn the_command_shows_a_table_and_says_what_is_wrong() {
     assert!(code == Some(1) && err.contains("there is no route \"no such\""), "{err}");
     let (code, _, err) = run(&["--last", "5"]);
     assert!(code == Some(2) && err.contains("\"5s\""), "{err}");
+}
+
+#[test]
+fn slow_exchanges_are_written_down_when_a_route_is_slower_than_it_should_be() {
+    let folder = fresh_path("dumps");
+    std::fs::create_dir(&folder).unwrap();
+    let observe = format!("[observe]\ndump = {{ p99 = \"20ms\", to = {:?} }}\n", folder.to_str().unwrap());
+    let mut gateway = start(&config(&endpoint(), &observe));
+    get(&gateway, "/plain");
+    get(&gateway, "/wait");
+    let told = gateway.next_line();
+    assert!(
+        told.contains("p99 of route all is ") && told.contains("past 20ms: the slowest exchanges stand in"),
+        "{told}"
+    );
+    let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(files.len(), 1);
+    let dump: Value = serde_json::from_slice(&std::fs::read(&files[0]).unwrap()).unwrap();
+    assert_eq!((&dump["why"][0]["route"], &dump["why"][0]["bound_us"]), (&"all".into(), &20_000.into()));
+    assert!(dump["exchanges"][0]["wait_us"].as_u64().unwrap() >= SHOWN_US, "{dump}");
+    assert!(dump["exchanges"].as_array().unwrap().iter().all(|one| one["route"] == "all"));
+    // Once in ten minutes.
+    get(&gateway, "/wait");
+    std::thread::sleep(Duration::from_millis(2500));
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+    std::fs::remove_dir_all(&folder).unwrap();
 }
