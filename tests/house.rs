@@ -57,12 +57,12 @@ const CLOSED: [(&str, &[&str], &str); 16] = [
 ];
 
 /// Where each outside package may be named.
-const DOORS: [(&str, &[&str]); 29] = [
+const DOORS: [(&str, &[&str]); 30] = [
     ("monoio", &["net", "proxy", "lane", "control", "sim", "load", "cli"]),
     ("io_uring", &["net/driver.rs"]),
     ("futures_util", &["proxy"]),
     ("httparse", &["codec/split.rs"]),
-    ("crossbeam_channel", &["lane/inbox.rs", "board/lines.rs"]),
+    ("crossbeam_channel", &["lane/inbox.rs", "board/lines.rs", "board/spans.rs"]),
     ("socket2", &["net"]),
     ("rustix", &["net/fd.rs", "net/hangup.rs", "control/notify.rs", "control/replace.rs"]),
     ("listenfd", &["net/handed.rs"]),
@@ -80,8 +80,9 @@ const DOORS: [(&str, &[&str]); 29] = [
     ("twox_hash", &["base/hash.rs"]),
     ("jsonschema", &["filter/validate/schema.rs"]),
     ("jsonwebtoken", &["filter/jwt/key_set.rs"]),
-    ("ureq", &["control/key_sets.rs"]),
-    ("rustls", &["base/trust.rs", "net/tls.rs", "control/key_sets.rs"]),
+    ("ureq", &["control/agent.rs", "control/key_sets.rs", "control/traces.rs"]),
+    ("prost", &["control/otlp.rs", "control/traces.rs"]),
+    ("rustls", &["base/trust.rs", "net/tls.rs", "control/agent.rs"]),
     ("rustls_platform_verifier", &["base/trust.rs"]),
     ("strsim", &["config/reader.rs"]),
     ("signal_hook", &["control/signal.rs", "cli/top"]),

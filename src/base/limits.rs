@@ -158,14 +158,25 @@ pub const BATCH_USAGE_NUMBERS_MAX: usize = 64;
 
 /// Longest line of a stream that is kept to be read for its usage; one that is longer is read as it comes.
 pub const USAGE_LINE_BYTES_MAX: usize = 64 * KIB;
-/// How much of the beginning of a stream is kept for what is said there of its tokens: an event or two.
-pub const USAGE_FIRST_BYTES: usize = KIB;
-/// How much of the end of an answer is surely kept for that: some events, or what stands behind the choices of a document.
+/// How much of the beginning of an answer is kept where its model is told to a collector.
+pub const MODEL_FIRST_BYTES: usize = KIB;
+/// Longest member that is found though it came in two pieces: a name and a number.
+pub const USAGE_BEGUN_BYTES: usize = 64;
+/// How much of the end of each piece of an answer is looked at for what it says of tokens: some events, or what stands behind the
+/// choices of a document.
 pub const USAGE_LAST_BYTES: usize = 2 * KIB;
 
 /// Most plans that were replaced and that are kept though no exchange holds them, for requests that gather to travel together:
 /// whoever reloads faster than they travel has the oldest of them refused, and tried again.
 pub const REPLACED_PLANS_MAX: usize = 8;
+/// Most spans that wait to be told to a collector: some seconds of a busy gateway that traces a hundredth.
+pub const SPANS_MAX: usize = 2048;
+/// About as many are told at once.
+pub const SPANS_A_CALL: usize = 512;
+/// How long the first one waits for others.
+pub const SPANS_PAUSE: Duration = Duration::from_millis(200);
+/// How long a collector may take.
+pub const SPANS_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most pairs of a key and a model that are counted apart, nine series each; beyond that all are `other`.
 pub const KEY_SERIES_MAX: usize = 10_000;
 /// Most tokens that one answer is believed to have used: a slip of an engine must not close a limit for good.

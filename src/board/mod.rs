@@ -18,6 +18,7 @@ pub mod pressure;
 pub mod published;
 pub mod ring;
 pub mod served;
+pub mod spans;
 pub mod verdicts;
 
 /// A value alone on its cache lines (two of them: the prefetcher fetches pairs), so that one lane's writes do not

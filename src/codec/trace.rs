@@ -11,7 +11,12 @@ pub struct TraceContext {
     text: [u8; 55],
     /// Whether somebody before us began it: then its tracestate passes.
     pub is_continued: bool,
+    /// The span of whoever asks us; 0 where nobody began it before us.
+    pub parent: u64,
 }
+
+/// The flag that says that a trace is recorded (§3.2.2.5).
+const SAMPLED: u8 = 1;
 
 impl TraceContext {
     /// Continues the trace in `head`, if it has exactly one well-formed traceparent; else begins one. `trace` and
@@ -35,7 +40,30 @@ impl TraceContext {
             }
         }
         write_hex(&mut text[36..52], span | 1);
-        Self { text, is_continued: parent.is_some() }
+        let asks = parent.map_or(0, |parent| number(&parent[36..52]));
+        Self { text, is_continued: parent.is_some(), parent: asks }
+    }
+
+    /// Whether it is recorded.
+    pub fn is_sampled(&self) -> bool {
+        number(&self.text[53..]) as u8 & SAMPLED != 0
+    }
+
+    /// It is recorded from here on, and those behind us are told so.
+    pub fn sample(&mut self) {
+        self.text[54] = b'1';
+    }
+
+    /// The same for what the part of it with this span asks of others.
+    pub fn child(&self, span: u64) -> Self {
+        let mut child = *self;
+        write_hex(&mut child.text[36..52], span);
+        child
+    }
+
+    /// Our own span.
+    pub fn span(&self) -> u64 {
+        number(&self.text[36..52])
     }
 
     /// The field's value.
@@ -47,6 +75,11 @@ impl TraceContext {
     pub fn id(&self) -> &[u8; 32] {
         self.text[3..35].try_into().expect("these are 32 bytes")
     }
+}
+
+/// Up to sixteen hex digits.
+fn number(digits: &[u8]) -> u64 {
+    std::str::from_utf8(digits).ok().and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or(0)
 }
 
 /// A traceparent of version 00, or what later versions have in common with it (§3.2.2, §4.3).

@@ -7,54 +7,21 @@ use memchr::memmem;
 use serde_json::Value;
 
 use super::content::is_encoded;
-use super::ends::Ends;
 use super::field::FieldName;
 use super::head::ResponseHead;
 use super::json::{Member, Scanner, Wanted};
-use super::media_type::{MediaType, read};
-use crate::base::limits::{TOKENS_USED_MAX, USAGE_LINE_BYTES_MAX};
-
-/// Tokens that were used, as far as an answer says.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Of the prompt.
-    pub input: Option<u64>,
-    /// What the model wrote.
-    pub output: Option<u64>,
-    /// Of the prompt, those that the engine had read before.
-    pub cached: Option<u64>,
-    /// All of them.
-    pub total: Option<u64>,
-}
-
-impl Usage {
-    /// All tokens; none where the answer says too little.
-    pub fn all(&self) -> Option<u64> {
-        self.total.or_else(|| match (self.input, self.output) {
-            (None, None) => None,
-            (input, output) => Some(input.unwrap_or(0).saturating_add(output.unwrap_or(0))),
-        })
-    }
-
-    /// In the order of [`TOKEN_KINDS`](crate::base::summary::TOKEN_KINDS), each at most what an answer is believed to use.
-    pub fn counted(&self) -> [u64; 3] {
-        [self.input, self.output, self.cached].map(|told| told.unwrap_or(0).min(TOKENS_USED_MAX))
-    }
-
-    /// What is said later counts, where it says something.
-    fn update(&mut self, later: Self) {
-        self.input = later.input.or(self.input);
-        self.output = later.output.or(self.output);
-        self.cached = later.cached.or(self.cached);
-        self.total = later.total.or(self.total);
-    }
-}
+use super::usage_glance::{Glance, model};
+pub use super::usage_members::Usage;
+use super::usage_members::{MEMBERS, Of};
+use crate::base::limits::{MODEL_FIRST_BYTES, USAGE_LINE_BYTES_MAX};
 
 /// Reads the usage out of one answer.
 #[derive(Debug)]
 pub struct UsageReader {
     usage: Usage,
     form: Form,
+    /// The first bytes, where somebody wants to know the model.
+    first: Option<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -63,29 +30,39 @@ enum Form {
     Document(Box<Scanner>),
     /// Lines: of events, which begin with `data:`, or of JSON documents.
     Lines { begun: Vec<u8>, long: Option<Box<Scanner>>, documents: u64 },
-    /// What stands at the ends of either, which is nearly always all of it, at a small part of the cost.
-    Ends(Ends),
+    /// The end of each piece of either, which is nearly always all of it, at a small part of the cost.
+    Glance(Glance),
     /// Nothing that is understood.
     Other,
 }
 
-/// Where a member belongs.
-type Of = fn(&mut Usage) -> &mut Option<u64>;
+/// What a body is.
+enum Kind {
+    /// Events, or JSON documents, one a line.
+    Lines,
+    /// One JSON document.
+    Document,
+    /// Nothing that is understood.
+    Other,
+}
 
-/// What members are read of a document, and where they belong.
-const MEMBERS: [(&str, Of); 11] = [
-    ("usage.prompt_tokens", |usage| &mut usage.input),
-    ("usage.input_tokens", |usage| &mut usage.input),
-    ("prompt_eval_count", |usage| &mut usage.input),
-    ("usage.completion_tokens", |usage| &mut usage.output),
-    ("usage.output_tokens", |usage| &mut usage.output),
-    ("eval_count", |usage| &mut usage.output),
-    ("usage.total_tokens", |usage| &mut usage.total),
-    ("usage.prompt_tokens_details.cached_tokens", |usage| &mut usage.cached),
-    ("usage.input_tokens_details.cached_tokens", |usage| &mut usage.cached),
-    ("usage.cache_read_input_tokens", |usage| &mut usage.cached),
-    ("usage.prompt_cache_hit_tokens", |usage| &mut usage.cached),
-];
+impl Kind {
+    fn of(head: &ResponseHead) -> Self {
+        let Some(value) = head.head().value(FieldName::ContentType) else { return Self::Other };
+        let kind = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        let is = |known: &&[u8]| kind.eq_ignore_ascii_case(known);
+        let is_suffixed = || kind.len() > 5 && kind[kind.len() - 5..].eq_ignore_ascii_case(b"+json");
+        const DOCUMENTS: [&[u8]; 3] = [b"application/json", b"text/json", b"application/x-json"];
+        const LINES: [&[u8]; 4] =
+            [b"text/event-stream", b"application/x-ndjson", b"application/jsonl", b"application/json-lines"];
+        match () {
+            () if is_encoded(head.head()) => Self::Other,
+            () if DOCUMENTS.iter().any(is) || is_suffixed() => Self::Document,
+            () if LINES.iter().any(is) => Self::Lines,
+            () => Self::Other,
+        }
+    }
+}
 
 /// Those of a line that is read as it comes, wherever a dialect has them.
 static LONG: LazyLock<Vec<(String, Of)>> = LazyLock::new(|| {
@@ -104,37 +81,42 @@ fn wanted<P: AsRef<str>>(members: &[(P, Of)]) -> Arc<Wanted> {
 impl UsageReader {
     /// For the body behind `head`, of which every byte is read: what is paid for must be exact.
     pub fn new(head: &ResponseHead) -> Self {
-        let lines = || Form::Lines { begun: Vec::new(), long: None, documents: 0 };
-        let document = || Form::Document(Box::new(Scanner::new(Arc::clone(&WANTED))));
-        Self::of(head, lines, document).unwrap_or(Self { usage: Usage::default(), form: Form::Other })
+        let form = match Kind::of(head) {
+            Kind::Lines => Form::Lines { begun: Vec::new(), long: None, documents: 0 },
+            Kind::Document => Form::Document(Box::new(Scanner::new(Arc::clone(&WANTED)))),
+            Kind::Other => Form::Other,
+        };
+        Self { usage: Usage::default(), form, first: None }
     }
 
-    /// For the body behind `head`, of which only the ends are looked at; none where nothing would be understood.
+    /// For the body behind `head`, which is only looked at in passing; none where nothing would be understood.
+    #[inline] // each answer has one
     pub fn glance(head: &ResponseHead) -> Option<Self> {
-        Self::of(head, || Form::Ends(Ends::of_stream()), || Form::Ends(Ends::of_document()))
+        match Kind::of(head) {
+            Kind::Lines | Kind::Document => {
+                Some(Self { usage: Usage::default(), form: Form::Glance(Glance::default()), first: None })
+            }
+            Kind::Other => None,
+        }
     }
 
-    fn of(head: &ResponseHead, lines: impl Fn() -> Form, document: impl Fn() -> Form) -> Option<Self> {
-        let media_type = head.head().value(FieldName::ContentType).map(read).map(|(kind, _)| kind);
-        let is_lines = |value: &[u8]| {
-            let kind = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-            let lines: [&[u8]; 3] =
-                [b"application/x-ndjson", b"application/jsonl", b"application/json-lines"];
-            lines.iter().any(|known| kind.eq_ignore_ascii_case(known))
-        };
-        let form = match media_type {
-            _ if is_encoded(head.head()) => return None,
-            _ if head.is_event_stream() => lines(),
-            Some(MediaType::Json) => document(),
-            _ if head.head().value(FieldName::ContentType).is_some_and(is_lines) => lines(),
-            _ => return None,
-        };
-        Some(Self { usage: Usage::default(), form })
+    /// The same, which tells the model too.
+    pub fn with_model(self) -> Self {
+        Self { first: Some(Vec::new()), ..self }
+    }
+
+    /// The model that says it answered, where that was asked for and stands at the beginning.
+    pub fn model(&self) -> Option<&str> {
+        model(self.first.as_deref()?)
     }
 
     /// Looks at the next bytes.
     pub fn feed(&mut self, mut bytes: &[u8]) {
-        let Self { usage, form } = self;
+        let Self { usage, form, first } = self;
+        if let Some(first) = first {
+            let room = MODEL_FIRST_BYTES - first.len();
+            first.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        }
         match form {
             Form::Document(scanner) => drop(scanner.feed(bytes)),
             Form::Lines { begun, long, documents } => {
@@ -169,7 +151,7 @@ impl UsageReader {
                     (*begun, *long) = (Vec::new(), Some(scanner));
                 }
             }
-            Form::Ends(ends) => ends.feed(bytes),
+            Form::Glance(glance) => glance.feed(bytes, usage),
             Form::Other => {}
         }
     }
@@ -181,8 +163,7 @@ impl UsageReader {
             Form::Document(scanner) => usage.update(of_members(&MEMBERS, scanner.members())),
             Form::Lines { long: Some(scanner), .. } => usage.update(of_members(&LONG, scanner.members())),
             Form::Lines { begun, .. } => usage.update(of_line(begun)),
-            Form::Ends(ends) => usage.update(of_ends(ends)),
-            Form::Other => {}
+            Form::Glance(_) | Form::Other => {}
         }
         usage
     }
@@ -191,7 +172,7 @@ impl UsageReader {
     pub fn lines_of_documents(&self) -> u64 {
         match &self.form {
             Form::Lines { documents, .. } => *documents,
-            Form::Document(_) | Form::Ends(_) | Form::Other => 0,
+            Form::Document(_) | Form::Glance(_) | Form::Other => 0,
         }
     }
 }
@@ -211,30 +192,6 @@ fn of_members<P>(known: &[(P, Of)], members: &[Member]) -> Usage {
 /// A number of tokens, written as `43` or `43.0`.
 fn whole(number: f64) -> Option<u64> {
     (number >= 0.0 && number.fract() == 0.0).then_some(number as u64)
-}
-
-/// Longest number of tokens that is read.
-const NUMBER_BYTES_MAX: usize = 32;
-
-/// What is said at the ends of a body, by the names alone: what says nothing is passed over, and the last word counts.
-fn of_ends(ends: &Ends) -> Usage {
-    let mut usage = Usage::default();
-    for suffix in ["_tokens", "eval_count"] {
-        for (name, value) in ends.members(suffix) {
-            let of = MEMBERS.iter().find(|(path, _)| path.rsplit('.').next() == Some(name));
-            let digits = &value[..value.len().min(NUMBER_BYTES_MAX)];
-            let end = digits.iter().position(|byte| matches!(byte, b',' | b'}')).unwrap_or(0);
-            let number = std::str::from_utf8(&value[..end]).ok().and_then(|text| text.trim().parse().ok());
-            if let (Some((_, of)), Some(number)) = (of, number.and_then(whole)) {
-                *of(&mut usage) = Some(number);
-            }
-        }
-        // No engine speaks two dialects at once.
-        if usage != Usage::default() {
-            break;
-        }
-    }
-    usage
 }
 
 /// The document of a line.

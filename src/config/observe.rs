@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::reader::Table;
 use super::table::table;
+use super::url::{EndpointAddress, EndpointUrl};
 use super::values::text_setting;
 use crate::base::choice::{Level, LogTarget, Words};
 use crate::base::limits::{LOG_PROMPT_BYTES_MAX, RECORDER_MAX};
@@ -31,6 +32,9 @@ table! {
         /// Exchanges that the flight recorder keeps on each lane, phase by phase, for `corelane slow`; 192 bytes each, once
         /// there was one. 0 keeps none.
         recorder: usize = key("recorder", Number(0, RECORDER_MAX), Is("65536")),
+        /// Spans of a `share` of exchanges are sent to an OpenTelemetry collector by OTLP over HTTP, to /v1/traces at the address
+        /// `otlp`; a trace that a trusted sender began is recorded if that one says so. At most 2,048 spans wait.
+        trace: Option<TraceConfig> = key("trace", Table(TraceConfig::KEYS), Absent),
         /// When a route's p99 of the last minute passes `p99`, its slowest exchanges of that minute are written into the folder
         /// `to`, as slow-TIME.json: once in 10 minutes, and the ten newest stay.
         dump: Option<DumpConfig> = key("dump", Table(DumpConfig::KEYS), Absent),
@@ -45,6 +49,29 @@ fn check_observe(table: &Table<'_, '_>, observe: &ObserveConfig) {
             "what it writes is what the flight recorder keeps",
             "remove one of them",
         );
+    }
+}
+
+table! {
+    /// `trace`.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct TraceConfig {
+        /// The collector.
+        otlp: String = key("otlp", Form(collector), Required("nobody would be told", "\"http://127.0.0.1:4318\"")),
+        /// The share of exchanges that are traced, of those that belong to nobody's trace.
+        share: f64 = key("share", Share, Is("'1%'")),
+    }
+}
+
+fn collector(text: &str) -> Result<String, String> {
+    match EndpointUrl::parse(text) {
+        Ok(url) if !matches!(url.address, EndpointAddress::Unix(_)) => {
+            Ok(text.trim_end_matches('/').to_owned())
+        }
+        _ => {
+            Err("write the address of a collector, such as \"http://127.0.0.1:4318\" or the same at https://"
+                .to_owned())
+        }
     }
 }
 

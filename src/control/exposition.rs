@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::state::Control;
+use super::traces::SPAN_RESULTS;
 use crate::base::choice::Words;
 use crate::base::ids::EndpointId;
 use crate::base::say;
@@ -44,6 +45,8 @@ impl Control {
         out.counter(names::LOG_DROPPED, [(vec![], snapshot.lane.log_dropped)]);
         out.counter(names::MESSAGES_LOST, [(vec![], say::lost())]);
         out.counter(names::LOG_LOST, [(vec![], self.log.borrow().lost())]);
+        let spans = SPAN_RESULTS.into_iter().zip(self.traces.borrow().counts());
+        out.counter(names::SPANS, spans.map(|(result, count)| (vec![("result", result)], count)));
 
         self.lanes(&mut out);
         refusals(&plan, &snapshot, &mut out);

@@ -6,10 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use rustls::crypto::aws_lc_rs;
 use ureq::Agent;
-use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 
+use super::agent::agent;
 use super::failure::{RunError, failed};
 use crate::base::limits::JWK_SET_BYTES_MAX;
 use crate::base::say;
@@ -64,7 +63,7 @@ impl KeySets {
                 let now = Instant::now();
                 let due = locked(&asking).iter_mut().find_map(|due| due.is_due(now));
                 if let Some(source) = due {
-                    let fetched = fetch(made.get_or_insert_with(agent), &source);
+                    let fetched = fetch(made.get_or_insert_with(|| agent(TIMEOUT)), &source);
                     let now = Instant::now();
                     let mut sources = locked(&asking);
                     let known = sources.iter_mut().find(|due| Arc::ptr_eq(&due.source, &source));
@@ -138,24 +137,6 @@ fn fetch(agent: &Agent, source: &KeySource) -> Result<(), ()> {
             Err(())
         }
     }
-}
-
-fn agent() -> Agent {
-    let tls = TlsConfig::builder()
-        .provider(TlsProvider::Rustls)
-        .root_certs(RootCerts::PlatformVerifier)
-        .unversioned_rustls_crypto_provider(Arc::new(aws_lc_rs::default_provider()))
-        .build();
-    Agent::config_builder()
-        .timeout_global(Some(TIMEOUT))
-        // Whom to trust is said by the address alone.
-        .max_redirects(0)
-        .max_redirects_will_error(true)
-        .proxy(None)
-        .tls_config(tls)
-        .user_agent("corelane")
-        .build()
-        .into()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 mod access_log;
 mod admin;
+mod agent;
 mod asking;
 mod busy;
 mod collect;
@@ -25,6 +26,7 @@ mod marks;
 mod named;
 mod notify;
 mod opened;
+pub mod otlp;
 mod page;
 mod permission;
 mod places;
@@ -35,6 +37,8 @@ mod signal;
 mod slow;
 mod state;
 mod stats;
+mod told_spans;
+mod traces;
 mod understood;
 mod whole_lines;
 
@@ -138,7 +142,8 @@ async fn supervise(
     files: Rc<Files>,
     started: impl FnOnce(&Started),
 ) -> Result<(), RunError> {
-    let Opened { plan, driver, listening, heritage, admin, lanes, loads, reports, threads, log } = opened;
+    let Opened { plan, driver, listening, heritage, admin, lanes, loads, reports, threads, log, traces } =
+        opened;
     let signals = signal::Signals::listen()
         .map_err(|error| failed("signals cannot be received", error, "raise the limit of open files"))?;
     let said = Started {
@@ -170,6 +175,7 @@ async fn supervise(
         broken: RefCell::default(),
         changed: Flag::default(),
         log: RefCell::new(log),
+        traces: RefCell::new(traces),
         draining: Cell::new(false),
         stops: Cell::new(0),
         panics: Cell::new(0),
@@ -196,8 +202,7 @@ async fn supervise(
     control.notify.ready();
     monoio::spawn(Rc::clone(&control).look_up());
     let outcome = control.run_until_told(signals).await;
-    end_lanes(&control, &threads).await;
-    control.log.borrow_mut().end();
+    end(&control, &threads).await;
     outcome
 }
 
@@ -214,7 +219,8 @@ fn serve_admin(control: &Rc<Control>, socket: ListenSocket) -> Result<(), RunErr
     Ok(())
 }
 
-async fn end_lanes(control: &Control, threads: &[JoinHandle<()>]) {
+/// Ends lanes, then what is told by threads of their own: all of what lanes told.
+async fn end(control: &Control, threads: &[JoinHandle<()>]) {
     for lane in &control.lanes {
         // A lane that is gone already needs no telling.
         let _ = lane.tell(Command::Stop);
@@ -226,4 +232,6 @@ async fn end_lanes(control: &Control, threads: &[JoinHandle<()>]) {
         }
         monoio::time::sleep(LANE_END_PAUSE).await;
     }
+    control.log.borrow_mut().end();
+    control.traces.borrow_mut().end();
 }

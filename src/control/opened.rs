@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::access_log::{AccessLog, LOG_FIX, log_target};
 use super::failure::{RunError, failed};
 use super::files::{FileOf, Files};
+use super::traces::Traces;
 use crate::base::address::Address;
 use crate::base::choice::IoDriver;
 use crate::base::ids::{Id, LaneId};
@@ -35,6 +36,7 @@ pub(super) struct Opened {
     pub(super) reports: Reports,
     pub(super) threads: Vec<JoinHandle<()>>,
     pub(super) log: AccessLog,
+    pub(super) traces: Traces,
 }
 
 impl Opened {
@@ -83,6 +85,8 @@ impl Opened {
         let (mut log, log_sender) = AccessLog::new();
         log.aim(log_target(&plan))
             .map_err(|error| failed("the access log cannot be written", error, LOG_FIX))?;
+        let (mut traces, span_sender) = Traces::new();
+        traces.follow(&plan);
         let mut seeds = Rng::new(entropy());
         let mut threads = Vec::new();
         for (position, (inbox, listeners)) in inboxes.into_iter().zip(sockets).enumerate() {
@@ -95,6 +99,7 @@ impl Opened {
                 loads: Arc::clone(&loads),
                 reports: reporter.clone(),
                 log: log_sender.clone(),
+                spans: span_sender.clone(),
                 seed: seeds.next_u64(),
             };
             let core = plan.server.core_list().get(position).copied();
@@ -102,7 +107,7 @@ impl Opened {
                 failed("a lane's thread cannot be started", error, "raise the limit of threads")
             })?);
         }
-        Ok(Self { plan, driver, listening, heritage, admin, lanes, loads, reports, threads, log })
+        Ok(Self { plan, driver, listening, heritage, admin, lanes, loads, reports, threads, log, traces })
     }
 }
 

@@ -82,6 +82,7 @@ impl Control {
         self.descriptors.borrow_mut().clamp(&mut plan).iter().for_each(say::warn);
         let plan = Arc::new(plan);
         let generation = plan.generation;
+        self.traces.borrow_mut().follow(&plan);
         self.log.borrow_mut().aim(log_target(&plan)).map_err(|error| {
             let place = Place::option("observe.access_log");
             vec![Placed { value: (), place }.problem(

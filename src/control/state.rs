@@ -21,6 +21,7 @@ use super::marks::Marks;
 use super::named::Named;
 use super::notify::Notify;
 use super::places::Places;
+use super::traces::Traces;
 use crate::base::choice::IoDriver;
 use crate::board::lanes::LaneLoads;
 use crate::lane::flag::Flag;
@@ -57,6 +58,8 @@ pub(super) struct Control {
     pub(super) broken: RefCell<Option<String>>,
     pub(super) changed: Flag,
     pub(super) log: RefCell<AccessLog>,
+    /// Tells collectors of traced exchanges.
+    pub(super) traces: RefCell<Traces>,
     pub(super) descriptors: RefCell<Descriptors>,
     /// Accepting is to end, and nobody else goes on.
     pub(super) draining: Cell<bool>,

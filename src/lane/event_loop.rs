@@ -15,10 +15,12 @@ use crate::base::ids::{LaneId, ListenerId};
 use crate::base::rng::Rng;
 use crate::board::granted::Granted;
 use crate::board::lanes::LaneLoads;
+use crate::board::spans::SpanSender;
 use crate::net::doorbell::Bell;
 use crate::net::hangup::Hangups;
 use crate::net::listen::{ListenSocket, Listener};
 use crate::plan::Plan;
+use crate::proxy::spans::Traced;
 use crate::proxy::state::{LaneState, LogSender, Tellers};
 use crate::proxy::turns::Turns;
 
@@ -40,13 +42,15 @@ pub struct LaneSetup {
     pub reports: Reporter,
     /// Where lines of the access log go.
     pub log: LogSender,
+    /// Where what is told of traced exchanges goes.
+    pub spans: SpanSender<Traced>,
     /// Where chance starts.
     pub seed: u64,
 }
 
 /// Runs a lane on this thread's event loop until it is told to stop.
 pub async fn run(setup: LaneSetup) -> std::io::Result<()> {
-    let LaneSetup { lane, plan, listeners, inbox, lanes, loads, reports, log, seed } = setup;
+    let LaneSetup { lane, plan, listeners, inbox, lanes, loads, reports, log, spans, seed } = setup;
     let mut rng = Rng::new(seed);
     let first = adopt::start(plan, lane, &mut rng);
     let (commands, bell_socket, bell) = inbox.open();
@@ -55,7 +59,7 @@ pub async fn run(setup: LaneSetup) -> std::io::Result<()> {
     let turns = Turns::new(Granted::new(move || ring.ring()));
     let tellers = Tellers { turns, hangups: Rc::clone(&hangups) };
     let running = Rc::new(Lane {
-        state: Rc::new(LaneState::new(lane, first, rng, log, tellers)),
+        state: Rc::new(LaneState::new(lane, first, rng, (log, spans), tellers)),
         lanes,
         loads,
         reports,

@@ -27,6 +27,7 @@ metrics! {
     LOG_DROPPED "corelane_access_log_dropped_total" "Lines of the access log that were dropped because its channel was full."
     LOG_LOST "corelane_access_log_lost_total" "Lines of the access log that could not be written: a full disk, a folder that is gone."
     MESSAGES_LOST "corelane_messages_lost_total" "Messages of the program that were lost: nobody read stderr."
+    SPANS "corelane_spans_total" "Spans of traced exchanges: sent to the collector, dropped for too many waited, or lost because it did not take them."
     REQUESTS "corelane_requests_total" "Exchanges that ended, by route and class of status; 499 is a client that left."
     BYTES_IN "corelane_request_body_bytes_total" "Request body bytes received."
     BYTES_OUT "corelane_response_body_bytes_total" "Response body bytes sent."

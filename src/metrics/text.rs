@@ -188,9 +188,9 @@ pub fn series(
     (lanes, limits): (usize, usize),
 ) -> usize {
     let histogram = BUCKETS_US.len() + 3;
-    // nine of the process, three a lane, a kind each a limit; six classes of status, six counters and six histograms a
+    // twelve of the process, three a lane, a kind each a limit; six classes of status, six counters and six histograms a
     // route; five counters, four gauges and four histograms an endpoint; a reason to repeat each a cluster
-    9 + 3 * lanes
+    12 + 3 * lanes
         + limits * LIMITED_KINDS.len()
         + routes * (6 + 6 + 6 * histogram)
         + endpoints * (9 + 4 * histogram)

@@ -24,6 +24,6 @@ pub use catalog::Catalog;
 pub use placing::Placing;
 pub use sharing::{Batching, Kept, Sharing, Standing, Waiting};
 pub use types::{
-    AccessLogPlan, Action, ClusterPlan, EndpointPlan, Fanout, ListenerPlan, Mirror, Multi, Plan, RoutePlan,
-    Targets, Timeouts,
+    AccessLogPlan, Action, ClusterPlan, EndpointPlan, Fanout, ListenerPlan, Mirror, Multi, ObservePlan, Plan,
+    RoutePlan, Targets, Timeouts,
 };

@@ -49,6 +49,9 @@ pub(super) async fn run(
     let is_first = call.notes.is_prompt() && !call.body.is_held();
     call.notes.attempts += 1;
     let begun = if is_first { call.notes.arrival.complete } else { Instant::now() };
+    if let Some(tried) = &mut call.notes.tried {
+        tried.begin(id, begun, &request.trace);
+    }
     let (mut upstream, on, connected) = match take(request, &endpoint, id, wanted, begun) {
         Some(upstream) => (upstream, Connection::Pooled, begun),
         None => match connect(request, call, id, timeouts, begun).await {
@@ -73,6 +76,9 @@ pub(super) async fn run(
         Ok(Answered { head, framing, upload }) => {
             let answered = call.notes.answered.unwrap_or(connected);
             ticket.answered(served(&head), answered);
+            if let Some(tried) = &mut call.notes.tried {
+                tried.answered(head.status());
+            }
             pressed::hear(request, id, &head, answered);
             if !head.is_event_stream() {
                 ticket.timed(head.status(), answered);
@@ -98,12 +104,15 @@ pub(super) async fn run(
 /// Settles the ticket of an attempt that failed.
 fn fail(
     request: &Request,
-    call: &Call<'_>,
+    call: &mut Call<'_>,
     ticket: Ticket,
     fault: Fault,
     (on, heard): (Connection, Heard),
 ) -> Failed {
     let position = ticket.position();
+    if let Some(tried) = &mut call.notes.tried {
+        tried.failed(&fault, Instant::now());
+    }
     // A connection that was closed while it lay idle is nobody's fault.
     let is_stale = on == Connection::Pooled && fault.sent == Sent::Nothing;
     if fault.side == Side::Upstream && !is_stale {
@@ -174,7 +183,9 @@ async fn connect(
 fn write_head(request: &Request, call: &Call<'_>, upstream: &mut Upstream, id: EndpointId) {
     let edits = request.edits(EditedSide::Request);
     let is_read = call.body.is_held() || call.body.is_watched();
-    let identity = request.identity(&edits, is_read, call.body.client().is_some());
+    let mut identity = request.identity(&edits, is_read, call.body.client().is_some());
+    let trace = call.notes.tried.as_ref().map(|tried| tried.context(&request.trace));
+    identity.trace = trace.as_ref().unwrap_or(identity.trace);
     let (plan, route) = (&request.plan.plan, request.route().0);
     let out = match identity.can_switch && switches(plan, route, &request.head) {
         true => upstream.expect_switch(),

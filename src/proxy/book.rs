@@ -4,8 +4,10 @@ use std::time::Instant;
 
 use super::log;
 use super::notes::{BodyNotes, Notes};
+use super::overheard::Overheard;
 use super::request::{Call, Request};
 use super::state::LaneState;
+use super::traced;
 use crate::filter;
 use crate::metrics::keyed::KeyAt;
 use crate::metrics::records::Of;
@@ -28,7 +30,7 @@ pub(super) fn book(request: &mut Request, call: &mut Call<'_>, lane: &LaneState)
     }
     let body = BodyNotes { received: call.body.received, waited: call.body.waited };
     let listeners = call.body.listeners.take();
-    let notes = &call.notes;
+    let notes = &mut call.notes;
     let now = notes.over.unwrap_or_else(Instant::now);
     let usage = notes.told();
     let summary = notes.summary(request.route, (body, &usage), notes.switched.unwrap_or(now));
@@ -46,7 +48,7 @@ pub(super) fn book(request: &mut Request, call: &mut Call<'_>, lane: &LaneState)
         }
     }
     let plan = &request.plan.plan;
-    if plan.observe.tells_exchanges() {
+    if plan.observe.tells_exchanges() || notes.tried.is_some() {
         let record = notes.record(&summary, &usage, now);
         let of = Of {
             at_us: lane.wall_us(now),
@@ -55,7 +57,12 @@ pub(super) fn book(request: &mut Request, call: &mut Call<'_>, lane: &LaneState)
             trace_id: request.trace.id(),
         };
         plan.records.keep(lane.lane, &record, of);
-        log::exchange(request, (notes, listeners), lane, (&record, now));
+        let heard = listeners.and_then(|listeners| listeners.log);
+        let (model, prompt) = heard.map_or((None, None), Overheard::told);
+        log::exchange(request, (notes, (model.as_deref(), prompt.as_deref())), lane, (&record, now));
+        if notes.tried.is_some() {
+            traced::tell((request, notes), (&record, model.as_deref()), lane, now);
+        }
     }
     now
 }

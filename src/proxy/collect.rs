@@ -116,7 +116,7 @@ impl Reading {
         let plan = &request.plan.plan;
         let room = plan.budget.reserve_now(BUFFERED_STEP_BYTES.min(plan.budget.max()));
         let room = room.ok_or_else(reply::buffers_full)?;
-        call.notes.usage = request.usage_reader(head);
+        call.notes.usage = request.usage_reader(head, call.notes.tried.is_some());
         call.notes.status = head.status();
         let is_cut = request.hides_usage(head);
         Ok(Self {

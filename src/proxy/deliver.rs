@@ -169,7 +169,7 @@ impl<'d, 'c> Delivery<'d, 'c> {
         mouth: &'d RefCell<Mouth>,
     ) -> Self {
         let head = &answer.head;
-        call.notes.usage = request.usage_reader(head);
+        call.notes.usage = request.usage_reader(head, call.notes.tried.is_some());
         let is_cut = request.hides_usage(head);
         let framing = framing(request, answer.framing, is_cut);
         let watch = Watch::new(&answer.head, answer.framing);

@@ -17,6 +17,7 @@ use super::listeners::Listeners;
 use super::log;
 use super::reply;
 use super::request::{Call, Found, Request};
+use super::spans::Attempts;
 use super::state::{LaneState, RequestId};
 use crate::base::fault::{Fault, FaultKind, Sent, Side, Stage};
 use crate::base::summary::Ended;
@@ -77,12 +78,14 @@ async fn run(around: Rc<Around>, place: usize, text: Bytes, most: Allowance) -> 
         }
     };
     let clock = around.lane.watchdogs.watch();
+    let (request, tried) = request(&around, head, &id);
     let mut exchange = Exchange {
-        request: request(&around, head, &id),
+        request,
         call: Call::apart(Intake::of_bytes(asked.body.clone()), &clock, &around.lane.turns),
         lane: &around.lane,
         is_booked: false,
     };
+    exchange.call.notes.tried = tried;
     exchange.hear(&asked.body);
     let (head, body, room) = exchange.answer(most).await;
     book(&mut exchange.request, &mut exchange.call, &around.lane);
@@ -92,14 +95,15 @@ async fn run(around: Rc<Around>, place: usize, text: Bytes, most: Allowance) -> 
 }
 
 /// The request of an element.
-fn request(around: &Around, head: RequestHead, id: &RequestId) -> Request {
-    Request {
+fn request(around: &Around, head: RequestHead, id: &RequestId) -> (Request, Option<Box<Attempts>>) {
+    let (trace, tried) = around.lane.traced(head.head(), around.sender.is_trusted, &around.plan.plan);
+    let request = Request {
         framing: head.framing(),
         is_changed: false,
         is_carried: false,
         standing: None,
         id: id.clone(),
-        trace: around.lane.trace(head.head(), around.sender.is_trusted),
+        trace,
         head,
         sender: around.sender.clone(),
         listener: around.listener,
@@ -107,15 +111,17 @@ fn request(around: &Around, head: RequestHead, id: &RequestId) -> Request {
         route: None,
         found: Found::default(),
         dress: None,
-    }
+    };
+    (request, tried)
 }
 
 impl Exchange<'_> {
     /// What the log tells of a body is heard at once: all of it is there.
     fn hear(&mut self, body: &Bytes) {
         self.call.body.received = body.len() as u64;
-        if let Some(log) = &self.request.plan.plan.observe.access_log {
-            let mut listeners = Listeners::of_log(&self.request.head, log::prompt_heard(log));
+        let is_traced = self.call.notes.tried.is_some();
+        if let Some(heard) = log::heard(&self.request.plan.plan.observe, is_traced) {
+            let mut listeners = Listeners::of_log(&self.request.head, heard);
             if let Some(listeners) = &mut listeners {
                 listeners.comes(body);
             }

@@ -36,7 +36,10 @@ pub(super) async fn run(
     let mut legs: FuturesUnordered<_> =
         legs.map(|at| leg::run(at, (&*request, fanout), pieces.clone(), lane)).collect();
     let step = loop {
-        let ended = legs.next().await.expect("the last leg ends it");
+        let mut ended = legs.next().await.expect("the last leg ends it");
+        if let (Some(all), Some(leg)) = (&mut call.notes.tried, ended.notes.tried.take()) {
+            all.join(*leg);
+        }
         call.notes.attempts += ended.notes.attempts;
         let step = gather.ended(ended.at, ended.how());
         let at = ended.at;
@@ -78,12 +81,13 @@ pub(super) async fn run(
 /// One leg's answer is the answer.
 fn tell(told: Ended, call: &mut Call<'_>) -> Result<Answer, ErrorReply> {
     let Ended { said, notes, reached, deadline, .. } = told;
-    let before = &call.notes;
+    let before = &mut call.notes;
+    let tried = before.tried.take();
     let (attempts, waited) = (before.attempts, before.waited);
     let mut phases = notes.phases;
     phases.hold = before.phases.hold;
     let (arrival, waited_client) = (before.arrival, before.waited_client);
-    call.notes = Notes { arrival, attempts, waited, waited_client, phases, ..notes };
+    call.notes = Notes { arrival, attempts, waited, waited_client, phases, tried, ..notes };
     match said {
         Said::Relayed(answer) => {
             call.body.go_on_from(reached);

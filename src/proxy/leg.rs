@@ -122,6 +122,8 @@ pub(super) async fn run(
     let now = Instant::now();
     let arrival = Arrival::at(now);
     let call = Call::apart(Intake::of_pieces(pieces), &clock, &lane.turns);
+    let mut call = call;
+    call.notes.tried = request.is_traced().then(Box::default);
     let mut leg = Leg { request, call, is_booked: false, is_empty: false };
     let due = deadline(now, fanout.timeout);
     let said = {

@@ -4,9 +4,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use super::decide;
-use super::listeners::Listeners;
 use super::notes::Notes;
-use super::overheard::Overheard;
 use super::request::Request;
 use super::state::{LanePlan, LaneState};
 use crate::base::limits::LOG_PROMPT_MARGIN_BYTES;
@@ -16,12 +14,12 @@ use crate::codec::reply::LocalReply;
 use crate::filter;
 use crate::metrics::access::Line;
 use crate::metrics::record::Record;
-use crate::plan::AccessLogPlan;
+use crate::plan::{AccessLogPlan, ObservePlan};
 
 /// Logs a finished exchange, if it is to be.
 pub(super) fn exchange(
     request: &Request,
-    (notes, listeners): (&Notes, Option<Box<Listeners>>),
+    (notes, heard): (&Notes, (Option<&str>, Option<&str>)),
     lane: &LaneState,
     (record, now): (&Record, Instant),
 ) {
@@ -31,9 +29,8 @@ pub(super) fn exchange(
     let endpoint = record.endpoint.map(|id| &plan.endpoints[id]);
     let holder = filter::holder_of(&plan.filters, &request.found).map(|(_, holder)| holder);
     let listener = &plan.listeners[request.listener];
-    let overheard = listeners.and_then(|listeners| listeners.log);
-    let (model, prompt) = overheard.map_or((None, None), Overheard::told);
-    let prompt = prompt.map(|prompt| shown(request, &prompt, log.prompt));
+    let (model, prompt) = heard;
+    let prompt = prompt.map(|prompt| shown(request, prompt, log.prompt));
     let batch = notes.batch.as_deref().and_then(|batch| batch.carried.as_ref());
     let line = Line {
         time: Some(UNIX_EPOCH + Duration::from_micros(lane.wall_us(now))),
@@ -47,7 +44,7 @@ pub(super) fn exchange(
         route: record.route.map(|id| plan.routes[id].name.as_str()),
         key: holder.map(|holder| &*holder.name),
         class: holder.and_then(|holder| holder.class.as_deref()),
-        model: model.as_deref().or(request.found.model()),
+        model: model.or(request.found.model()),
         prompt: prompt.as_deref(),
         guard: request.found.flagged().map(|id| plan.filters[id].0.as_str()),
         cluster: endpoint.map(|endpoint| plan.clusters[endpoint.cluster].name.as_str()),
@@ -59,9 +56,15 @@ pub(super) fn exchange(
     write(log, &line, &request.plan, lane);
 }
 
-/// How much of a prompt is listened to: more than is told, so that a secret at the end of that is found as a whole.
-pub(super) fn prompt_heard(log: &AccessLogPlan) -> usize {
-    if log.prompt == 0 { 0 } else { log.prompt + LOG_PROMPT_MARGIN_BYTES }
+/// How much of a prompt is listened to, beside the model, where an exchange is logged or traced: more than is told, so that a
+/// secret at the end of that is found as a whole.
+#[inline(always)] // each exchange asks
+pub(super) fn heard(observe: &ObservePlan, is_traced: bool) -> Option<usize> {
+    match &observe.access_log {
+        Some(log) if log.prompt > 0 => Some(log.prompt + LOG_PROMPT_MARGIN_BYTES),
+        None if !is_traced => None,
+        Some(_) | None => Some(0),
+    }
 }
 
 /// The beginning of a prompt as it may be told: without what guards take out of it.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::guard::Guard;
+use super::spans::Attempts;
 use crate::base::fault::{Fault, Stage};
 use crate::base::ids::{EndpointId, RouteId};
 use crate::base::limits::TOKENS_USED_MAX;
@@ -44,7 +45,7 @@ pub(super) struct Notes {
     pub(super) bytes_out: u64,
     pub(super) tokens: u64,
     /// Reads what the answer says of its tokens.
-    pub(super) usage: Option<Box<UsageReader>>,
+    pub(super) usage: Option<UsageReader>,
     /// It was told an answer that others were told too, and pays as if it were its own.
     pub(super) is_told: bool,
     /// What is known of its batch, where its cluster has some.
@@ -71,6 +72,8 @@ pub(super) struct Notes {
     /// When the client was told that its connection goes on in another protocol: what is measured of the exchange ends
     /// there, for how long people talk is no measure of anybody.
     pub(super) switched: Option<Instant>,
+    /// Its attempts, where it is traced.
+    pub(super) tried: Option<Box<Attempts>>,
     /// The model that it asks for, by its place among those that the plan names, where its route depends on that.
     pub(super) model: Option<u32>,
     /// Its client left, and it was ended so long after that was noticed.
@@ -137,6 +140,7 @@ impl Notes {
             looks_whole: false,
             ended: Ended::Well,
             switched: None,
+            tried: None,
             model: None,
             cancelled: None,
             over: None,

@@ -181,11 +181,21 @@ impl Request {
 
     /// Who reads what the answer behind `head` says of its tokens: all of it for a limit or a line of the log, else its ends.
     #[inline(always)] // each exchange asks
-    pub(super) fn usage_reader(&self, head: &ResponseHead) -> Option<Box<UsageReader>> {
-        match self.found.prompt_tokens().is_some() || self.plan.plan.observe.access_log.is_some() {
-            true => Some(Box::new(UsageReader::new(head))),
-            false => UsageReader::glance(head).map(Box::new),
+    pub(super) fn usage_reader(&self, head: &ResponseHead, is_traced: bool) -> Option<UsageReader> {
+        let reader = match self.found.prompt_tokens().is_some() || self.plan.plan.observe.access_log.is_some()
+        {
+            true => Some(UsageReader::new(head)),
+            false => UsageReader::glance(head),
+        };
+        match is_traced {
+            true => reader.map(UsageReader::with_model),
+            false => reader,
         }
+    }
+
+    /// Whether a collector is told of it.
+    pub(super) fn is_traced(&self) -> bool {
+        self.plan.plan.observe.trace.is_some() && self.trace.is_sampled()
     }
 
     /// Whether something is taken out of the answer behind `head`, for only we asked for it.

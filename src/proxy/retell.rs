@@ -37,7 +37,7 @@ pub(super) async fn run(
         Framing::Empty if !matches!(head.status(), 204 | 304) => Framing::Length(0),
         framing => framing,
     };
-    call.notes.usage = request.usage_reader(head);
+    call.notes.usage = request.usage_reader(head, call.notes.tried.is_some());
     let connection = connection(request, call, framing == Framing::UntilClose, lane);
     let (date, signature) = (lane.date.get(), Some(request.signature(call)));
     let date = (!head.is_dated()).then_some(&date[..]);

@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::resting::Resting;
 use super::service::Service;
+use super::spans::{Attempts, Traced};
 use super::turns::Turns;
 use super::upstream::Upstream;
 use super::watchdog::Watchdogs;
@@ -22,6 +23,7 @@ use crate::base::time::{micros, whole_micros};
 pub use crate::board::lines::LogSender;
 use crate::board::loads::EndpointLoad;
 use crate::board::published::Seen;
+use crate::board::spans::SpanSender;
 use crate::cluster::Cluster;
 use crate::codec::field::FieldName;
 use crate::codec::fields::Head;
@@ -92,6 +94,8 @@ pub struct LaneState {
     pub rng: RefCell<Rng>,
     /// Lines of the access log go here.
     pub log: LogSender,
+    /// What is told of traced exchanges goes here.
+    pub spans: SpanSender<Traced>,
     /// The time as answers tell it (RFC 9110 §5.6.7), a tick old at most.
     pub date: Cell<[u8; 29]>,
     /// What a wall clock showed at some instant, a tick ago at most: microseconds since 1970.
@@ -119,7 +123,13 @@ pub struct Tellers {
 
 impl LaneState {
     /// A lane that runs `plan`.
-    pub fn new(lane: LaneId, plan: LanePlan, rng: Rng, log: LogSender, tellers: Tellers) -> Self {
+    pub fn new(
+        lane: LaneId,
+        plan: LanePlan,
+        rng: Rng,
+        (log, spans): (LogSender, SpanSender<Traced>),
+        tellers: Tellers,
+    ) -> Self {
         let Tellers { turns, hangups } = tellers;
         Self {
             lane,
@@ -131,6 +141,7 @@ impl LaneState {
             draining: Cell::new(None),
             rng: RefCell::new(rng),
             log,
+            spans,
             date: Cell::new(date_of(SystemTime::now())),
             wall: Cell::new((Instant::now(), since_1970(SystemTime::now()))),
             turns,
@@ -224,6 +235,22 @@ impl LaneState {
     pub fn trace(&self, head: &Head, is_trusted: bool) -> TraceContext {
         let mut rng = self.rng.borrow_mut();
         TraceContext::of(head, is_trusted, [rng.next_u64(), rng.next_u64()], rng.next_u64())
+    }
+
+    /// The same of an exchange under `plan`, of which a share is recorded, or what its trusted sender says; and what is noted
+    /// of its attempts, where it is.
+    pub(super) fn traced(
+        &self,
+        head: &Head,
+        is_trusted: bool,
+        plan: &Plan,
+    ) -> (TraceContext, Option<Box<Attempts>>) {
+        let mut trace = self.trace(head, is_trusted);
+        let Some(config) = &plan.observe.trace else { return (trace, None) };
+        if !trace.is_continued && self.rng.borrow_mut().unit() < config.share {
+            trace.sample();
+        }
+        (trace, trace.is_sampled().then(Box::default))
     }
 }
 

@@ -60,13 +60,15 @@ pub(super) async fn run(
         begun: None,
         notes: Notes::new(arrival),
     };
+    let trace;
+    (trace, call.notes.tried) = lane.traced(head.head(), sender.is_trusted, &plan.plan);
     let mut request = Request {
         framing: head.framing(),
         is_changed: false,
         is_carried: false,
         standing: None,
         id: lane.request_id(Some(head.head()), sender.is_trusted),
-        trace: lane.trace(head.head(), sender.is_trusted),
+        trace,
         head,
         sender,
         listener: *listener,
@@ -75,8 +77,8 @@ pub(super) async fn run(
         found: Found::default(),
         dress: None,
     };
-    if let Some(log) = &request.plan.plan.observe.access_log {
-        call.body.listeners = Listeners::of_log(&request.head, log::prompt_heard(log));
+    if let Some(heard) = log::heard(&request.plan.plan.observe, call.notes.tried.is_some()) {
+        call.body.listeners = Listeners::of_log(&request.head, heard);
     }
     let served = {
         let work = pin!(async {

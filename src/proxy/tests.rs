@@ -37,7 +37,7 @@ fn lane(url: &str) -> Rc<LaneState> {
     let first = adopt::start(Arc::new(plan), id, &mut rng);
     let (log, _) = lines(1, LOG_BYTES_MAX);
     let tellers = Tellers { turns: Turns::new(Granted::new(|| {})), hangups: Hangups::new().unwrap() };
-    Rc::new(LaneState::new(id, first, rng, log, tellers))
+    Rc::new(LaneState::new(id, first, rng, (log, crate::board::spans::spans(8).0), tellers))
 }
 
 fn request(head: &str, lane: &LaneState) -> Request {

@@ -102,6 +102,9 @@ pub(super) async fn pass(
     }
     let waited = now.elapsed();
     call.notes.phases.queue += waited;
+    if let Some(tried) = &mut call.notes.tried {
+        tried.waited(now, now + waited, &request.trace);
+    }
     match ended {
         Ended::Late if !place.seat.is_granted() => {
             let wait = place.seat.expected(usual, now + waited);

@@ -63,6 +63,7 @@ mod table;
 mod telling;
 mod together;
 mod tokens;
+mod tracing;
 mod tunnels;
 mod validating;
 mod ways;

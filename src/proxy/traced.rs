@@ -1,0 +1,47 @@
+//! An exchange that was traced is over: what a collector is told of it is handed over.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::decide;
+use super::notes::Notes;
+use super::request::Request;
+use super::spans::Traced;
+use super::state::LaneState;
+use crate::base::time::micros;
+use crate::codec::operation::Operation;
+use crate::filter;
+use crate::metrics::record::Record;
+
+/// Hands over what is told of an exchange that was over at `now`, and for which `model` was heard in its body.
+#[cold]
+pub(super) fn tell(
+    (request, notes): (&Request, &mut Notes),
+    (record, model): (&Record, Option<&str>),
+    lane: &LaneState,
+    now: Instant,
+) {
+    let Some(attempts) = notes.tried.take() else { return };
+    let plan = &request.plan.plan;
+    let at = |instant: Instant| lane.wall_us(now).saturating_sub(micros(instant, now));
+    let (attempts, waits) = attempts.told(at, now);
+    let named = notes.model.and_then(|at| plan.models.get(at as usize)).map(|name| &**name);
+    let asked = request.found.model().or(named).or(model);
+    let traced = Traced {
+        plan: Arc::clone(plan),
+        trace: request.trace,
+        method: String::from_utf8_lossy(request.head.method_bytes()).into_owned(),
+        path: String::from_utf8_lossy(request.head.path()).into_owned(),
+        operation: record
+            .route
+            .map_or(Operation::Other, |route| decide::operation(plan, route, &request.head)),
+        models: [asked.map(Into::into), notes.usage.as_ref().and_then(|usage| usage.model()).map(Into::into)],
+        key: filter::holder_of(&plan.filters, &request.found).map(|(_, holder)| holder.name.clone()),
+        times: (at(notes.arrival.began), at(now)),
+        record: record.clone(),
+        attempts,
+        waits,
+    };
+    let spans = 1 + traced.waits.len() + traced.attempts.len();
+    lane.spans.try_send(spans, traced);
+}
