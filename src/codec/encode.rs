@@ -260,6 +260,10 @@ pub struct Timing {
     pub gateway: Duration,
     /// Waiting for the upstream.
     pub upstream: Duration,
+    /// Of that, for connections, and for the head of the answer.
+    pub connect: Duration,
+    /// See above.
+    pub head: Duration,
 }
 
 /// Appends the head of an answer to a client.
@@ -384,8 +388,10 @@ fn write_timing(out: &mut Vec<u8>, timing: Option<Timing>) {
     let Some(timing) = timing else { return };
     // Milliseconds with three decimals (Server Timing §2).
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
-    let (queue, gateway, upstream) = (ms(timing.queue), ms(timing.gateway), ms(timing.upstream));
-    let value = format!("queue;dur={queue:.3}, gw;dur={gateway:.3}, up;dur={upstream:.3}");
+    let Timing { queue, gateway, upstream, connect, head } = timing;
+    let value = [("queue", queue), ("gw", gateway), ("up", upstream), ("connect", connect), ("head", head)]
+        .map(|(name, time)| format!("{name};dur={:.3}", ms(time)))
+        .join(", ");
     write_field(out, b"server-timing", value.as_bytes());
 }
 

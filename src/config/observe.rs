@@ -27,7 +27,7 @@ table! {
         /// What the program says of itself on stderr: "error", "warn", "info" or "debug"; in words on a terminal, else as JSON
         /// lines.
         log: Level = key("log", Choice(Level::WORDS), Is("'info'")),
-        /// Answers carry server-timing: queue;dur=…, gw;dur=…, up;dur=… in milliseconds.
+        /// Answers carry server-timing: what of queue, gw, up, connect and head was over when the head left, in milliseconds.
         server_timing: bool = key("server_timing", Truth, Is("false")),
         /// Exchanges that the flight recorder keeps on each lane, phase by phase, for `corelane slow`; 192 bytes each, once
         /// there was one. 0 keeps none.

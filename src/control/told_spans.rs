@@ -56,8 +56,20 @@ fn exchange(traced: &Traced) -> Span {
     let is_error = record.ended == Ended::Badly || record.status >= 500;
     let code = record.status.to_string();
     say("error.type", why.or(is_error.then_some(code.as_str())).map(Value::from));
-    let ttft_ms = record.ttft_us.map(|us| Value::Number(us as f64 / 1000.0));
-    say("corelane.ttft_ms", ttft_ms);
+    let phases = [
+        ("corelane.head_ms", Some(record.head_us)),
+        ("corelane.hold_ms", Some(record.hold_us)),
+        ("corelane.queue_ms", Some(record.queue_us)),
+        ("corelane.connect_ms", Some(record.connect_us)),
+        ("corelane.send_ms", Some(record.send_us)),
+        ("corelane.wait_ms", Some(record.wait_us)),
+        ("corelane.relay_ms", Some(record.relay_us)),
+        ("corelane.ttft_ms", record.ttft_us),
+        ("corelane.itl_max_ms", record.itl_max_us),
+    ];
+    for (key, us) in phases {
+        say(key, us.map(|us| Value::Number(us as f64 / 1000.0)));
+    }
     say("corelane.key", traced.key.as_deref().map(Value::from));
     let endpoint = record.endpoint.map(|id| &plan.endpoints[id]);
     say("corelane.cluster", endpoint.map(|endpoint| plan.clusters[endpoint.cluster].name.as_str().into()));

@@ -153,7 +153,8 @@ impl Notes {
     /// body.
     pub(super) fn timing(&self, for_body: Duration, now: Instant) -> Timing {
         let total = now.saturating_duration_since(self.arrival.began);
-        Timing { queue: self.phases.queue, gateway: self.own(for_body, total), upstream: self.waited }
+        let Phases { queue, connect, wait: head, .. } = self.phases;
+        Timing { queue, gateway: self.own(for_body, total), upstream: self.waited, connect, head }
     }
 
     /// Tokens that a request used of whose prompt so many were estimated: what the answer says, else what was delivered.

@@ -204,7 +204,10 @@ fn answers_say_where_their_time_went_if_asked_to() {
     let answer = gateway.exchange("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     let timing = answer.lines().find_map(|line| line.strip_prefix("server-timing: ")).unwrap();
     let parts: Vec<_> = timing.split(", ").map(|part| part.split_once(";dur=").unwrap()).collect();
-    assert_eq!(parts.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["queue", "gw", "up"]);
+    assert_eq!(
+        parts.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+        ["queue", "gw", "up", "connect", "head"]
+    );
     for (_, number) in parts {
         assert!(number.split_once('.').is_some_and(|(_, decimals)| decimals.len() == 3), "{timing}");
     }

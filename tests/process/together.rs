@@ -234,7 +234,7 @@ fn a_deadline_holds_in_every_line() {
         assert!(told.starts_with("HTTP/1.1 503 ") && told.contains("\"queue_timeout\""), "{sharing}: {told}");
         call.send(vectors(&embed("", &text(1))));
         first.read_message();
-        gateway.until("it rests", |stats| stats["routes"]["all"]["in_flight"] == 0);
+        gateway.until("its connection rests", |stats| stats["endpoints"]["up"][upstream.url()]["idle"] == 1);
         // Once somebody is asked it is not for the wait any more.
         let mut client = gateway.connect();
         client.send(embed("x-deadline-ms: 300\r\n", &text(3)));

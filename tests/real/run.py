@@ -31,6 +31,7 @@ PARTS = {
     "dashboard": "checks.dashboard",
     "top": "checks.top",
     "prometheus": "checks.prometheus",
+    "traces": "checks.traces",
     "gateway": "checks.closing",
 }
 BUDGET = 240  # seconds for everything; a usual run takes a tenth of it
