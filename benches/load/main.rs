@@ -37,6 +37,9 @@ struct Arguments {
     /// Another build of corelane beside it: what a change did.
     #[arg(long, value_name = "BINARY")]
     before: Option<PathBuf>,
+    /// With all that is observed of exchanges (recorder, log, server-timing, traces), held against nothing of it.
+    #[arg(long)]
+    observed: bool,
     /// Only this driver of corelane's.
     #[arg(long, value_parser = ["io_uring", "epoll"])]
     io: Option<String>,
@@ -94,7 +97,12 @@ impl Arguments {
         let mut programs = vec![Program::Direct];
         programs.extend(driver("io_uring", IoDriver::IoUring).then_some(Program::CorelaneUring));
         programs.extend(driver("epoll", IoDriver::Epoll).then_some(Program::CorelaneEpoll));
-        if self.before.is_some() {
+        if self.observed {
+            let seen: Vec<_> = programs.iter().filter_map(|program| program.seen()).collect();
+            programs.truncate(1);
+            programs.extend(seen);
+        }
+        if self.before.is_some() || self.observed {
             let others: Vec<_> = programs.iter().filter_map(|program| program.before()).collect();
             programs.extend(others);
         }

@@ -19,9 +19,20 @@ pub enum Program {
     /// Another build of corelane, that a change is held against.
     BeforeUring,
     BeforeEpoll,
+    /// corelane with all that is observed of exchanges, and with nothing of it.
+    SeenUring,
+    SeenEpoll,
+    BlindUring,
+    BlindEpoll,
     Nginx,
     Haproxy,
 }
+
+/// All of it: the flight recorder, a line for each exchange, server-timing, and spans for a collector that is not there.
+const ALL_SEEN: &str = "[observe]\nserver_timing = true\naccess_log = { to = \"LOG\" }\n\
+                        trace = { otlp = \"http://127.0.0.1:9\", share = \"1%\" }\n";
+/// The metrics, which are always there, and nothing else.
+const NOTHING_SEEN: &str = "[observe]\nrecorder = 0\n";
 
 impl Program {
     pub fn name(self) -> &'static str {
@@ -31,21 +42,36 @@ impl Program {
             Self::CorelaneEpoll => "corelane epoll",
             Self::BeforeUring => "before, io_uring",
             Self::BeforeEpoll => "before, epoll",
+            Self::SeenUring => "all seen, io_uring",
+            Self::SeenEpoll => "all seen, epoll",
+            Self::BlindUring => "nothing seen, io_uring",
+            Self::BlindEpoll => "nothing seen, epoll",
             Self::Nginx => "nginx",
             Self::Haproxy => "HAProxy",
         }
     }
 
     pub fn is_ours(self) -> bool {
-        matches!(self, Self::CorelaneUring | Self::CorelaneEpoll)
+        matches!(self, Self::CorelaneUring | Self::CorelaneEpoll | Self::SeenUring | Self::SeenEpoll)
     }
 
-    /// The same driver's other build.
+    /// The same driver's other build, or the same with nothing observed.
     pub fn before(self) -> Option<Self> {
         match self {
             Self::CorelaneUring => Some(Self::BeforeUring),
             Self::CorelaneEpoll => Some(Self::BeforeEpoll),
-            Self::Direct | Self::BeforeUring | Self::BeforeEpoll | Self::Nginx | Self::Haproxy => None,
+            Self::SeenUring => Some(Self::BlindUring),
+            Self::SeenEpoll => Some(Self::BlindEpoll),
+            _ => None,
+        }
+    }
+
+    /// The same driver with all that is observed.
+    pub fn seen(self) -> Option<Self> {
+        match self {
+            Self::CorelaneUring => Some(Self::SeenUring),
+            Self::CorelaneEpoll => Some(Self::SeenEpoll),
+            _ => None,
         }
     }
 
@@ -108,12 +134,29 @@ pub fn start(
     before: &Path,
 ) -> io::Result<Running> {
     let ours = Path::new(env!("CARGO_BIN_EXE_corelane"));
+    let all = ALL_SEEN.replace("LOG", &folder.join(format!("{program:?}.log")).display().to_string());
+    let plain = |binary, driver| corelane(binary, driver, upstream, core);
+    let observed = |driver: &str, observe: &str| {
+        let text = format!(
+            "{observe}[cluster.up]\nendpoints = [{:?}]\n[[route]]\nname = \"all\"\nto = \"up\"\n",
+            upstream.url
+        );
+        let file = folder.join(format!("{program:?}.toml"));
+        std::fs::write(&file, text)?;
+        let mut command = Command::new(ours);
+        command.arg("run").arg("--config").arg(file);
+        begin(command, driver, core)
+    };
     let (child, address) = match program {
         Program::Direct => unreachable!("the direct way is not started"),
-        Program::CorelaneUring => corelane(ours, "io_uring", upstream, core)?,
-        Program::CorelaneEpoll => corelane(ours, "epoll", upstream, core)?,
-        Program::BeforeUring => corelane(before, "io_uring", upstream, core)?,
-        Program::BeforeEpoll => corelane(before, "epoll", upstream, core)?,
+        Program::CorelaneUring => plain(ours, "io_uring")?,
+        Program::CorelaneEpoll => plain(ours, "epoll")?,
+        Program::BeforeUring => plain(before, "io_uring")?,
+        Program::BeforeEpoll => plain(before, "epoll")?,
+        Program::SeenUring => observed("io_uring", &all)?,
+        Program::SeenEpoll => observed("epoll", &all)?,
+        Program::BlindUring => observed("io_uring", NOTHING_SEEN)?,
+        Program::BlindEpoll => observed("epoll", NOTHING_SEEN)?,
         Program::Nginx => peer("nginx", upstream, core, folder, nginx_text, &["-c"])?,
         Program::Haproxy => peer("haproxy", upstream, core, folder, haproxy_text, &["-db", "-f"])?,
     };
@@ -122,7 +165,12 @@ pub fn start(
 
 fn corelane(binary: &Path, driver: &str, upstream: &Target, core: CoreId) -> io::Result<(Child, SocketAddr)> {
     let mut command = Command::new(binary);
-    command.args(["run", "--upstream", &upstream.url, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    command.args(["run", "--upstream", &upstream.url]);
+    begin(command, driver, core)
+}
+
+fn begin(mut command: Command, driver: &str, core: CoreId) -> io::Result<(Child, SocketAddr)> {
+    command.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
     command.args(["--cores", &core.id.to_string(), "--io", driver]).stderr(Stdio::piped());
     let mut child = pinned(core, command)?;
     let address = announced(&mut child)?;

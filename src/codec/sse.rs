@@ -19,6 +19,8 @@ pub struct EventCounter {
     structural: bool,
     /// The last byte was CR: a LF that follows belongs to the same line end.
     after_cr: bool,
+    /// The last bytes held something beside data with tokens, or a part of a line.
+    says_more: bool,
 }
 
 impl EventCounter {
@@ -30,6 +32,7 @@ impl EventCounter {
     /// Looks at the next bytes and tells how many token-bearing events ended in them.
     pub fn feed(&mut self, mut bytes: &[u8]) -> u64 {
         let mut tokens = 0;
+        self.says_more = self.in_line;
         while !bytes.is_empty() {
             if std::mem::take(&mut self.after_cr) && bytes[0] == b'\n' {
                 bytes = &bytes[1..];
@@ -38,6 +41,7 @@ impl EventCounter {
             let end = memchr::memchr2(b'\n', b'\r', bytes);
             let text = &bytes[..end.unwrap_or(bytes.len())];
             let Some(end) = end else {
+                self.says_more = true;
                 self.keep(text);
                 break;
             };
@@ -60,11 +64,17 @@ impl EventCounter {
         tokens
     }
 
+    /// Whether the bytes that were looked at last were more than lines that carry a token, and what stands between them.
+    pub fn says_more(&self) -> bool {
+        self.says_more
+    }
+
     fn note(&mut self, line: Line) {
         match line {
             Line::Token => self.carries = true,
             Line::Structure => self.structural = true,
-            Line::Silent => {}
+            Line::Silent => self.says_more = true,
+            Line::Aside => {}
         }
     }
 
@@ -81,8 +91,10 @@ enum Line {
     Token,
     /// Its event carries none, whatever else it holds.
     Structure,
-    /// Neither.
+    /// It is data that carries none.
     Silent,
+    /// It is no data.
+    Aside,
 }
 
 fn judge(line: &[u8]) -> Line {
@@ -91,7 +103,7 @@ fn judge(line: &[u8]) -> Line {
     }
     match line.strip_prefix(b"event:") {
         Some(name) if is_structural(name.trim_ascii()) => Line::Structure,
-        _ => Line::Silent,
+        _ => Line::Aside,
     }
 }
 

@@ -110,8 +110,8 @@ impl UsageReader {
         model(self.first.as_deref()?)
     }
 
-    /// Looks at the next bytes.
-    pub fn feed(&mut self, mut bytes: &[u8]) {
+    /// Looks at the next bytes; at a glance only where they may say something beside tokens.
+    pub fn feed(&mut self, mut bytes: &[u8], says_more: bool) {
         let Self { usage, form, first } = self;
         if let Some(first) = first {
             let room = MODEL_FIRST_BYTES - first.len();
@@ -151,7 +151,8 @@ impl UsageReader {
                     (*begun, *long) = (Vec::new(), Some(scanner));
                 }
             }
-            Form::Glance(glance) => glance.feed(bytes, usage),
+            Form::Glance(glance) if says_more => glance.feed(bytes, usage),
+            Form::Glance(_) => {}
             Form::Other => {}
         }
     }
@@ -242,7 +243,7 @@ mod tests {
         let head = split_response(Bytes::from(text), FieldTable::default()).unwrap();
         let read = |piece: usize| {
             let mut reader = UsageReader::new(&head);
-            body.as_bytes().chunks(piece).for_each(|piece| reader.feed(piece));
+            body.as_bytes().chunks(piece).for_each(|piece| reader.feed(piece, true));
             reader.usage()
         };
         let whole = read(usize::MAX);
@@ -250,7 +251,7 @@ mod tests {
         assert_eq!(read(7), whole, "in pieces: {body}");
         let glance = |piece: usize| {
             let mut reader = UsageReader::glance(&head)?;
-            body.as_bytes().chunks(piece).for_each(|piece| reader.feed(piece));
+            body.as_bytes().chunks(piece).for_each(|piece| reader.feed(piece, true));
             Some(reader.usage())
         };
         // Where a name stands at a place of no dialect, a glance takes it.

@@ -1,5 +1,6 @@
-//! What an answer says of its tokens, found by the names alone in the last bytes of each piece of it: engines say it behind all
-//! else, in a few numbers that have names like no others. Nothing is kept but the numbers, and what was begun of one.
+//! What an answer says of its tokens, found by the names alone in its first bytes and in the last ones of each piece of it: engines
+//! say it behind all else, in a few numbers that have names like no others. Nothing is kept but the numbers, and what was begun of
+//! one.
 
 use std::sync::LazyLock;
 
@@ -18,6 +19,8 @@ static MODEL: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"model\
 pub(super) struct Glance {
     /// What stands behind the last comma, brace or line end: a member may go on from there.
     begun: Vec<u8>,
+    /// Some of it was looked at.
+    is_begun: bool,
 }
 
 impl Glance {
@@ -32,6 +35,10 @@ impl Glance {
                 return;
             }
             self.begun.clear();
+        }
+        // Streams may say at their beginning what their prompt was.
+        if !std::mem::replace(&mut self.is_begun, true) && bytes.len() > USAGE_LAST_BYTES {
+            look(&bytes[..USAGE_LAST_BYTES], usage);
         }
         let last = &bytes[bytes.len().saturating_sub(USAGE_LAST_BYTES)..];
         look(last, usage);

@@ -57,11 +57,32 @@ pub(super) const MEMBERS: [(&str, Of); 11] = [
     ("usage.prompt_cache_hit_tokens", |usage| &mut usage.cached),
 ];
 
-/// Where a member of this name belongs, whatever it stands in.
+/// Where a member of this name belongs, whatever it stands in: the ends of those paths. Each answer asks some times.
 pub(super) fn field_named(name: &[u8]) -> Option<Of> {
-    let ends = |path: &[u8]| {
-        let before = path.strip_suffix(name)?;
-        (before.is_empty() || before.ends_with(b".")).then_some(())
-    };
-    MEMBERS.iter().find(|(path, _)| ends(path.as_bytes()).is_some()).map(|(_, of)| *of)
+    Some(match name {
+        b"prompt_tokens" | b"input_tokens" | b"prompt_eval_count" => |usage| &mut usage.input,
+        b"completion_tokens" | b"output_tokens" | b"eval_count" => |usage| &mut usage.output,
+        b"total_tokens" => |usage| &mut usage.total,
+        b"cached_tokens" | b"cache_read_input_tokens" | b"prompt_cache_hit_tokens" => {
+            |usage| &mut usage.cached
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_member_is_known_by_its_name_alone() {
+        for (path, of) in MEMBERS {
+            let name = path.rsplit('.').next().unwrap();
+            let (mut by_path, mut by_name) = (Usage::default(), Usage::default());
+            *of(&mut by_path) = Some(1);
+            *field_named(name.as_bytes()).unwrap()(&mut by_name) = Some(1);
+            assert_eq!(by_path, by_name, "{path}");
+        }
+        assert!(field_named(b"tokens").is_none());
+    }
 }

@@ -159,7 +159,7 @@ impl Reading {
     fn take(&mut self, piece: Bytes, call: &mut Call<'_>) -> Result<(), ErrorReply> {
         self.watch.feed(&piece);
         if let Some(usage) = &mut call.notes.usage {
-            usage.feed(&piece);
+            usage.feed(&piece, self.watch.says_more());
         }
         let Some(mut cut) = self.cut.take() else { return self.keep(&piece) };
         let mut kept = Ok(());

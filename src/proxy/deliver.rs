@@ -307,7 +307,7 @@ impl<'d, 'c> Delivery<'d, 'c> {
             };
             self.watch.feed(&piece);
             if let Some(usage) = &mut self.call.notes.usage {
-                usage.feed(&piece);
+                usage.feed(&piece, self.watch.says_more());
             }
             if let Some(cut) = &mut self.cut {
                 let notes = &mut self.call.notes;

@@ -112,7 +112,7 @@ impl Retelling {
     fn write(&mut self, piece: Bytes, call: &mut Call<'_>, mouth: &RefCell<Mouth>) {
         self.watch.feed(&piece);
         if let Some(usage) = &mut call.notes.usage {
-            usage.feed(&piece);
+            usage.feed(&piece, self.watch.says_more());
         }
         let (framing, out) = (self.framing, &mut mouth.borrow_mut().out);
         let mut write = |piece: Bytes| {

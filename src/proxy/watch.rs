@@ -57,6 +57,14 @@ impl Watch {
         }
     }
 
+    /// Whether the piece that was looked at last may say something beside its tokens.
+    pub(super) fn says_more(&self) -> bool {
+        match &self.looks_for {
+            LooksFor::Events(counter) => counter.says_more(),
+            LooksFor::FirstByte | LooksFor::Nothing => true,
+        }
+    }
+
     /// Whether something was found that was not taken yet.
     pub(super) fn has_fresh(&self) -> bool {
         self.fresh > 0

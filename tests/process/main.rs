@@ -3,6 +3,7 @@
 
 mod admin;
 mod admin_access;
+mod agreeing;
 mod amending;
 mod asking;
 mod batching;
