@@ -42,11 +42,15 @@ const CREDENTIALS: [&str; 4] = ["authorization", "x-api-key", "api-key", "cookie
 /// they must agree, as lines in an order of their own, of which `more` are the operator's; the type of the body; and on which
 /// way it came, so that a circle is still noticed. Credentials only where they are wanted.
 pub fn carried(asked: &RequestHead, upstream: &RequestHead, more: &[String], credentials: bool) -> Vec<u8> {
-    let is_compared = |name: &[u8]| is_among(&COMPARED, name) || more.iter().any(|other| is(other, name));
     let compared =
-        lines(upstream, |name| is_compared(name) && (credentials || !is_among(&CREDENTIALS, name)));
+        lines(upstream, |name| is_compared(name, more) && (credentials || !is_among(&CREDENTIALS, name)));
     let types = lines(upstream, |name| is("content-type", name));
     [types, lines(asked, |name| is("via", name)), compared].concat()
+}
+
+/// Whether requests that share a call must have this field alike, of which `more` are the operator's: then it travels too.
+pub fn is_compared(name: &[u8], more: &[String]) -> bool {
+    is_among(&COMPARED, name) || more.iter().any(|other| is(other, name))
 }
 
 /// The credentials of a request, as lines in an order of their own.

@@ -16,6 +16,7 @@ use super::sharing::Sharing;
 use super::trusts::{self, Trusts};
 pub use super::types::Surroundings;
 use super::types::{Action, ClusterPlan, EndpointPlan, Plan, RoutePlan};
+use super::unshared;
 use crate::admission::Queue;
 use crate::base::address::Address;
 use crate::base::choice::{BatchProtocol, Words};
@@ -77,6 +78,7 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
     let known = filters::Known { routes: by_name(&routes), warnings: &mut warnings, around, trusts: &trusts };
     let filters = filters::filters(config, known);
     chains::find_disorder(config, &mut warnings);
+    unshared::find(&config.routes, (&routes, &chains), (&filters, &clusters), &mut warnings);
     let table = rows.into_table();
     let catalog = listing::catalog(&mut clusters, (&endpoints, &routes), around.now);
     Ok(Plan {

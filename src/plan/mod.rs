@@ -18,6 +18,7 @@ mod sharing;
 mod shown;
 mod trusts;
 mod types;
+mod unshared;
 
 pub use crate::base::choice::{HalfClose, HostRule};
 pub use catalog::Catalog;

@@ -312,3 +312,29 @@ fn what_is_not_everybodys_or_not_surely_whole_is_not_kept() {
         assert!(told.contains(&format!("\r\nx-cache: {expected}\r\n")), "{fields}: {told}");
     }
 }
+
+#[test]
+fn check_warns_of_fields_that_no_shared_call_carries() {
+    let path = crate::support::fresh_path("shared.toml");
+    let text = "[filter.team]\nkind = \"headers\"\nrequest = { set = { X-Team = \"{key}\" }, add = { accept = \"a/b\" } }\n\
+                [cluster.one]\nendpoints = [\"http://127.0.0.1:1\"]\nsingle_flight = true\n\
+                [cluster.two]\nendpoints = [\"http://127.0.0.1:1\"]\n\
+                batch = { protocol = \"openai-embeddings\", key_headers = [\"x-team\"] }\n\
+                [[route]]\nname = \"a\"\nmatch = { path = \"/a\" }\nto = \"one\"\nfilters = [\"team\"]\n\
+                [[route]]\nname = \"b\"\nto = \"two\"\nfilters = [\"team\"]\nset = { header = { x-from = \"b\" } }\n";
+    std::fs::write(&path, text).unwrap();
+    let checked =
+        std::process::Command::new(env!("CARGO_BIN_EXE_corelane")).arg("check").arg(&path).output().unwrap();
+    let told = String::from_utf8(checked.stderr).unwrap();
+    let of: Vec<_> = told.lines().filter(|line| line.contains("where several share a call")).collect();
+    assert_eq!(of.len(), 2, "{told}");
+    assert!(
+        of[0].contains("the field x-team") && of[0].contains("route \"a\" does not reach cluster \"one\""),
+        "{told}"
+    );
+    assert!(
+        of[1].contains("the field x-from") && of[1].contains("route \"b\" does not reach cluster \"two\""),
+        "{told}"
+    );
+    std::fs::remove_file(&path).unwrap();
+}
