@@ -67,9 +67,7 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
             routes::check_room(route, (&routes[id], reader), config.limits.buffered, &mut problems);
         }
     }
-    if around.is_whole {
-        find_useless(config, around, &rows, &mut problems);
-    }
+    find_useless(config, around, &rows, &mut problems);
     problems.sort_by(|a, b| a.place.cmp(&b.place));
     if !problems.is_empty() {
         return Err(problems);
@@ -111,8 +109,11 @@ pub fn compile(config: &Config, around: &Surroundings<'_>) -> Result<Plan, Vec<P
     })
 }
 
-/// What would do nothing.
+/// What would do nothing, once all is known.
 fn find_useless(config: &Config, around: &Surroundings<'_>, rows: &Rows<'_>, problems: &mut Vec<Problem>) {
+    if !around.is_whole {
+        return;
+    }
     if config.routes.is_empty() {
         problems.push(no_route(around));
     }
