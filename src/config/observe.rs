@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::reader::Table;
 use super::table::table;
 use super::url::{EndpointAddress, EndpointUrl};
 use super::values::text_setting;
@@ -15,7 +14,7 @@ use crate::metrics::access::Format;
 table! {
     /// `[observe]`.
     #[derive(Debug, Clone, PartialEq)]
-    pub struct ObserveConfig checked by check_observe {
+    pub struct ObserveConfig {
         /// One line for each exchange: "off", or a table as below. Lines go to "stdout", "stderr" or a file, opened
         /// anew at SIGUSR1; as "json", or by a template of the fields of the JSON line, such as "{time} {client}
         /// {method} {path} {status} {route} {endpoint} {T_us}".
@@ -37,18 +36,7 @@ table! {
         trace: Option<TraceConfig> = key("trace", Table(TraceConfig::KEYS), Absent),
         /// When a route's p99 of the last minute passes `p99`, its slowest exchanges of that minute are written into the folder
         /// `to`, as slow-TIME.json: once in 10 minutes, and the ten newest stay.
-        dump: Option<DumpConfig> = key("dump", Table(DumpConfig::KEYS), Absent),
-    }
-}
-
-/// A dump is of what was recorded.
-fn check_observe(table: &Table<'_, '_>, observe: &ObserveConfig) {
-    if observe.dump.is_some() && observe.recorder == 0 {
-        table.complain(
-            "`dump` has nothing to tell of, for `recorder` is 0",
-            "what it writes is what the flight recorder keeps",
-            "remove one of them",
-        );
+        dump: Option<Placed<DumpConfig>> = key("dump", Table(DumpConfig::KEYS), Absent),
     }
 }
 

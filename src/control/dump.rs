@@ -21,7 +21,7 @@ impl Control {
     /// Looks whether a route is too slow, and writes down why, once in a while.
     pub(super) fn dump(&self, now: Instant) {
         let plan = self.plan();
-        let Some(config) = &plan.observe.dump else { return };
+        let Some(config) = plan.observe.dump.as_ref().map(|dump| &dump.value) else { return };
         if self.dumped.get().is_some_and(|before| now < before + DUMP_PAUSE) {
             return;
         }

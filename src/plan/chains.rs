@@ -98,6 +98,13 @@ pub(super) fn find_disorder(config: &Config, warnings: &mut Vec<Problem>) {
         filters.check(before, &route.settings.filters, warnings);
         filters.check_agreement(config, &route.settings, warnings);
     }
+    if let (Some(dump), 0) = (&config.observe.dump, config.observe.recorder) {
+        warnings.push(dump.problem(
+            "`dump` has nothing to tell of, for `recorder` is 0".to_owned(),
+            "what it writes is what the flight recorder keeps",
+            "remove one of them",
+        ));
+    }
     for (name, filter) in &config.filters.0 {
         if let FilterConfig::Jwt(jwt) = filter
             && jwt.audience.is_empty()
