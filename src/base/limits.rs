@@ -171,6 +171,8 @@ pub const USAGE_LAST_BYTES: usize = 2 * KIB;
 pub const REPLACED_PLANS_MAX: usize = 8;
 /// Most spans that wait to be told to a collector: some seconds of a busy gateway that traces a hundredth.
 pub const SPANS_MAX: usize = 2048;
+/// Longest text of a client's that a span says: what waits is bounded in bytes too.
+pub const SPAN_TEXT_BYTES_MAX: usize = 512;
 /// About as many are told at once.
 pub const SPANS_A_CALL: usize = 512;
 /// How long the first one waits for others.

@@ -8,6 +8,7 @@ use super::notes::Notes;
 use super::request::Request;
 use super::spans::Traced;
 use super::state::LaneState;
+use crate::base::limits::SPAN_TEXT_BYTES_MAX;
 use crate::base::time::micros;
 use crate::codec::operation::Operation;
 use crate::filter;
@@ -30,12 +31,13 @@ pub(super) fn tell(
     let traced = Traced {
         plan: Arc::clone(plan),
         trace: request.trace,
-        method: String::from_utf8_lossy(request.head.method_bytes()).into_owned(),
-        path: String::from_utf8_lossy(request.head.path()).into_owned(),
+        method: clipped(request.head.method_bytes()),
+        path: clipped(request.head.path()),
         operation: record
             .route
             .map_or(Operation::Other, |route| decide::operation(plan, route, &request.head)),
-        models: [asked.map(Into::into), notes.usage.as_ref().and_then(|usage| usage.model()).map(Into::into)],
+        models: [asked, notes.usage.as_ref().and_then(|usage| usage.model())]
+            .map(|model| model.map(|model| clipped(model.as_bytes()).into())),
         key: filter::holder_of(&plan.filters, &request.found).map(|(_, holder)| holder.name.clone()),
         times: (at(notes.arrival.began), at(now)),
         record: record.clone(),
@@ -44,4 +46,9 @@ pub(super) fn tell(
     };
     let spans = 1 + traced.waits.len() + traced.attempts.len();
     lane.spans.try_send(spans, traced);
+}
+
+/// The beginning of what a client says.
+fn clipped(text: &[u8]) -> String {
+    String::from_utf8_lossy(&text[..text.len().min(SPAN_TEXT_BYTES_MAX)]).into_owned()
 }

@@ -204,6 +204,22 @@ fn an_exchange_and_its_attempt_are_told_with_what_was_asked_and_used() {
 }
 
 #[test]
+fn what_a_client_says_is_cut_to_what_a_span_may_hold() {
+    let (collector, upstream) = (Collector::start(), Upstream::start());
+    let gateway = start(&collector.url, "100%", &one(&upstream.url()));
+    let mut client = gateway.connect();
+    client.send(format!("{} /v1/{} HTTP/1.1\r\nhost: x\r\n\r\n", "M".repeat(2000), "p".repeat(20_000)));
+    let mut up = upstream.accept();
+    up.read_message();
+    answer(&mut up, "application/json", "{}");
+    client.read_message();
+    let exchange = &collector.spans(2)[0];
+    assert_eq!((exchange.name.as_str(), exchange.says("http.request.method")), ("HTTP", "_OTHER"));
+    assert_eq!(exchange.says("url.path").len(), 512);
+    assert_eq!(exchange.says("http.request.method_original").len(), 512);
+}
+
+#[test]
 fn a_trusted_trace_goes_on_as_it_says_and_any_other_begins_anew() {
     const PARENT: &str = "4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7";
     for (trusted, flag, share, told) in [
