@@ -204,6 +204,44 @@ fn an_exchange_and_its_attempt_are_told_with_what_was_asked_and_used() {
 }
 
 #[test]
+fn a_pause_shows_in_its_phase_of_the_span() {
+    const PAUSE: Duration = Duration::from_millis(60);
+    let (collector, upstream) = (Collector::start(), Upstream::start());
+    let gateway = start(&collector.url, "100%", &one(&upstream.url()));
+    for (number, (at, phase)) in
+        [("wait", "wait"), ("first", "relay"), ("gap", "relay"), ("body", "send")].into_iter().enumerate()
+    {
+        let mut client = gateway.connect();
+        let request = chat("connection: close\r\n", "{\"model\":\"m\"}");
+        let (begin, end) = request.split_at(request.len() - 4);
+        client.send(begin);
+        let mut up = upstream.accept();
+        let head = up.read_until("\r\n\r\n");
+        let pause = |now: &str| std::thread::sleep(if at == now { PAUSE } else { Duration::ZERO });
+        pause("body");
+        client.send(end);
+        up.read_exactly(13);
+        pause("wait");
+        up.send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n");
+        pause("first");
+        up.send("data: one\n\n");
+        pause("gap");
+        up.send("data: two\n\n");
+        drop(up);
+        client.read_to_end();
+        assert!(head.contains("\r\ntraceparent: "), "{head}");
+        let spans = collector.spans(2 * (number + 1));
+        let exchange = spans.iter().filter(|span| span.kind == SERVER).next_back().unwrap();
+        let ms = |name: &str| exchange.says(&format!("corelane.{name}_ms")).parse::<f64>().unwrap();
+        for known in ["head", "hold", "queue", "connect", "send", "wait", "relay"] {
+            assert_eq!(ms(known) >= 55.0, known == phase, "{at} {known}: {exchange:#?}");
+        }
+        assert_eq!(ms("ttft") >= 55.0, at != "gap", "{at}: {exchange:#?}");
+        assert_eq!(ms("itl_max") >= 55.0, at == "gap", "{at}: {exchange:#?}");
+    }
+}
+
+#[test]
 fn what_a_client_says_is_cut_to_what_a_span_may_hold() {
     let (collector, upstream) = (Collector::start(), Upstream::start());
     let gateway = start(&collector.url, "100%", &one(&upstream.url()));
