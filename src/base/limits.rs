@@ -162,9 +162,11 @@ pub const USAGE_LINE_BYTES_MAX: usize = 64 * KIB;
 pub const MODEL_FIRST_BYTES: usize = KIB;
 /// Longest member that is found though it came in two pieces: a name and a number.
 pub const USAGE_BEGUN_BYTES: usize = 64;
+/// Longest object of it that is read though it came in pieces; engines need some hundred bytes.
+pub const USAGE_OBJECT_BYTES_MAX: usize = KIB;
 /// How much of the end of each piece of an answer is looked at for what it says of tokens: some events, or what stands behind the
 /// choices of a document.
-pub const USAGE_LAST_BYTES: usize = 2 * KIB;
+pub const USAGE_LAST_BYTES: usize = 8 * KIB;
 
 /// Most plans that were replaced and that are kept though no exchange holds them, for requests that gather to travel together:
 /// whoever reloads faster than they travel has the oldest of them refused, and tried again.
@@ -453,6 +455,8 @@ pub const SLOW_MAX: usize = 1000;
 pub const DUMP_SPAN: Duration = Duration::from_secs(60);
 /// Time between two of them: a route that stays slow is told of often enough, and a disk does not fill.
 pub const DUMP_PAUSE: Duration = Duration::from_secs(600);
+/// After one that could not be written: its folder may be made meanwhile.
+pub const DUMP_RETRY_PAUSE: Duration = Duration::from_secs(60);
 /// Most of them in their folder.
 pub const DUMPS_MAX: usize = 10;
 /// Most exchanges that a lane's flight recorder keeps: 200 MB of them.

@@ -4,6 +4,7 @@
 //! event disturbs it.
 
 use super::token::{carries_token, is_structural};
+use super::usage_glance::tells_usage;
 use crate::base::limits::EVENT_WINDOW_BYTES;
 
 /// Counts token-bearing events of a `text/event-stream` body (WHATWG HTML §9.2).
@@ -71,8 +72,13 @@ impl EventCounter {
 
     fn note(&mut self, line: Line) {
         match line {
-            Line::Token => self.carries = true,
-            Line::Structure => self.structural = true,
+            Line::Token => {
+                self.carries = true;
+                self.says_more |= self.structural;
+            }
+            Line::Both => (self.carries, self.says_more) = (true, true),
+            // The data of its event may look like any other.
+            Line::Structure => (self.structural, self.says_more) = (true, true),
             Line::Silent => self.says_more = true,
             Line::Aside => {}
         }
@@ -89,6 +95,8 @@ impl EventCounter {
 enum Line {
     /// It carries a token.
     Token,
+    /// It carries one, and tells a usage.
+    Both,
     /// Its event carries none, whatever else it holds.
     Structure,
     /// It is data that carries none.
@@ -99,7 +107,11 @@ enum Line {
 
 fn judge(line: &[u8]) -> Line {
     if let Some(data) = line.strip_prefix(b"data:") {
-        return if carries_token(data.trim_ascii()) { Line::Token } else { Line::Silent };
+        return match carries_token(data.trim_ascii()) {
+            true if tells_usage(data) => Line::Both,
+            true => Line::Token,
+            false => Line::Silent,
+        };
     }
     match line.strip_prefix(b"event:") {
         Some(name) if is_structural(name.trim_ascii()) => Line::Structure,

@@ -31,7 +31,8 @@ impl TraceContext {
         match parent {
             Some(parent) => {
                 text[3..35].copy_from_slice(&parent[3..35]);
-                text[53..].copy_from_slice(&parent[53..55]);
+                // What other flags mean is not known, so that they are not passed on (§3.2.2.5).
+                text[54] = if number(&parent[53..55]) as u8 & SAMPLED == 0 { b'0' } else { b'1' };
             }
             None => {
                 // Ids that are all zero are invalid (§3.2.2.3).

@@ -94,7 +94,8 @@ impl UsageReader {
     pub fn glance(head: &ResponseHead) -> Option<Self> {
         match Kind::of(head) {
             Kind::Lines | Kind::Document => {
-                Some(Self { usage: Usage::default(), form: Form::Glance(Glance::default()), first: None })
+                let glance = Glance::new(head.is_event_stream());
+                Some(Self { usage: Usage::default(), form: Form::Glance(glance), first: None })
             }
             Kind::Other => None,
         }

@@ -1,75 +1,171 @@
-//! What an answer says of its tokens, found by the names alone in its first bytes and in the last ones of each piece of it: engines
-//! say it behind all else, in a few numbers that have names like no others. Nothing is kept but the numbers, and what was begun of
-//! one.
+//! What an answer says of its tokens, in the first and the last bytes of each piece of it, wherever a `usage` is opened: engines say
+//! it behind all else, or before. Nothing is kept but the numbers, and what was begun of one.
 
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
 use super::usage_members::{Usage, field_named};
-use crate::base::limits::{USAGE_BEGUN_BYTES, USAGE_LAST_BYTES};
+use crate::base::limits::{USAGE_BEGUN_BYTES, USAGE_LAST_BYTES, USAGE_OBJECT_BYTES_MAX};
 
 /// Built once: to build one costs more than to use it.
-static TOKENS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("_tokens\""));
+static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\""));
 static COUNTS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("eval_count\""));
 static MODEL: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"model\""));
 
-/// What was found so far of one answer.
-#[derive(Debug, Default)]
+/// What was begun of one answer.
+#[derive(Debug)]
 pub(super) struct Glance {
-    /// What stands behind the last comma, brace or line end: a member may go on from there.
+    /// What stands behind the last comma, brace or line end: a name may go on from there.
     begun: Vec<u8>,
-    /// Some of it was looked at.
-    is_begun: bool,
+    /// A usage that is not all there yet, from its brace on.
+    object: Vec<u8>,
+    /// Whether they are lines or a document, where a dialect has its counts beside all else.
+    has_counts: bool,
 }
 
 impl Glance {
+    /// For a stream of events, or for anything else.
+    pub(super) fn new(is_events: bool) -> Self {
+        Self { begun: Vec::new(), object: Vec::new(), has_counts: !is_events }
+    }
+
     /// Looks at the next bytes.
     pub(super) fn feed(&mut self, bytes: &[u8], usage: &mut Usage) {
-        if !self.begun.is_empty() {
-            let end = bytes.iter().take(USAGE_BEGUN_BYTES).position(|byte| is_end(*byte));
-            let rest = end.map_or(bytes.len().min(USAGE_BEGUN_BYTES), |end| end + 1);
-            self.begun.extend_from_slice(&bytes[..rest]);
-            look(&self.begun, usage);
-            if end.is_none() && self.begun.len() <= USAGE_BEGUN_BYTES {
-                return;
-            }
-            self.begun.clear();
-        }
-        // Streams may say at their beginning what their prompt was.
-        if !std::mem::replace(&mut self.is_begun, true) && bytes.len() > USAGE_LAST_BYTES {
-            look(&bytes[..USAGE_LAST_BYTES], usage);
+        let bytes = self.go_on(bytes, usage);
+        if bytes.len() > USAGE_LAST_BYTES {
+            // Streams may say at their beginning what their prompt was.
+            self.look(&bytes[..USAGE_LAST_BYTES], usage);
+            self.object.clear();
         }
         let last = &bytes[bytes.len().saturating_sub(USAGE_LAST_BYTES)..];
-        look(last, usage);
+        self.look(last, usage);
         let begun = last.iter().rev().take(USAGE_BEGUN_BYTES).position(|byte| is_end(*byte));
         if let Some(begun @ 1..) = begun.or((last.len() < USAGE_BEGUN_BYTES).then_some(last.len())) {
             self.begun.extend_from_slice(&last[last.len() - begun..]);
         }
     }
+
+    /// Goes on with what was begun: what is left then.
+    fn go_on<'b>(&mut self, bytes: &'b [u8], usage: &mut Usage) -> &'b [u8] {
+        let mut bytes = bytes;
+        if !self.begun.is_empty() {
+            let end = bytes.iter().take(USAGE_BEGUN_BYTES).position(|byte| is_end(*byte));
+            let rest = end.map_or(bytes.len().min(USAGE_BEGUN_BYTES), |end| end + 1);
+            self.begun.extend_from_slice(&bytes[..rest]);
+            if end.is_none() && self.begun.len() <= USAGE_BEGUN_BYTES {
+                // An object that goes on takes the same bytes.
+                if self.object.is_empty() {
+                    return b"";
+                }
+            } else {
+                if self.object.is_empty() {
+                    let begun = std::mem::take(&mut self.begun);
+                    self.look(&begun, usage);
+                    bytes = &bytes[rest..];
+                }
+                self.begun.clear();
+            }
+        }
+        if !self.object.is_empty() {
+            let before = self.object.len();
+            let room = USAGE_OBJECT_BYTES_MAX.saturating_sub(before).min(bytes.len());
+            self.object.extend_from_slice(&bytes[..room]);
+            match read(&self.object) {
+                Some((told, end)) => {
+                    usage.update(told);
+                    bytes = &bytes[end.saturating_sub(before)..];
+                    self.object.clear();
+                    self.begun.clear();
+                }
+                None if self.object.len() < USAGE_OBJECT_BYTES_MAX => return b"",
+                None => self.object.clear(),
+            }
+        }
+        bytes
+    }
+
+    /// The last word counts.
+    fn look(&mut self, part: &[u8], usage: &mut Usage) {
+        let mut is_told = false;
+        for at in USAGE.find_iter(part) {
+            let Some(object) = opened(&part[at + USAGE.needle().len()..]) else { continue };
+            is_told = true;
+            match read(object) {
+                Some((told, _)) => usage.update(told),
+                None => self.object = object[..object.len().min(USAGE_OBJECT_BYTES_MAX)].to_vec(),
+            }
+        }
+        // No engine speaks two dialects at once.
+        if self.has_counts && !is_told {
+            for (name, value) in members(&COUNTS, part) {
+                if let (Some(of), Some(number)) = (field_named(name), number(value)) {
+                    *of(usage) = Some(number);
+                }
+            }
+        }
+    }
 }
 
-/// Whether no name or number of a member goes on behind this byte.
+/// Whether a line of a stream tells a usage, beside whatever else.
+pub(super) fn tells_usage(line: &[u8]) -> bool {
+    let last = &line[line.len().saturating_sub(USAGE_OBJECT_BYTES_MAX / 2)..];
+    USAGE.find(last).is_some_and(|at| opened(&last[at + USAGE.needle().len()..]).is_some())
+}
+
+/// The object that stands behind a name.
+fn opened(behind: &[u8]) -> Option<&[u8]> {
+    let value = behind.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
+    value.starts_with(b"{").then_some(value)
+}
+
+/// Whether no name of a member goes on behind this byte.
 fn is_end(byte: u8) -> bool {
     matches!(byte, b',' | b'{' | b'}' | b'\n')
 }
 
-/// The last word counts.
-fn look(part: &[u8], usage: &mut Usage) {
-    let before = *usage;
-    numbers(&TOKENS, part, usage);
-    // No engine speaks two dialects at once.
-    if *usage == before {
-        numbers(&COUNTS, part, usage);
-    }
-}
-
-fn numbers(finder: &Finder<'_>, part: &[u8], usage: &mut Usage) {
-    for (name, value) in members(finder, part) {
-        if let (Some(of), Some(number)) = (field_named(name), number(value)) {
-            *of(usage) = Some(number);
+/// What an object says that begins here, and where it ends; none where it does not. What stands in a list, or deeper than the
+/// details, is said of something else.
+fn read(object: &[u8]) -> Option<(Usage, usize)> {
+    let (mut told, mut name) = (Usage::default(), &b""[..]);
+    let (mut depth, mut lists, mut at) = (0_u32, 0_u32, 0);
+    while let Some(byte) = object.get(at) {
+        match byte {
+            b'"' => {
+                let mut end = at + 1;
+                loop {
+                    end += memchr::memchr2(b'"', b'\\', object.get(end..)?)?;
+                    if object[end] == b'"' {
+                        break;
+                    }
+                    end += 2;
+                }
+                name = &object[at + 1..end];
+                at = end;
+            }
+            b'{' => depth += 1,
+            b'}' => {
+                depth = depth.checked_sub(1)?;
+                if depth == 0 {
+                    return Some((told, at + 1));
+                }
+            }
+            b'[' => lists += 1,
+            b']' => lists = lists.saturating_sub(1),
+            b'0'..=b'9' | b'-' => {
+                let value = &object[at..];
+                let length = value.iter().position(|byte| !is_of_number(*byte))?;
+                let is_meant = lists == 0 && (depth == 1 || (depth == 2 && name == b"cached_tokens"));
+                if let (true, Some(of), Some(number)) = (is_meant, field_named(name), number(value)) {
+                    *of(&mut told) = Some(number);
+                }
+                at += length - 1;
+            }
+            _ => {}
         }
+        at += 1;
     }
+    None
 }
 
 /// The members of a part of a document that `finder` finds by the ends of their names: the name, and what stands behind the colon.
@@ -113,37 +209,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn members_are_found_by_their_names_in_any_split() {
+    fn a_usage_is_found_in_any_split_and_nothing_else_is() {
         let long = "x".repeat(3 * USAGE_LAST_BYTES);
+        let behind = "y".repeat(USAGE_LAST_BYTES / 2);
         for (text, input, output) in [
-            (
-                r#"{"prompt_tokens" : 2,"b":"\"input_tokens\":3","c":"output_tokens","_tokens":4}"#
-                    .to_owned(),
-                Some(2),
-                None,
-            ),
-            (
-                format!(
-                    "{{\"a\":\"{long}\",\"usage\":{{\"prompt_tokens\":12345,\"completion_tokens\":6.0}}}}"
-                ),
-                Some(12345),
-                Some(6),
-            ),
+            (r#"{"usage" : {"prompt_tokens" : 2 , "b":"\"input_tokens\":3","c":["output_tokens"]} }"#.to_owned(), Some(2), None),
+            (format!("{{\"a\":\"{long}\",\"usage\":{{\"prompt_tokens\":12345,\"completion_tokens\":6.0}}}}"), Some(12345), Some(6)),
+            (format!("{{\"usage\":{{\"prompt_tokens\":1}},\"logprobs\":\"{behind}\"}}"), Some(1), None),
             ("{\"prompt_eval_count\":5,\"eval_count\":6}\n".to_owned(), Some(5), Some(6)),
-            ("{\"prompt_tokens\":null,\"output_tokens\":\"7\",\"input_tokens\":-1}".to_owned(), None, None),
-            ("{\"prompt_tokens\":1}\n{\"prompt_tokens\":2}\n".to_owned(), Some(2), None),
-            ("{\"prompt_tokens\":1".to_owned(), None, None),
+            ("{\"usage\":{\"prompt_tokens\":null,\"output_tokens\":\"7\",\"input_tokens\":-1}}".to_owned(), None, None),
+            ("{\"usage\":{\"prompt_tokens\":1}}\n{\"usage\":{\"prompt_tokens\":2}}\n".to_owned(), Some(2), None),
+            // What a tool is given, a list of rounds, somebody's report.
+            (r#"{"usage":{"input_tokens":7,"iterations":[{"input_tokens":5,"output_tokens":2}],"output_tokens":3}}"#.to_owned(), Some(7), Some(3)),
+            (r#"{"usage":{"input_tokens":7},"content":[{"input":{"output_tokens":99,"prompt_tokens":88}}]}"#.to_owned(), Some(7), None),
+            (r#"{"usage":{"x":{"input_tokens":7}},"data":[{"input_tokens":5000000}]}"#.to_owned(), None, None),
+            ("{\"usage\":{\"prompt_tokens\":1".to_owned(), None, None),
+            ("{\"usage\":null,\"a\":\"\\\"usage\\\":{\\\"input_tokens\\\":4}\"}".to_owned(), None, None),
         ] {
             for piece in [1, 3, 7, 64, 1000, usize::MAX] {
-                let (mut glance, mut usage) = (Glance::default(), Usage::default());
+                let (mut glance, mut usage) = (Glance::new(false), Usage::default());
                 text.as_bytes().chunks(piece).for_each(|piece| glance.feed(piece, &mut usage));
-                assert_eq!(
-                    (usage.input, usage.output),
-                    (input, output),
-                    "{piece} {}",
-                    &text[..text.len().min(90)]
-                );
-                assert!(glance.begun.capacity() <= 4 * USAGE_BEGUN_BYTES);
+                assert_eq!((usage.input, usage.output), (input, output), "{piece} {}", &text[..text.len().min(90)]);
+                assert!(glance.begun.capacity() + glance.object.capacity() <= 2 * USAGE_OBJECT_BYTES_MAX);
             }
         }
     }

@@ -2,16 +2,17 @@
 //! and whoever is paid for looking at it may sleep.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::{Instant, SystemTime};
 
 use serde_json::{Value, json};
 
 use super::slow::Asked;
-use super::state::Control;
-use crate::base::limits::{DUMP_PAUSE, DUMP_SPAN, DUMPS_MAX, SLOW_MAX};
+use super::state::{Control, Until};
+use crate::base::limits::{DUMP_PAUSE, DUMP_RETRY_PAUSE, DUMP_SPAN, DUMPS_MAX, SLOW_MAX};
 use crate::base::say;
 use crate::base::time::whole_micros;
 use crate::config::DumpConfig;
@@ -22,7 +23,7 @@ impl Control {
     pub(super) fn dump(&self, now: Instant) {
         let plan = self.plan();
         let Some(config) = plan.observe.dump.as_ref().map(|dump| &dump.value) else { return };
-        if self.dumped.get().is_some_and(|before| now < before + DUMP_PAUSE) {
+        if self.dumped.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|until| now < until) {
             return;
         }
         let bound_us = whole_micros(config.p99);
@@ -35,7 +36,7 @@ impl Control {
         if slow.is_empty() {
             return;
         }
-        self.dumped.set(Some(now));
+        *self.dumped.lock().unwrap_or_else(PoisonError::into_inner) = Some(now + DUMP_PAUSE);
         let wall = SystemTime::now();
         let mut exchanges = Vec::new();
         for (route, _) in &slow {
@@ -53,8 +54,9 @@ impl Control {
             .collect();
         let document = json!({ "time": show_instant(wall), "why": why, "exchanges": exchanges });
         let (route, p99) = (slow[0].0.clone(), slow[0].1);
+        let until = Arc::clone(&self.dumped);
         write_apart(
-            config,
+            (config, until),
             wall,
             document,
             format!("p99 of route {route} is {p99} us, past {}", show_duration(config.p99)),
@@ -63,14 +65,17 @@ impl Control {
 }
 
 /// Writes on a thread of its own, for a disk may be slow.
-fn write_apart(config: &DumpConfig, wall: SystemTime, document: Value, why: String) {
+fn write_apart((config, until): (&DumpConfig, Until), wall: SystemTime, document: Value, why: String) {
     let folder = PathBuf::from(&config.to);
     let work = move || match write(&folder, wall, &document) {
         Ok(path) => say::warn(format_args!("{why}: the slowest exchanges stand in {}", path.display())),
-        Err(error) => say::warn(format_args!(
-            "{why}, and its slowest exchanges cannot be written to {}\n  why: {error}\n  fix: make that folder, or correct `observe.dump.to`, and reload",
-            folder.display()
-        )),
+        Err(error) => {
+            *until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + DUMP_RETRY_PAUSE);
+            say::warn(format_args!(
+                "{why}, and its slowest exchanges cannot be written to {}\n  why: {error}\n  fix: make that folder, or correct `observe.dump.to`, and reload",
+                folder.display()
+            ));
+        }
     };
     if let Err(error) = thread::Builder::new().name("dump".to_owned()).spawn(work) {
         say::warn(format_args!("the slowest exchanges cannot be written: {error}"));
@@ -82,16 +87,26 @@ fn write(folder: &Path, wall: SystemTime, document: &Value) -> io::Result<PathBu
     let second = show_instant(wall)[..19].replace(':', "-");
     let path = folder.join(format!("slow-{second}Z.json"));
     let begun = folder.join(format!(".slow-{second}Z.json"));
-    fs::write(&begun, serde_json::to_vec_pretty(document)?)?;
-    fs::rename(&begun, &path)?;
+    let _ = fs::remove_file(&begun);
+    // Nobody else's file is written to, whatever was put in its place.
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).open(&begun)?;
+    let written =
+        file.write_all(&serde_json::to_vec_pretty(document)?).and_then(|()| fs::rename(&begun, &path));
+    if written.is_err() {
+        let _ = fs::remove_file(&begun);
+    }
+    written?;
     let mut dumps: Vec<PathBuf> = fs::read_dir(folder)?
-        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
+        .map(|entry| entry.path())
         .filter(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_dump))
         .collect();
     // Their names are in the order of time.
     dumps.sort();
     let surplus = dumps.len().saturating_sub(DUMPS_MAX);
-    dumps.drain(..surplus).try_for_each(fs::remove_file)?;
+    // One that cannot go now goes the next time.
+    dumps.drain(..surplus).for_each(|old| drop(fs::remove_file(old)));
     Ok(path)
 }
 
@@ -116,6 +131,7 @@ mod tests {
         for other in ["slow-mine.json", "slow-2026Z.json", "notes"] {
             fs::write(folder.join(other), "kept").unwrap();
         }
+        fs::create_dir(folder.join("slow-2000-01-01T00-00-00Z.json")).unwrap();
         let begun = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         for minute in 0..15_u64 {
             let wall = begun + Duration::from_secs(60 * minute);
@@ -127,8 +143,8 @@ mod tests {
             .collect();
         names.sort();
         let (dumps, others): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| is_dump(name));
-        assert_eq!((dumps.len(), others.len()), (DUMPS_MAX, 3));
-        assert!(dumps[0].ends_with("05-00Z.json") || dumps[0].contains("-05-"), "{dumps:?}");
+        assert_eq!((dumps.len(), others.len()), (DUMPS_MAX + 1, 3), "and a folder");
+        assert!(dumps[1].contains("-05-"), "{dumps:?}");
         fs::remove_dir_all(&folder).unwrap();
     }
 }

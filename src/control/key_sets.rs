@@ -123,6 +123,10 @@ fn fetch(agent: &Agent, source: &KeySource) -> Result<(), ()> {
     let told = agent
         .get(address)
         .call()
+        .and_then(|answer| match answer.status() {
+            status if status.is_success() => Ok(answer),
+            status => Err(ureq::Error::StatusCode(status.as_u16())),
+        })
         .and_then(|answer| answer.into_body().into_with_config().limit(JWK_SET_BYTES_MAX).read_to_string());
     match told.map_err(|error| error.to_string()).and_then(|text| KeySet::parse(&text)) {
         Ok(keys) => {

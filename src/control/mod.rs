@@ -189,7 +189,7 @@ async fn supervise(
         key_sets: KeySets::start()?,
         lookups: Lookups::default(),
         replaced: Flag::default(),
-        dumped: Cell::default(),
+        dumped: state::Until::default(),
     });
     control.named.borrow_mut().note(&control.plan());
     monoio::spawn(Rc::clone(&control).hear(reports));

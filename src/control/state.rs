@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::access_log::AccessLog;
@@ -27,6 +27,9 @@ use crate::board::lanes::LaneLoads;
 use crate::lane::flag::Flag;
 use crate::lane::inbox::LaneHandle;
 use crate::plan::Plan;
+
+/// A time that a thread of its own may put off.
+pub(super) type Until = Arc<Mutex<Option<Instant>>>;
 
 /// What the control thread carries.
 pub(super) struct Control {
@@ -85,8 +88,8 @@ pub(super) struct Control {
     pub(super) lookups: Lookups,
     /// A successor accepts.
     pub(super) replaced: Flag,
-    /// When slow exchanges were written down last.
-    pub(super) dumped: Cell<Option<Instant>>,
+    /// Until when no more slow exchanges are written down.
+    pub(super) dumped: Until,
 }
 
 impl Control {

@@ -110,7 +110,9 @@ fn attempt(traced: &Traced, tried: &Tried, number: u64) -> Span {
     let engine = plan.clusters[endpoint.cluster].settings.engine.word();
     all.push(said("gen_ai.provider.name", engine));
     // What an answer tells belongs to the one that gave it.
-    if usize::try_from(number) == Ok(traced.attempts.len()) {
+    let later = traced.attempts.iter().skip(usize::try_from(number).unwrap_or(usize::MAX));
+    let is_last = !later.clone().any(|later| later.endpoint == tried.endpoint);
+    if traced.record.endpoint == Some(tried.endpoint) && is_last {
         all.extend(generation(traced));
     }
     Span {

@@ -133,9 +133,14 @@ impl Caller<'_> {
             .get_or_insert_with(|| agent(SPANS_TIMEOUT))
             .post(format!("{address}/v1/traces"))
             .content_type("application/x-protobuf")
-            .send(&export.encode_to_vec());
+            .send(&export.encode_to_vec())
+            .map_err(|error| error.to_string())
+            .and_then(|answer| match answer.status() {
+                status if status.is_success() => Ok(()),
+                status => Err(format!("it answered {status}")),
+            });
         match sent {
-            Ok(_) => {
+            Ok(()) => {
                 self.told.sent.fetch_add(count, Ordering::Relaxed);
             }
             Err(error) => {
@@ -167,7 +172,7 @@ fn attributes(service: &str, others: &str) -> Vec<KeyValue> {
         .split(',')
         .filter_map(|pair| pair.split_once('='))
         .map(|(key, value)| (key.trim().to_owned(), decoded(value.trim())))
-        .filter(|(key, _)| !key.is_empty())
+        .filter(|(key, value)| !key.is_empty() && !value.is_empty())
         .collect();
     if !service.is_empty() {
         all.retain(|(key, _)| key != "service.name");

@@ -130,11 +130,19 @@ pub(super) async fn run(
         let mut work = pin!(leg.ask(fanout.to[at], fanout.gather, lane));
         patience.within(due, |cx| work.as_mut().poll(cx)).await
     };
+    let now = Instant::now();
     let said = said.unwrap_or_else(|| {
-        Said::Refused(reply::of_fault(&Fault::upstream(Stage::Wait, FaultKind::Timeout, Sent::Wholly)))
+        let fault = Fault::upstream(Stage::Wait, FaultKind::Timeout, Sent::Wholly);
+        if let Some(tried) = &mut leg.call.notes.tried {
+            tried.failed(&fault, now);
+        }
+        Said::Refused(reply::of_fault(&fault))
     });
     // An answer that goes on is booked by whoever tells it.
     leg.is_booked = matches!(said, Said::Relayed(_));
+    if let Some(tried) = leg.call.notes.tried.as_mut().filter(|_| !leg.is_booked) {
+        tried.end(now);
+    }
     let used = request.found.prompt_tokens().map_or(0, |prompt| leg.call.notes.tokens_used(prompt));
     let deadline = leg.call.deadline;
     let notes = std::mem::replace(&mut leg.call.notes, Notes::new(arrival));

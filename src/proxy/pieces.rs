@@ -43,7 +43,7 @@ pub(super) async fn run(
     let answers = loop {
         let cluster = clusters.next().expect("the last one ends it");
         call.deadline = deadline(begun, request.plan.plan.clusters[cluster].settings.timeouts.total);
-        request.plan.recorder.borrow_mut().clusters[first].pieces += pieces.len() as u64;
+        request.plan.recorder.borrow_mut().clusters[cluster].pieces += pieces.len() as u64;
         let load = Load { plan: &request.plan, route: request.route().0, cluster, lane };
         match all(&load, call, (asked, targets), (batching, &pieces, place)).await {
             Err(failed) if failed.moves && clusters.peek().is_some() => {}

@@ -28,6 +28,22 @@ fn engine() -> String {
                 let end = "data: {\"type\":\"message_delta\",\"usage\":{\"output_tokens\":4}}";
                 ("text/event-stream", format!("{start}\n\n{text}{end}\n\n"))
             }
+            // What an event tells beside its text, one that is named, and one that names its kind last.
+            "/beside" => {
+                let text = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n".repeat(9);
+                let last = format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"a\"}}}}],{USAGE}}}\n\n");
+                ("text/event-stream", format!("{text}{last}{}", "data: [DONE]\n\n"))
+            }
+            "/named" => {
+                let text = "event: response.output_text.delta\ndata: {\"delta\":\"a\"}\n\n".repeat(9);
+                let told = format!("{{\"response\":{{\"output\":[{{\"text\":\"a\"}}],{USAGE}}},\"type\":\"response.completed\"}}");
+                ("text/event-stream", format!("{text}event: response.completed\ndata: {told}\n\n"))
+            }
+            // Much behind it, and what a tool is given.
+            "/behind" => {
+                let tool = "[{\"type\":\"tool_use\",\"input\":{\"output_tokens\":999}}]";
+                ("application/json", format!("{{{USAGE},\"content\":{tool},\"x\":\"{}\"}}", "x".repeat(3000)))
+            }
             "/silent" => ("application/json", "{\"choices\":[]}".to_owned()),
             "/stall" => {
                 peer.wait_for_end();
@@ -73,7 +89,9 @@ fn tokens_are_counted_as_answers_tell_of_them() {
     let keys = KeysFile::new(&entry("one", ""));
     let gateway = Gateway::start(&config(&engine(), &keys));
     let tell = || family(&gateway, "corelane_usage_tokens_total");
-    for (before, path) in ["/plain", "/long", "/stream", "/claude"].into_iter().enumerate() {
+    for (before, path) in
+        ["/plain", "/long", "/stream", "/claude", "/beside", "/named", "/behind"].into_iter().enumerate()
+    {
         assert!(ask(&gateway, path, "", "x").starts_with("HTTP/1.1 200 "));
         let kinds = [("input", 10), ("output", 4), ("cached", 8)];
         let lines = kinds.map(|(kind, each)| format!("route=all,kind={kind}}} {}", each * (before + 1)));

@@ -231,7 +231,7 @@ fn a_pause_shows_in_its_phase_of_the_span() {
         client.read_to_end();
         assert!(head.contains("\r\ntraceparent: "), "{head}");
         let spans = collector.spans(2 * (number + 1));
-        let exchange = spans.iter().filter(|span| span.kind == SERVER).next_back().unwrap();
+        let exchange = spans.iter().rfind(|span| span.kind == SERVER).unwrap();
         let ms = |name: &str| exchange.says(&format!("corelane.{name}_ms")).parse::<f64>().unwrap();
         for known in ["head", "hold", "queue", "connect", "send", "wait", "relay"] {
             assert_eq!(ms(known) >= 55.0, known == phase, "{at} {known}: {exchange:#?}");
