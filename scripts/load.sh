@@ -12,7 +12,7 @@ usage: scripts/load.sh [--peers] [--quick] [--io io_uring|epoll] [--scenario NAM
   --scenario   only these: small chat embed conc1 newconn stream100 stream400 burst big idle uploads; a beginning
                such as `stream` stands for all that begin so
   --rounds     rounds (9; 2 with --quick); fewer than 5 tell no two figures apart
-  --observed   with all that is observed of exchanges on (recorder, log, server-timing, traces), held against all of it off
+  --observed   with all that is observed of exchanges on (recorder, server-timing, traces), held against all of it off
   --before     another build of corelane beside it: what a change did
   --json       all figures, for programs
 

@@ -37,7 +37,7 @@ struct Arguments {
     /// Another build of corelane beside it: what a change did.
     #[arg(long, value_name = "BINARY")]
     before: Option<PathBuf>,
-    /// With all that is observed of exchanges (recorder, log, server-timing, traces), held against nothing of it.
+    /// With all that is observed of exchanges (recorder, server-timing, traces), held against nothing of it.
     #[arg(long)]
     observed: bool,
     /// Only this driver of corelane's.

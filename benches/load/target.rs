@@ -28,8 +28,8 @@ pub enum Program {
     Haproxy,
 }
 
-/// All of it: the flight recorder, a line for each exchange, server-timing, and spans for a collector that is not there.
-const ALL_SEEN: &str = "[observe]\nserver_timing = true\naccess_log = { to = \"LOG\" }\n\
+/// All of it: the flight recorder, server-timing, and spans of a hundredth for a collector that is not there.
+const ALL_SEEN: &str = "[observe]\nserver_timing = true\n\
                         trace = { otlp = \"http://127.0.0.1:9\", share = \"1%\" }\n";
 /// The metrics, which are always there, and nothing else.
 const NOTHING_SEEN: &str = "[observe]\nrecorder = 0\n";
@@ -134,7 +134,6 @@ pub fn start(
     before: &Path,
 ) -> io::Result<Running> {
     let ours = Path::new(env!("CARGO_BIN_EXE_corelane"));
-    let all = ALL_SEEN.replace("LOG", &folder.join(format!("{program:?}.log")).display().to_string());
     let plain = |binary, driver| corelane(binary, driver, upstream, core);
     let observed = |driver: &str, observe: &str| {
         let text = format!(
@@ -153,8 +152,8 @@ pub fn start(
         Program::CorelaneEpoll => plain(ours, "epoll")?,
         Program::BeforeUring => plain(before, "io_uring")?,
         Program::BeforeEpoll => plain(before, "epoll")?,
-        Program::SeenUring => observed("io_uring", &all)?,
-        Program::SeenEpoll => observed("epoll", &all)?,
+        Program::SeenUring => observed("io_uring", ALL_SEEN)?,
+        Program::SeenEpoll => observed("epoll", ALL_SEEN)?,
         Program::BlindUring => observed("io_uring", NOTHING_SEEN)?,
         Program::BlindEpoll => observed("epoll", NOTHING_SEEN)?,
         Program::Nginx => peer("nginx", upstream, core, folder, nginx_text, &["-c"])?,
