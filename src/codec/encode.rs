@@ -13,10 +13,8 @@ use super::reply::{LocalReply, reason};
 use super::trace::TraceContext;
 use super::twin::is_twin;
 use super::version::Version;
-use super::write::{
-    ConnectionField, write_connection, write_decimal, write_field, write_length, write_relayed_field,
-    write_status_line,
-};
+use super::write::{ConnectionField, write_connection, write_decimal, write_field, write_length, write_relayed_field, write_status_line};
+use crate::base::time::whole_micros;
 
 /// What the gateway itself says in a request it sends upstream.
 #[derive(Debug)]
@@ -385,14 +383,22 @@ fn write_own(out: &mut Vec<u8>, reply: &LocalReply) {
 }
 
 fn write_timing(out: &mut Vec<u8>, timing: Option<Timing>) {
-    let Some(timing) = timing else { return };
-    // Milliseconds with three decimals (Server Timing §2).
-    let ms = |time: Duration| time.as_secs_f64() * 1e3;
-    let Timing { queue, gateway, upstream, connect, head } = timing;
-    let value = [("queue", queue), ("gw", gateway), ("up", upstream), ("connect", connect), ("head", head)]
-        .map(|(name, time)| format!("{name};dur={:.3}", ms(time)))
-        .join(", ");
-    write_field(out, b"server-timing", value.as_bytes());
+    let Some(Timing { queue, gateway, upstream, connect, head }) = timing else { return };
+    out.extend_from_slice(b"server-timing: ");
+    let all = [("queue", queue), ("gw", gateway), ("up", upstream), ("connect", connect), ("head", head)];
+    for (position, (name, time)) in all.into_iter().enumerate() {
+        if position > 0 {
+            out.extend_from_slice(b", ");
+        }
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b";dur=");
+        // Milliseconds with three decimals (Server Timing §2): numbers with a point cost ten times as much to write.
+        let us = whole_micros(time);
+        write_decimal(out, us / 1000);
+        out.push(b'.');
+        out.extend([us / 100 % 10, us / 10 % 10, us % 10].map(|digit| b'0' + digit as u8));
+    }
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Appends an interim response (1xx) that is relayed. It has no body and must not say a length (RFC 9110 §8.6); its
