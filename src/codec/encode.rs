@@ -13,7 +13,10 @@ use super::reply::{LocalReply, reason};
 use super::trace::TraceContext;
 use super::twin::is_twin;
 use super::version::Version;
-use super::write::{ConnectionField, write_connection, write_decimal, write_field, write_length, write_relayed_field, write_status_line};
+use super::write::{
+    ConnectionField, write_connection, write_decimal, write_field, write_length, write_relayed_field,
+    write_status_line,
+};
 use crate::base::time::whole_micros;
 
 /// What the gateway itself says in a request it sends upstream.
