@@ -155,6 +155,9 @@ pub const SPLICES_MAX: usize = 65_536;
 pub const BATCH_COMMON_BYTES_MAX: usize = 64 * KIB;
 /// Most numbers of a usage that are shared among the members of a batch, each by a look at all of them; engines tell about ten.
 pub const BATCH_USAGE_NUMBERS_MAX: usize = 64;
+/// Most plans that were replaced and that are kept though no exchange holds them, for requests that gather to travel together:
+/// whoever reloads faster than they travel has the oldest of them refused, and tried again.
+pub const REPLACED_PLANS_MAX: usize = 8;
 
 /// Longest line of a stream that is kept to be read for its usage; one that is longer is read as it comes.
 pub const USAGE_LINE_BYTES_MAX: usize = 64 * KIB;
@@ -164,25 +167,9 @@ pub const MODEL_FIRST_BYTES: usize = KIB;
 pub const USAGE_BEGUN_BYTES: usize = 64;
 /// Longest object of it that is read though it came in pieces; engines need some hundred bytes.
 pub const USAGE_OBJECT_BYTES_MAX: usize = KIB;
-/// How much of the end of each piece of an answer is looked at for what it says of tokens: some events, or what stands behind the
-/// choices of a document.
+/// How much of the beginning and of the end of each piece of an answer is looked at for what it says of tokens: some events, or what
+/// stands behind the choices of a document.
 pub const USAGE_LAST_BYTES: usize = 8 * KIB;
-
-/// Most plans that were replaced and that are kept though no exchange holds them, for requests that gather to travel together:
-/// whoever reloads faster than they travel has the oldest of them refused, and tried again.
-pub const REPLACED_PLANS_MAX: usize = 8;
-/// Most spans that wait to be told to a collector: some seconds of a busy gateway that traces a hundredth.
-pub const SPANS_MAX: usize = 2048;
-/// Longest text of a client's that a span says: what waits is bounded in bytes too.
-pub const SPAN_TEXT_BYTES_MAX: usize = 512;
-/// About as many are told at once.
-pub const SPANS_A_CALL: usize = 512;
-/// How long the first one waits for others.
-pub const SPANS_PAUSE: Duration = Duration::from_millis(200);
-/// How long a collector may take.
-pub const SPANS_TIMEOUT: Duration = Duration::from_secs(5);
-/// Most pairs of a key and a model that are counted apart, nine series each; beyond that all are `other`.
-pub const KEY_SERIES_MAX: usize = 10_000;
 /// Most tokens that one answer is believed to have used: a slip of an engine must not close a limit for good.
 pub const TOKENS_USED_MAX: u64 = 100_000_000;
 /// Longest event of a stream that is held until it is whole, where the usage that only we asked for is taken out of it.
@@ -459,6 +446,18 @@ pub const DUMP_PAUSE: Duration = Duration::from_secs(600);
 pub const DUMP_RETRY_PAUSE: Duration = Duration::from_secs(60);
 /// Most of them in their folder.
 pub const DUMPS_MAX: usize = 10;
+/// Most spans that wait to be told to a collector: some seconds of a busy gateway that traces a hundredth.
+pub const SPANS_MAX: usize = 2048;
+/// Longest text of a client's that a span says: what waits is bounded in bytes too.
+pub const SPAN_TEXT_BYTES_MAX: usize = 512;
+/// About as many are told at once.
+pub const SPANS_A_CALL: usize = 512;
+/// How long the first one waits for others.
+pub const SPANS_PAUSE: Duration = Duration::from_millis(200);
+/// How long a collector may take.
+pub const SPANS_TIMEOUT: Duration = Duration::from_secs(5);
+/// Most pairs of a key and a model that are counted apart, nine series each; beyond that all are `other`.
+pub const KEY_SERIES_MAX: usize = 10_000;
 /// Most exchanges that a lane's flight recorder keeps: 200 MB of them.
 pub const RECORDER_MAX: u64 = 1 << 20;
 /// Slots of that window: a minute, as people read percentiles, which then are at most five seconds short of it.

@@ -32,7 +32,10 @@ impl Glance {
 
     /// Looks at the next bytes.
     pub(super) fn feed(&mut self, bytes: &[u8], usage: &mut Usage) {
-        let bytes = self.go_on(bytes, usage);
+        let bytes = match self.object.is_empty() {
+            true => self.end_name(bytes, usage),
+            false => self.end_object(bytes, usage),
+        };
         if bytes.len() > USAGE_LAST_BYTES {
             // Streams may say at their beginning what their prompt was.
             self.look(&bytes[..USAGE_LAST_BYTES], usage);
@@ -40,61 +43,71 @@ impl Glance {
         }
         let last = &bytes[bytes.len().saturating_sub(USAGE_LAST_BYTES)..];
         self.look(last, usage);
+        if !self.object.is_empty() {
+            return;
+        }
         let begun = last.iter().rev().take(USAGE_BEGUN_BYTES).position(|byte| is_end(*byte));
         if let Some(begun @ 1..) = begun.or((last.len() < USAGE_BEGUN_BYTES).then_some(last.len())) {
             self.begun.extend_from_slice(&last[last.len() - begun..]);
         }
     }
 
-    /// Goes on with what was begun: what is left then.
-    fn go_on<'b>(&mut self, bytes: &'b [u8], usage: &mut Usage) -> &'b [u8] {
-        let mut bytes = bytes;
-        if !self.begun.is_empty() {
-            let end = bytes.iter().take(USAGE_BEGUN_BYTES).position(|byte| is_end(*byte));
-            let rest = end.map_or(bytes.len().min(USAGE_BEGUN_BYTES), |end| end + 1);
-            self.begun.extend_from_slice(&bytes[..rest]);
-            if end.is_none() && self.begun.len() <= USAGE_BEGUN_BYTES {
-                // An object that goes on takes the same bytes.
-                if self.object.is_empty() {
-                    return b"";
-                }
-            } else {
-                if self.object.is_empty() {
-                    let begun = std::mem::take(&mut self.begun);
-                    self.look(&begun, usage);
-                    bytes = &bytes[rest..];
-                }
-                self.begun.clear();
-            }
+    /// Goes on with a name that was begun: what is left behind it.
+    fn end_name<'b>(&mut self, bytes: &'b [u8], usage: &mut Usage) -> &'b [u8] {
+        if self.begun.is_empty() {
+            return bytes;
         }
-        if !self.object.is_empty() {
-            let before = self.object.len();
-            let room = USAGE_OBJECT_BYTES_MAX.saturating_sub(before).min(bytes.len());
-            self.object.extend_from_slice(&bytes[..room]);
-            match read(&self.object) {
-                Some((told, end)) => {
-                    usage.update(told);
-                    bytes = &bytes[end.saturating_sub(before)..];
-                    self.object.clear();
-                    self.begun.clear();
-                }
-                None if self.object.len() < USAGE_OBJECT_BYTES_MAX => return b"",
-                None => self.object.clear(),
-            }
+        let end = bytes.iter().take(USAGE_BEGUN_BYTES).position(|byte| is_end(*byte));
+        let (name, rest) = bytes.split_at(end.map_or(bytes.len().min(USAGE_BEGUN_BYTES), |end| end + 1));
+        self.begun.extend_from_slice(name);
+        if end.is_none() && self.begun.len() <= USAGE_BEGUN_BYTES {
+            return b"";
         }
-        bytes
+        let begun = std::mem::take(&mut self.begun);
+        self.look(&begun, usage);
+        match self.object.is_empty() {
+            true => rest,
+            false => self.end_object(rest, usage),
+        }
     }
 
-    /// The last word counts.
-    fn look(&mut self, part: &[u8], usage: &mut Usage) {
-        let mut is_told = false;
-        for at in USAGE.find_iter(part) {
-            let Some(object) = opened(&part[at + USAGE.needle().len()..]) else { continue };
-            is_told = true;
-            match read(object) {
-                Some((told, _)) => usage.update(told),
-                None => self.object = object[..object.len().min(USAGE_OBJECT_BYTES_MAX)].to_vec(),
+    /// Goes on with a usage that was begun: what is left behind it.
+    fn end_object<'b>(&mut self, bytes: &'b [u8], usage: &mut Usage) -> &'b [u8] {
+        let before = self.object.len();
+        let room = USAGE_OBJECT_BYTES_MAX.saturating_sub(before).min(bytes.len());
+        self.object.extend_from_slice(&bytes[..room]);
+        let rest = match read(&self.object) {
+            Some((told, end)) => {
+                usage.update(told);
+                &bytes[end.saturating_sub(before)..]
             }
+            None if self.object.len() < USAGE_OBJECT_BYTES_MAX => return b"",
+            None => bytes,
+        };
+        self.object.clear();
+        rest
+    }
+
+    /// The last word counts. Each byte is looked at once, whatever an engine sends: behind an object that has no end nothing more
+    /// is looked for.
+    fn look(&mut self, part: &[u8], usage: &mut Usage) {
+        let (mut rest, mut is_told) = (part, false);
+        while let Some(at) = USAGE.find(rest) {
+            rest = &rest[at + USAGE.needle().len()..];
+            let Some(object) = opened(rest) else { continue };
+            is_told = true;
+            let most = &object[..object.len().min(USAGE_OBJECT_BYTES_MAX)];
+            rest = match read(most) {
+                Some((told, end)) => {
+                    usage.update(told);
+                    &object[end..]
+                }
+                None if most.len() == object.len() => {
+                    self.object.extend_from_slice(object);
+                    b""
+                }
+                None => &object[most.len()..],
+            };
         }
         // No engine speaks two dialects at once.
         if self.has_counts && !is_told {
@@ -233,6 +246,17 @@ mod tests {
                 assert!(glance.begun.capacity() + glance.object.capacity() <= 2 * USAGE_OBJECT_BYTES_MAX);
             }
         }
+    }
+
+    #[test]
+    fn an_engine_that_opens_one_in_the_other_is_looked_at_once() {
+        let (mut glance, mut usage) = (Glance::new(true), Usage::default());
+        let nested = "\"usage\":{".repeat(3 * USAGE_OBJECT_BYTES_MAX);
+        glance.feed(nested.as_bytes(), &mut usage);
+        assert!(glance.object.len() <= USAGE_OBJECT_BYTES_MAX && glance.begun.len() <= USAGE_BEGUN_BYTES);
+        glance.feed(&b" ".repeat(2 * USAGE_OBJECT_BYTES_MAX), &mut usage);
+        glance.feed(b"{\"usage\":{\"input_tokens\":4}}", &mut usage);
+        assert_eq!(usage.input, Some(4));
     }
 
     #[test]
