@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+use super::ending::wait_for;
 use super::whole_lines::{Lost, WholeLines};
 use crate::base::choice::LogTarget;
 use crate::base::limits::{KIB, LOG_BYTES_MAX, LOG_LINES_MAX, LOG_PAUSE, LOG_REOPEN_PAUSE, LOG_TOLD_PAUSE};
@@ -85,14 +86,7 @@ impl AccessLog {
     /// Writes what is left and ends; a target that takes nothing holds this up for a second at most.
     pub(super) fn end(&mut self) {
         self.told.end.store(true, Ordering::Release);
-        let Some(thread) = self.thread.take() else { return };
-        for _ in 0..20 {
-            if thread.is_finished() {
-                let _ = thread.join();
-                return;
-            }
-            thread::sleep(LOG_PAUSE);
-        }
+        wait_for(self.thread.take());
     }
 }
 

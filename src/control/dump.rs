@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Instant, SystemTime};
 
@@ -23,7 +23,7 @@ impl Control {
     pub(super) fn dump(&self, now: Instant) {
         let plan = self.plan();
         let Some(config) = plan.observe.dump.as_ref().map(|dump| &dump.value) else { return };
-        if self.dumped.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|until| now < until) {
+        if locked(&self.dumped).is_some_and(|until| now < until) {
             return;
         }
         let bound_us = whole_micros(config.p99);
@@ -36,7 +36,7 @@ impl Control {
         if slow.is_empty() {
             return;
         }
-        *self.dumped.lock().unwrap_or_else(PoisonError::into_inner) = Some(now + DUMP_PAUSE);
+        *locked(&self.dumped) = Some(now + DUMP_PAUSE);
         let wall = SystemTime::now();
         let mut exchanges = Vec::new();
         for (route, _) in &slow {
@@ -64,13 +64,18 @@ impl Control {
     }
 }
 
+fn locked(until: &Until) -> MutexGuard<'_, Option<Instant>> {
+    // A time is whole whoever wrote it.
+    until.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Writes on a thread of its own, for a disk may be slow.
 fn write_apart((config, until): (&DumpConfig, Until), wall: SystemTime, document: Value, why: String) {
     let folder = PathBuf::from(&config.to);
     let work = move || match write(&folder, wall, &document) {
         Ok(path) => say::warn(format_args!("{why}: the slowest exchanges stand in {}", path.display())),
         Err(error) => {
-            *until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + DUMP_RETRY_PAUSE);
+            *locked(&until) = Some(Instant::now() + DUMP_RETRY_PAUSE);
             say::warn(format_args!(
                 "{why}, and its slowest exchanges cannot be written to {}\n  why: {error}\n  fix: make that folder, or correct `observe.dump.to`, and reload",
                 folder.display()

@@ -11,6 +11,7 @@ mod collected;
 mod descriptors;
 mod drain;
 mod dump;
+mod ending;
 pub mod explained;
 mod exposition;
 pub mod failure;

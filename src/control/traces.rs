@@ -11,6 +11,7 @@ use prost::Message;
 use ureq::Agent;
 
 use super::agent::agent;
+use super::ending::wait_for;
 use super::otlp::{Export, KeyValue, Resource, ResourceSpans, Scope, ScopeSpans, Span, said};
 use super::told_spans::spans as spans_of;
 use crate::base::limits::{LOG_TOLD_PAUSE, SPANS_A_CALL, SPANS_MAX, SPANS_PAUSE, SPANS_TIMEOUT};
@@ -69,14 +70,7 @@ impl Traces {
     /// Tells what is left and ends; a collector that does not answer holds this up for a second at most.
     pub(super) fn end(&mut self) {
         self.told.end.store(true, Ordering::Release);
-        let Some(thread) = self.thread.take() else { return };
-        for _ in 0..20 {
-            if thread.is_finished() {
-                let _ = thread.join();
-                return;
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
+        wait_for(self.thread.take());
     }
 }
 

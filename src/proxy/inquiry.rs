@@ -138,8 +138,11 @@ impl<'p> Inquiry<'p> {
         let foreseen = match scanner.sight() {
             Sight::Nothing => None,
             Sight::Members(members, known) => {
-                self.model = model_of(self.plan, members);
-                self.plan.table.foresee(rules, self.head, (members, known))
+                let foreseen = self.plan.table.foresee(rules, self.head, (members, known));
+                if foreseen.is_some() {
+                    self.model = model_of(self.plan, members);
+                }
+                foreseen
             }
             Sight::Foreign => return self.conclude(rules, BodySeen::Nothing),
         };

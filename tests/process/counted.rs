@@ -1,7 +1,6 @@
 //! What metrics count of tokens, keys and clients that leave.
 
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::Value;
 
@@ -158,8 +157,10 @@ fn a_client_that_leaves_is_counted_with_how_long_its_upstream_stayed() {
     let body = "{\"model\":\"x\"}";
     let mut client = gateway.connect();
     client.send(format!("POST /stall HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}", body.len()));
-    gateway.until("it waits upstream", |stats| stats["routes"]["all"]["in_flight"] == 1);
-    std::thread::sleep(Duration::from_millis(50));
+    gateway.until("it waits upstream", |stats| {
+        let mut endpoints = stats["endpoints"]["up"].as_object().unwrap().values();
+        endpoints.any(|endpoint| endpoint["in_flight"] == 1)
+    });
     drop(client);
     gateway.until("it left", |stats| stats["routes"]["all"]["client_closed"] == 1);
     let counts: Vec<_> = family(&gateway, "corelane_cancel_seconds_count");
