@@ -1,13 +1,15 @@
 //! What a collector is told of an exchange: its span, that of its wait and those of its attempts, by OpenTelemetry's conventions
 //! for HTTP and for generative AI, and ours.
 
+use std::time::Instant;
+
 use super::otlp::{CLIENT, ERROR, INTERNAL, KeyValue, SERVER, Span, Status, Value, said};
 use crate::base::address::Address;
 use crate::base::choice::Words;
 use crate::base::summary::Ended;
 use crate::codec::operation::Operation;
 use crate::plan::{EndpointPlan, RoutePlan};
-use crate::proxy::spans::{Traced, Tried};
+use crate::proxy::spans::{Attempt, Attempts, Traced};
 
 /// Methods that keep their names (semantic conventions of HTTP).
 const METHODS: [&str; 9] = ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"];
@@ -15,26 +17,27 @@ const METHODS: [&str; 9] = ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATC
 /// The spans of an exchange, its own first.
 pub(super) fn spans(traced: &Traced) -> Vec<Span> {
     let mut spans = vec![exchange(traced)];
-    spans.extend(traced.waits.iter().map(|waited| Span {
+    let Attempts { made, waits } = &traced.attempts;
+    spans.extend(waits.iter().map(|wait| Span {
         name: "queue".to_owned(),
         kind: INTERNAL,
-        span_id: id(waited.span),
+        span_id: id(wait.span),
         parent_span_id: id(traced.trace.span()),
-        ..blank(traced, waited.times)
+        ..blank(traced, (wait.from, wait.until))
     }));
-    let numbered = (1_u64..).zip(&traced.attempts);
+    let numbered = (1_u64..).zip(made);
     spans.extend(numbered.map(|(number, tried)| attempt(traced, tried, number)));
     spans
 }
 
-fn blank(traced: &Traced, (begun, ended): (u64, u64)) -> Span {
+fn blank(traced: &Traced, (begun, ended): (Instant, Instant)) -> Span {
     let hex = traced.trace.id();
     let byte =
         |at: usize| u8::from_str_radix(std::str::from_utf8(&hex[2 * at..2 * at + 2]).unwrap_or("0"), 16);
     Span {
         trace_id: (0..16).map(|at| byte(at).unwrap_or(0)).collect(),
-        start_time_unix_nano: begun.saturating_mul(1000),
-        end_time_unix_nano: ended.saturating_mul(1000),
+        start_time_unix_nano: traced.wall_us(begun).saturating_mul(1000),
+        end_time_unix_nano: traced.wall_us(ended).saturating_mul(1000),
         flags: 1,
         ..Span::default()
     }
@@ -88,12 +91,12 @@ fn exchange(traced: &Traced) -> Span {
         parent_span_id: if parent == 0 { Vec::new() } else { id(parent) },
         attributes: all,
         status: is_error.then(|| failed(why.unwrap_or_default())),
-        ..blank(traced, traced.times)
+        ..blank(traced, (traced.began, traced.over))
     }
 }
 
 /// A client's span.
-fn attempt(traced: &Traced, tried: &Tried, number: u64) -> Span {
+fn attempt(traced: &Traced, tried: &Attempt, number: u64) -> Span {
     let plan = &traced.plan;
     let endpoint = &plan.endpoints[tried.endpoint];
     let mut all = common(traced, traced.record.route.map(|id| &plan.routes[id]));
@@ -110,7 +113,7 @@ fn attempt(traced: &Traced, tried: &Tried, number: u64) -> Span {
     let engine = plan.clusters[endpoint.cluster].settings.engine.word();
     all.push(said("gen_ai.provider.name", engine));
     // What an answer tells belongs to the one that gave it.
-    let later = traced.attempts.iter().skip(usize::try_from(number).unwrap_or(usize::MAX));
+    let later = traced.attempts.made.iter().skip(usize::try_from(number).unwrap_or(usize::MAX));
     let is_last = !later.clone().any(|later| later.endpoint == tried.endpoint);
     if traced.record.endpoint == Some(tried.endpoint) && is_last {
         all.extend(generation(traced));
@@ -122,7 +125,7 @@ fn attempt(traced: &Traced, tried: &Tried, number: u64) -> Span {
         parent_span_id: id(traced.trace.span()),
         attributes: all,
         status: why.map(|_| failed(tried.fault.unwrap_or_default())),
-        ..blank(traced, tried.times)
+        ..blank(traced, (tried.begun, tried.ended.unwrap_or(traced.over)))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::sums::add_each;
 use crate::base::ids::FilterId;
 use crate::base::limits::KEY_SERIES_MAX;
 use crate::base::summary::{Summary, TOKEN_KINDS};
@@ -34,11 +35,11 @@ impl KeyCounts {
 
     /// Counts tokens.
     pub fn use_up(&mut self, usage: [u64; TOKEN_KINDS.len()]) {
-        self.usage.iter_mut().zip(usage).for_each(|(ours, more)| *ours += more);
+        add_each(&mut self.usage, usage);
     }
 
     fn add(&mut self, other: &Self) {
-        self.statuses.iter_mut().zip(other.statuses).for_each(|(ours, theirs)| *ours += theirs);
+        add_each(&mut self.statuses, other.statuses);
         self.use_up(other.usage);
     }
 }

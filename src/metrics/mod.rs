@@ -25,6 +25,7 @@ pub mod record;
 pub mod recorder;
 pub mod records;
 pub mod snapshot;
+mod sums;
 pub mod text;
 pub mod times;
 pub mod window;

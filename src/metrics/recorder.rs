@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::keyed::{KeyAt, KeyCounts};
+use super::sums::add_each;
 use super::times::Times;
 use crate::base::ids::{ClusterId, EndpointId, FilterId, Id, IdVec, RouteId};
 use crate::base::summary::{Ended, Summary, TOKEN_KINDS};
@@ -250,9 +251,7 @@ impl RouteCounts {
         self.requests += other.requests;
         self.success += other.success;
         self.client_closed += other.client_closed;
-        for (ours, theirs) in self.statuses.iter_mut().zip(other.statuses) {
-            *ours += theirs;
-        }
+        add_each(&mut self.statuses, other.statuses);
         self.bytes_in += other.bytes_in;
         self.bytes_out += other.bytes_out;
         self.tokens += other.tokens;
@@ -267,7 +266,7 @@ impl RouteCounts {
 
     /// Counts tokens that an answer told of.
     pub fn use_up(&mut self, usage: [u64; TOKEN_KINDS.len()]) {
-        self.usage.iter_mut().zip(usage).for_each(|(ours, more)| *ours += more);
+        add_each(&mut self.usage, usage);
     }
 
     /// S: successes out of all exchanges but those whose client left; 1 while there is none.
@@ -286,9 +285,7 @@ impl EndpointCounts {
         self.faults += other.faults;
         self.connects += other.connects;
         self.reused += other.reused;
-        for (ours, theirs) in self.retries.iter_mut().zip(other.retries) {
-            *ours += theirs;
-        }
+        add_each(&mut self.retries, other.retries);
         self.total.add(&other.total);
         self.ttft.add(&other.ttft);
         self.itl.add(&other.itl);
@@ -303,10 +300,8 @@ impl ClusterCounts {
         self.batch_members.add(&other.batch_members);
         self.pieces += other.pieces;
         self.batch_wait.add(&other.batch_wait);
-        let results = self.cache.iter_mut().chain(&mut self.mirror);
-        for (ours, theirs) in results.zip(other.cache.into_iter().chain(other.mirror)) {
-            *ours += theirs;
-        }
+        add_each(&mut self.cache, other.cache);
+        add_each(&mut self.mirror, other.mirror);
     }
 }
 

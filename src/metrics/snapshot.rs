@@ -6,6 +6,7 @@ use super::history::{History, Point};
 use super::keyed::{KeyAt, Keyed};
 use super::rates::Rates;
 use super::recorder::{ClusterCounts, EndpointCounts, LIMITED_KINDS, LaneCounts, Recorder, RouteCounts};
+use super::sums::add_each;
 use super::window::{Window, is_turn};
 use crate::base::ids::{ClusterId, EndpointId, FilterId, RouteId};
 use crate::base::limits::WINDOW_SLOT_S;
@@ -118,7 +119,7 @@ impl Snapshot {
         }
         for (id, counts) in &recorder.limited {
             let totals = self.limited.entry(filter_name(*id)).or_default();
-            totals.iter_mut().zip(counts).for_each(|(total, count)| *total += count);
+            add_each(totals, *counts);
         }
         self.lane.add(&recorder.lane);
         for (id, counts) in recorder.routes.pairs() {

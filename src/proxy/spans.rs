@@ -7,12 +7,13 @@ use std::time::Instant;
 use crate::base::fault::Fault;
 use crate::base::hash::hash64;
 use crate::base::ids::EndpointId;
+use crate::base::time::micros;
 use crate::codec::operation::Operation;
 use crate::codec::trace::TraceContext;
 use crate::metrics::record::Record;
 use crate::plan::Plan;
 
-/// All that is told of one exchange. Times are microseconds since 1970.
+/// All that is told of one exchange.
 #[derive(Debug)]
 pub struct Traced {
     /// The plan that its positions are in.
@@ -29,56 +30,65 @@ pub struct Traced {
     pub models: [Option<Box<str>>; 2],
     /// Whose it is, where a key or token says so.
     pub key: Option<Box<str>>,
-    /// From when to when.
-    pub times: (u64, u64),
+    /// When it began, and when it was over.
+    pub began: Instant,
+    /// See above.
+    pub over: Instant,
+    /// The latter, microseconds since 1970.
+    pub over_us: u64,
     /// How it went.
     pub record: Record,
-    /// Whom it asked.
-    pub attempts: Vec<Tried>,
-    /// Each wait for a place.
-    pub waits: Vec<Waited>,
+    /// Whom it asked, and where it waited.
+    pub attempts: Attempts,
 }
 
-/// A wait. Times are microseconds since 1970.
+impl Traced {
+    /// That time, microseconds since 1970.
+    pub fn wall_us(&self, at: Instant) -> u64 {
+        self.over_us.saturating_sub(micros(at, self.over))
+    }
+
+    /// How many spans tell it.
+    pub fn spans(&self) -> usize {
+        1 + self.attempts.made.len() + self.attempts.waits.len()
+    }
+}
+
+/// The attempts of an exchange, and its waits for a place.
+#[derive(Debug, Default)]
+pub struct Attempts {
+    /// In their order.
+    pub made: Vec<Attempt>,
+    /// See above.
+    pub waits: Vec<Wait>,
+}
+
+/// A wait for a place.
 #[derive(Debug)]
-pub struct Waited {
+pub struct Wait {
     /// Its span.
     pub span: u64,
     /// From when to when.
-    pub times: (u64, u64),
+    pub from: Instant,
+    /// See above.
+    pub until: Instant,
 }
 
-/// An attempt. Times are microseconds since 1970.
+/// An attempt.
 #[derive(Debug)]
-pub struct Tried {
+pub struct Attempt {
     /// Its span.
     pub span: u64,
     /// Who was asked.
     pub endpoint: EndpointId,
-    /// From when to when.
-    pub times: (u64, u64),
+    /// From when to when; none while it is under way, which it is until its exchange is over.
+    pub begun: Instant,
+    /// See above.
+    pub ended: Option<Instant>,
     /// The status of its answer, if there was one.
     pub status: Option<u16>,
     /// Why it failed.
     pub fault: Option<&'static str>,
-}
-
-/// Attempts as they are noted.
-#[derive(Debug, Default)]
-pub(super) struct Attempts {
-    made: Vec<Attempt>,
-    /// Waits for a place.
-    waits: Vec<(u64, Instant, Instant)>,
-}
-
-#[derive(Debug)]
-struct Attempt {
-    span: u64,
-    endpoint: EndpointId,
-    begun: Instant,
-    ended: Option<Instant>,
-    status: Option<u16>,
-    fault: Option<&'static str>,
 }
 
 impl Attempts {
@@ -96,7 +106,7 @@ impl Attempts {
 
     /// A place was waited for.
     pub(super) fn waited(&mut self, from: Instant, until: Instant, trace: &TraceContext) {
-        self.waits.push((next_span(trace), from, until));
+        self.waits.push(Wait { span: next_span(trace), from, until });
     }
 
     /// Its answer has begun.
@@ -118,22 +128,6 @@ impl Attempts {
         if let Some(attempt) = self.made.last_mut() {
             attempt.ended.get_or_insert(now);
         }
-    }
-
-    /// Each, and each wait, with its times told by `at`; one that is not over is by `now`.
-    pub(super) fn told(&self, at: impl Fn(Instant) -> u64, now: Instant) -> (Vec<Tried>, Vec<Waited>) {
-        let tried = |attempt: &Attempt| Tried {
-            span: attempt.span,
-            endpoint: attempt.endpoint,
-            times: (at(attempt.begun), at(attempt.ended.unwrap_or(now))),
-            status: attempt.status,
-            fault: attempt.fault,
-        };
-        let waited = |(span, from, until): &(u64, Instant, Instant)| Waited {
-            span: *span,
-            times: (at(*from), at(*until)),
-        };
-        (self.made.iter().map(tried).collect(), self.waits.iter().map(waited).collect())
     }
 
     /// Those of a leg were made for this exchange.

@@ -9,7 +9,6 @@ use super::request::Request;
 use super::spans::Traced;
 use super::state::LaneState;
 use crate::base::limits::SPAN_TEXT_BYTES_MAX;
-use crate::base::time::micros;
 use crate::codec::operation::Operation;
 use crate::filter;
 use crate::metrics::record::Record;
@@ -24,8 +23,6 @@ pub(super) fn tell(
 ) {
     let Some(attempts) = notes.tried.take() else { return };
     let plan = &request.plan.plan;
-    let at = |instant: Instant| lane.wall_us(now).saturating_sub(micros(instant, now));
-    let (attempts, waits) = attempts.told(at, now);
     let named = notes.model.and_then(|at| plan.models.get(at as usize)).map(|name| &**name);
     let asked = request.found.model().or(named).or(model);
     let traced = Traced {
@@ -39,13 +36,13 @@ pub(super) fn tell(
         models: [asked, notes.usage.as_ref().and_then(|usage| usage.model())]
             .map(|model| model.map(|model| clipped(model.as_bytes()).into())),
         key: filter::holder_of(&plan.filters, &request.found).map(|(_, holder)| holder.name.clone()),
-        times: (at(notes.arrival.began), at(now)),
+        began: notes.arrival.began,
+        over: now,
+        over_us: lane.wall_us(now),
         record: record.clone(),
-        attempts,
-        waits,
+        attempts: *attempts,
     };
-    let spans = 1 + traced.waits.len() + traced.attempts.len();
-    lane.spans.try_send(spans, traced);
+    lane.spans.try_send(traced.spans(), traced);
 }
 
 /// The beginning of what a client says.
