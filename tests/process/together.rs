@@ -284,6 +284,24 @@ fn a_class_counts_for_calls_that_are_shared() {
 }
 
 #[test]
+fn the_header_that_places_a_request_places_its_shared_call() {
+    let (urls, sizes): (Vec<_>, Vec<_>) =
+        (0..3).map(|_| engine("up")).map(|(url, _, sizes)| (url, sizes)).unzip();
+    for sharing in ["single_flight = true".to_owned(), format!("{BATCH} }}")] {
+        let cluster = format!("balance = \"hash:header:x-session\"\n{sharing}");
+        let gateway = Gateway::start(&config("x", &cluster, "").replace("[\"x\"]", &format!("{urls:?}")));
+        sizes.iter().for_each(|sizes| sizes.lock().unwrap().clear());
+        for length in 1..=12 {
+            let told = ask(&gateway, &embed("x-session: one\r\n", &text(length)));
+            assert!(told.starts_with("HTTP/1.1 200 "), "{told}");
+        }
+        let mut counts: Vec<_> = sizes.iter().map(|sizes| sizes.lock().unwrap().len()).collect();
+        counts.sort_unstable();
+        assert_eq!(counts, [0, 0, 12], "{sharing}");
+    }
+}
+
+#[test]
 fn what_is_not_everybodys_or_not_surely_whole_is_not_kept() {
     for (cache, fields, expected) in [
         (", shared = true", "vary: authorization\r\ncontent-length: 2\r\n", "miss"),
