@@ -36,6 +36,7 @@ mod limits;
 mod listing;
 mod logging;
 mod many;
+mod mirror_bounds;
 mod mirroring;
 mod models;
 mod passing;
