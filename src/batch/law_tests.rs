@@ -220,6 +220,8 @@ fn a_broken_request_travels_alone_or_whole() {
         };
         read += 1;
         assert!(member.items() > 0 && member.bytes() > 0, "{}", said(&broken));
+        // Nothing that has to be cut goes unread.
+        assert!(!Protocol::may_go_unread(&broken, member.items() - 1), "{}", said(&broken));
         let call = protocol.merge(&[&member, &member]);
         assert!(is_sound(&call), "{}", said(&call));
         let again = protocol.read(Bytes::from(call)).expect("a call is a request");

@@ -6,6 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
+
 use super::answered::Answer;
 use super::carried::Load;
 use super::carrier::{self, Blocked, Flight};
@@ -25,7 +27,7 @@ use crate::base::digest::Digest;
 use crate::base::fault::{Fault, FaultKind, Sent, Stage};
 use crate::base::ids::ClusterId;
 use crate::base::time::{deadline, micros};
-use crate::batch::Member;
+use crate::batch::{Member, Protocol};
 use crate::board::batches::{Batch, Entered};
 use crate::codec::content::is_encoded;
 use crate::codec::method::Method;
@@ -41,7 +43,7 @@ pub(super) async fn run(
 ) -> Result<Answer, ErrorReply> {
     let Destination { first, sharing, .. } = destination;
     let Some(batching) = &sharing.batching else { return alone((request, call), lane, destination).await };
-    let Some(member) = member(request, call, batching).await? else {
+    let Some(body) = body(request, call, batching).await? else {
         return alone((request, call), lane, destination).await;
     };
     let places = Places {
@@ -49,6 +51,14 @@ pub(super) async fn run(
         plan: Rc::clone(&request.plan),
         sharing: Arc::clone(sharing),
         cluster: first,
+    };
+    // Mostly a place is free: then it is forwarded as any other, and nobody need know what it asks.
+    if Protocol::may_go_unread(&body, batching.most.items) && batching.batches.try_go(places.count()) {
+        drop(body);
+        return at_once(request, call, places, destination).await;
+    }
+    let Some(member) = batching.protocol.read(body) else {
+        return alone((request, call), lane, destination).await;
     };
     if member.items() > batching.most.items {
         let place = || {
@@ -105,12 +115,12 @@ async fn at_once(
     alone((request, call), &lane, destination).await
 }
 
-/// The member that a request is; none where it travels alone.
-async fn member(
+/// The body of a request that may travel with others; none where it travels alone.
+async fn body(
     request: &Request,
     call: &mut Call<'_>,
     batching: &Batching,
-) -> Result<Option<Member>, ErrorReply> {
+) -> Result<Option<Bytes>, ErrorReply> {
     let (route, _) = request.route();
     let is_its_own =
         decide::is_at(&request.plan.plan, route, &request.head, |path| batching.protocol.is_at(path));
@@ -118,7 +128,7 @@ async fn member(
         return Ok(None);
     }
     hold::whole(request.framing, &request.plan.plan.budget, call).await?;
-    Ok(batching.protocol.read(call.body.join()))
+    Ok(Some(call.body.join()))
 }
 
 /// What is kept of a request that waits for others.
