@@ -11,10 +11,9 @@
 //! What a request says that no two readers may differ about must be plain: one that is not goes alone, as it came. An answer
 //! is taken as it is as far as it can be taken apart; one that cannot is [`Unfit`], for all members.
 
-use std::sync::LazyLock;
-
 use bytes::Bytes;
-use memchr::memmem::Finder;
+
+use crate::codec::json::skim;
 
 mod answer;
 mod join;
@@ -85,8 +84,7 @@ impl Protocol {
     /// Whether a request with this body may go by itself unread: it has no more than `most` items, for between two of them stands a
     /// comma, and asks for no stream, which is not batched.
     pub fn may_go_unread(body: &[u8], most: usize) -> bool {
-        static STREAM: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"stream\""));
-        memchr::memchr_iter(b',', body).count() < most && STREAM.find(body).is_none()
+        skim::has_fewer_commas(body, most) && !skim::names_stream(body)
     }
 
     /// The member that a request with this body is; none where it must travel alone, as it came.

@@ -20,6 +20,7 @@ mod opening;
 mod scanner;
 mod seeker;
 mod selection;
+pub mod skim;
 pub mod sound;
 mod text;
 mod texts;
