@@ -6,32 +6,27 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant, SystemTime};
-
-use bytes::Bytes;
+use std::time::Instant;
 
 use super::caught::caught;
 use super::finish::{finish, finish_cut};
+use super::keeper::Keeper;
 use super::reply;
 use super::request::{Call, Found, Request};
 use super::source::Relayed;
 use super::state::{LanePlan, LaneState};
 use super::turns::Turn;
-use crate::base::digest::Digest;
 use crate::base::fault::{Fault, FaultKind, Sent, Stage};
 use crate::base::ids::{Id, ListenerId, RouteId};
 use crate::base::limits::FLIGHT_PATIENCE;
 use crate::base::time::{deadline, earlier, micros};
 use crate::board::granted::Granted;
-use crate::codec::cache_control::{CacheControl, age, expires};
 use crate::codec::forwarded::Sender;
-use crate::codec::framing::Framing;
-use crate::codec::head::{RequestHead, ResponseHead};
+use crate::codec::head::RequestHead;
 use crate::codec::progress::Progress;
 use crate::codec::reply::ErrorReply;
-use crate::codec::shared::varies_with_key;
 use crate::codec::shared::{SharedHead, shared};
-use crate::plan::{Kept, Sharing, Standing};
+use crate::plan::Standing;
 
 /// An answer under way, as requests share it.
 pub(super) type Flight = crate::board::flight::Flight<SharedHead, ErrorReply>;
@@ -221,68 +216,5 @@ async fn room((flight, is_blocked): (&Flight, &Cell<bool>), call: &Call<'_>) {
                 return;
             }
         }
-    }
-}
-
-/// Keeps an answer while it passes.
-pub(super) struct Keeper<'s> {
-    key: Digest,
-    sharing: &'s Sharing,
-    head: ResponseHead,
-    body: Option<Vec<u8>>,
-    age: Duration,
-    lasts: Duration,
-}
-
-impl<'s> Keeper<'s> {
-    /// None where the answer is not to be kept: by its status, its kind, or what its endpoint says; nor where it ends with its
-    /// connection, for then one that broke off looks whole.
-    pub(super) fn new(
-        key: Digest,
-        sharing: &'s Sharing,
-        (head, framing): (&ResponseHead, Framing),
-    ) -> Option<Self> {
-        let rules = sharing.cache.as_ref()?;
-        let said = CacheControl::of(head.head());
-        let forbids = said.no_store || said.no_cache || (said.is_private && rules.is_shared);
-        let varies = !varies_with_key(head.head(), rules.is_shared);
-        if head.status() != 200 || head.is_event_stream() || forbids || varies {
-            return None;
-        }
-        if framing == Framing::UntilClose {
-            return None;
-        }
-        let age = age(head.head());
-        let lasts = match said.max_age {
-            Some(most) => most.saturating_sub(age).min(rules.ttl),
-            None => expires(head.head(), SystemTime::now()).map_or(rules.ttl, |left| left.min(rules.ttl)),
-        };
-        let head = shared(head, false).ok()?;
-        (!lasts.is_zero()).then(|| Self { key, sharing, head, body: Some(Vec::new()), age, lasts })
-    }
-
-    pub(super) fn take(&mut self, piece: &[u8]) {
-        let longest = self.sharing.cache.as_ref().map_or(0, |rules| rules.answers.longest());
-        if let Some(body) = &mut self.body {
-            body.extend_from_slice(piece);
-            if body.len() as u64 > longest {
-                self.body = None;
-            }
-        }
-    }
-
-    pub(super) fn keep(self) {
-        let (Some(body), Some(rules)) = (self.body, &self.sharing.cache) else { return };
-        let bytes = body.len() as u64
-            + self
-                .head
-                .head()
-                .fields()
-                .map(|field| field.raw.len() as u64 + field.value.len() as u64 + 64)
-                .sum::<u64>();
-        // What it was read into may be twice as large: what is kept is what is counted.
-        let body = Bytes::from(body.into_boxed_slice());
-        let kept = Kept { head: self.head, body, age: self.age };
-        rules.answers.put(self.key, Arc::new(kept), bytes, Instant::now(), self.lasts);
     }
 }

@@ -69,6 +69,7 @@ mod hold;
 mod idle;
 mod inquiry;
 mod intake;
+mod keeper;
 mod leg;
 mod lines;
 mod listeners;

@@ -8,11 +8,12 @@ use bytes::Bytes;
 
 use super::answered::Answer;
 use super::batching;
-use super::carrier::{self, Blocked, Carried, Flight, Keeper};
+use super::carrier::{self, Blocked, Carried, Flight};
 use super::common::{Common, Destination};
 use super::decide;
 use super::hold;
 use super::intake::Intake;
+use super::keeper::Keeper;
 use super::reply;
 use super::request::{Call, Request};
 use super::standing;
