@@ -450,6 +450,8 @@ pub const DUMPS_MAX: usize = 10;
 pub const SPANS_MAX: usize = 2048;
 /// Longest text of a client's that a span says: what waits is bounded in bytes too.
 pub const SPAN_TEXT_BYTES_MAX: usize = 512;
+/// Longest state of a trace that a span says: what everybody should be able to pass (W3C Trace Context §3.3.1.5).
+pub const TRACE_STATE_BYTES: usize = 512;
 /// About as many are told at once.
 pub const SPANS_A_CALL: usize = 512;
 /// How long the first one waits for others.

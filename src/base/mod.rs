@@ -9,6 +9,7 @@ pub mod hash;
 pub mod hex;
 pub mod ids;
 pub mod limits;
+pub mod link;
 pub mod model;
 pub mod network;
 pub mod problem;

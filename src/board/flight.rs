@@ -13,6 +13,7 @@ use bytes::Bytes;
 use super::granted::Granted;
 use crate::base::digest::Digest;
 use crate::base::limits::FLIGHT_BYTES_MAX;
+use crate::base::link::Link;
 
 /// Where a lane is told, and of which place.
 type Bell = (Arc<Granted>, u64);
@@ -31,6 +32,8 @@ struct State<H, E> {
     end: Option<Result<(), E>>,
     /// Somebody is asked for it: it waits in no line any more.
     is_started: bool,
+    /// The calls in which that is told to a collector.
+    calls: Vec<Link>,
     /// How many followers have taken so many pieces.
     followers: BTreeMap<u64, usize>,
     /// Whether there was any: one that all left is over.
@@ -73,6 +76,7 @@ impl<H, E: Clone> Flight<H, E> {
             kept: 0,
             end: None,
             is_started: false,
+            calls: Vec::new(),
             followers: BTreeMap::new(),
             is_joined: false,
             waiting: Vec::new(),
@@ -103,9 +107,13 @@ impl<H, E: Clone> Flight<H, E> {
         state.wake();
     }
 
-    /// Somebody is asked for it.
-    pub fn start(&self) {
-        self.lock().is_started = true;
+    /// Somebody is asked for it, in a call of which perhaps a collector is told.
+    pub fn start(&self, by: Option<Link>) {
+        let mut state = self.lock();
+        state.is_started = true;
+        if let Some(call) = by.filter(|call| !state.calls.contains(call)) {
+            state.calls.push(call);
+        }
     }
 
     /// A piece came.
@@ -240,6 +248,12 @@ impl<H, E> Follower<H, E> {
     /// Whether somebody is asked for it: it waits in no line any more.
     pub fn is_started(&self) -> bool {
         self.flight.0.lock().unwrap_or_else(PoisonError::into_inner).is_started
+    }
+
+    /// The calls in which somebody was asked for it, of which a collector is told: one, and where that failed for all its members
+    /// another.
+    pub fn calls(&self) -> Vec<Link> {
+        self.flight.0.lock().unwrap_or_else(PoisonError::into_inner).calls.clone()
     }
 }
 

@@ -3,6 +3,7 @@
 use super::field::FieldName;
 use super::fields::Head;
 use crate::base::hex::write_hex;
+use crate::base::link::Link;
 
 /// The trace that a request belongs to, and our own part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +61,18 @@ impl TraceContext {
         let mut child = *self;
         write_hex(&mut child.text[36..52], span);
         child
+    }
+
+    /// The trace goes on in a part of it that has this span, within ours.
+    pub fn within(&self, span: u64) -> Self {
+        Self { parent: self.span(), ..self.child(span | 1) }
+    }
+
+    /// Our own span, as others link to it.
+    pub fn link(&self) -> Link {
+        let id = self.id();
+        let (high, low) = (number(&id[..16]), number(&id[16..]));
+        Link { trace: u128::from(high) << 64 | u128::from(low), span: self.span() }
     }
 
     /// Our own span.

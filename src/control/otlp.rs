@@ -61,6 +61,9 @@ pub struct Span {
     /// 8 bytes.
     #[prost(bytes = "vec", tag = "2")]
     pub span_id: Vec<u8>,
+    /// What others say of the trace.
+    #[prost(string, tag = "3")]
+    pub trace_state: String,
     /// 8 bytes, or none.
     #[prost(bytes = "vec", tag = "4")]
     pub parent_span_id: Vec<u8>,
@@ -79,11 +82,28 @@ pub struct Span {
     /// What is known of it.
     #[prost(message, repeated, tag = "9")]
     pub attributes: Vec<KeyValue>,
+    /// Spans of other traces that belong to it.
+    #[prost(message, repeated, tag = "13")]
+    pub links: Vec<Link>,
     /// How it ended.
     #[prost(message, optional, tag = "15")]
     pub status: Option<Status>,
     /// The flags of its trace context.
     #[prost(fixed32, tag = "16")]
+    pub flags: u32,
+}
+
+/// `Span.Link`.
+#[derive(Clone, PartialEq, Message)]
+pub struct Link {
+    /// 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub trace_id: Vec<u8>,
+    /// 8 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub span_id: Vec<u8>,
+    /// The flags of its trace context.
+    #[prost(fixed32, tag = "6")]
     pub flags: u32,
 }
 

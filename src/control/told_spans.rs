@@ -3,9 +3,10 @@
 
 use std::time::Instant;
 
-use super::otlp::{CLIENT, ERROR, INTERNAL, KeyValue, SERVER, Span, Status, Value, said};
+use super::otlp::{self, CLIENT, ERROR, INTERNAL, KeyValue, SERVER, Span, Status, Value, said};
 use crate::base::address::Address;
 use crate::base::choice::Words;
+use crate::base::link::Link;
 use crate::base::summary::Ended;
 use crate::codec::operation::Operation;
 use crate::plan::{EndpointPlan, RoutePlan};
@@ -17,7 +18,7 @@ const METHODS: [&str; 9] = ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATC
 /// The spans of an exchange, its own first.
 pub(super) fn spans(traced: &Traced) -> Vec<Span> {
     let mut spans = vec![exchange(traced)];
-    let Attempts { made, waits } = &traced.attempts;
+    let Attempts { made, waits, .. } = &traced.attempts;
     spans.extend(waits.iter().map(|wait| Span {
         name: "queue".to_owned(),
         kind: INTERNAL,
@@ -36,6 +37,7 @@ fn blank(traced: &Traced, (begun, ended): (Instant, Instant)) -> Span {
         |at: usize| u8::from_str_radix(std::str::from_utf8(&hex[2 * at..2 * at + 2]).unwrap_or("0"), 16);
     Span {
         trace_id: (0..16).map(|at| byte(at).unwrap_or(0)).collect(),
+        trace_state: traced.state.clone().unwrap_or_default(),
         start_time_unix_nano: traced.wall_us(begun).saturating_mul(1000),
         end_time_unix_nano: traced.wall_us(ended).saturating_mul(1000),
         flags: 1,
@@ -43,11 +45,15 @@ fn blank(traced: &Traced, (begun, ended): (Instant, Instant)) -> Span {
     }
 }
 
+fn link(call: &Link) -> otlp::Link {
+    otlp::Link { trace_id: call.trace.to_be_bytes().to_vec(), span_id: id(call.span), flags: 1 }
+}
+
 fn id(span: u64) -> Vec<u8> {
     span.to_be_bytes().to_vec()
 }
 
-/// The server's span.
+/// The server's span, or that of a call that was made for others.
 fn exchange(traced: &Traced) -> Span {
     let Traced { plan, record, .. } = traced;
     let route = record.route.map(|id| &plan.routes[id]);
@@ -55,7 +61,7 @@ fn exchange(traced: &Traced) -> Span {
     let mut say = |key: &str, value: Option<Value>| all.extend(value.map(|value| said(key, value)));
     say("url.path", Some(traced.path.as_str().into()));
     say("http.response.status_code", Some(u64::from(record.status).into()));
-    let why = record.code.or(record.fault);
+    let why = traced.error;
     let is_error = record.ended == Ended::Badly || record.status >= 500;
     let code = record.status.to_string();
     say("error.type", why.or(is_error.then_some(code.as_str())).map(Value::from));
@@ -80,13 +86,15 @@ fn exchange(traced: &Traced) -> Span {
     all.extend(generation(traced));
     let parent = traced.trace.parent;
     let name = match (method(&traced.method), route) {
+        _ if traced.is_call => "call".to_owned(),
         (Some(method), Some(route)) => format!("{method} {}", route.name),
         (Some(method), None) => method.to_owned(),
         (None, _) => "HTTP".to_owned(),
     };
     Span {
         name,
-        kind: SERVER,
+        kind: if traced.is_call { INTERNAL } else { SERVER },
+        links: traced.attempts.calls.iter().map(link).collect(),
         span_id: id(traced.trace.span()),
         parent_span_id: if parent == 0 { Vec::new() } else { id(parent) },
         attributes: all,

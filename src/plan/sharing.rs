@@ -85,6 +85,8 @@ pub struct Standing {
     pub key: u64,
     /// The hash of the field by which its cluster places requests, where there is one and it says it.
     pub placed_by: Option<u64>,
+    /// A collector is told of it, and so of the call.
+    pub is_traced: bool,
 }
 
 /// Answers that are kept, and for how long.

@@ -22,6 +22,7 @@ use crate::board::buffered::Reservation;
 use crate::codec::head::{RequestHead, ResponseHead};
 use crate::codec::reply::ErrorReply;
 use crate::codec::shared::{SharedHead, call_head, shared};
+use crate::codec::trace::TraceContext;
 use crate::plan::{Action, Batching, Standing, Waiting};
 
 /// What a carrier carries for.
@@ -42,6 +43,8 @@ pub(super) struct Asked<'a> {
     pub(super) model: Option<&'a str>,
     /// Where it stands among others.
     pub(super) standing: &'a Standing,
+    /// The trace of the only one for whom it is.
+    pub(super) within: Option<&'a TraceContext>,
 }
 
 /// What may be sent again.
@@ -109,8 +112,9 @@ impl Load<'_> {
             _ => Bytes::from(batching.protocol.merge(&members)),
         };
         let model = one.model.as_deref();
-        let asked =
-            Asked { head: &one.asked, carried: &one.carried, model, standing: self.foremost(waiting) };
+        let standing = self.foremost(waiting);
+        let (carried, standing) = (&one.carried, &standing);
+        let asked = Asked { head: &one.asked, carried, model, standing, within: None };
         let Action::Forward(targets) = &self.plan.plan.routes[self.route].action else {
             return Err(reply::no_route().into());
         };
@@ -119,29 +123,33 @@ impl Load<'_> {
         self.send(asked, body, (Repeats::Unanswered, Ways::of(targets), flights)).await
     }
 
-    /// Where the call of these stands: with whoever of them comes first where requests wait.
-    fn foremost<'w>(&self, waiting: &[&'w Waiting]) -> &'w Standing {
+    /// Where the call of these stands: with whoever of them comes first where requests wait. It is told of if one of them is.
+    fn foremost(&self, waiting: &[&Waiting]) -> Standing {
         let standings = waiting.iter().map(|waiting| &waiting.standing);
         let class = |standing: &&Standing| match &self.plan.plan.clusters[self.cluster].settings.queue {
             Some(queue) => standing::class(standing.class.as_deref(), &queue.value),
             None => 0,
         };
-        standings.min_by_key(class).expect("somebody waits")
+        let is_traced = waiting.iter().any(|waiting| waiting.standing.is_traced);
+        let foremost = standings.min_by_key(class).expect("somebody waits");
+        Standing { is_traced, ..foremost.clone() }
     }
 
     /// Makes one call, and reads its answer to the end.
     pub(super) async fn send(
         &self,
-        Asked { head, carried, model, standing }: Asked<'_>,
+        Asked { head, carried, model, standing, within }: Asked<'_>,
         body: Bytes,
         (repeats, ways, flights): (Repeats, Ways<'_>, Vec<Arc<Flight>>),
     ) -> Result<Answered, Unanswered> {
         let head = call_head(head, carried, body.len()).map_err(reply::of_codec)?;
-        let request = carrier::request(self.plan, self.route, (head, model, standing.clone()), self.lane);
+        let standing = (standing.clone(), within);
+        let (request, tried) = carrier::request(self.plan, self.route, (head, model), standing, self.lane);
         let clock = self.lane.watchdogs.watch();
-        let mut carried =
-            Carried { request, call: Call::apart(Intake::of_bytes(body), &clock, &self.lane.turns) };
-        let Carried { request, call } = &mut carried;
+        let call = Call::apart(Intake::of_bytes(body), &clock, &self.lane.turns);
+        let mut carried = Carried { request, call, lane: self.lane };
+        let Carried { request, call, .. } = &mut carried;
+        call.notes.tried = tried;
         call.flights = flights;
         if repeats == Repeats::Unanswered {
             call.body.be_answered_once();

@@ -14,7 +14,9 @@ use super::keeper::Keeper;
 use super::reply;
 use super::request::{Call, Found, Request};
 use super::source::Relayed;
+use super::spans::Attempts;
 use super::state::{LanePlan, LaneState};
+use super::traced;
 use super::turns::Turn;
 use crate::base::fault::{Fault, FaultKind, Sent, Stage};
 use crate::base::ids::{Id, ListenerId, RouteId};
@@ -26,6 +28,7 @@ use crate::codec::head::RequestHead;
 use crate::codec::progress::Progress;
 use crate::codec::reply::ErrorReply;
 use crate::codec::shared::{SharedHead, shared};
+use crate::codec::trace::TraceContext;
 use crate::plan::Standing;
 
 /// An answer under way, as requests share it.
@@ -110,19 +113,21 @@ impl<'l> Bell<'l> {
 }
 
 /// A request of nobody for a model, if for any: it carries what was compared, and nothing else of anybody. It stands where
-/// somebody stands for whom it is.
+/// somebody stands for whom it is, and is a part of that one's trace if it is for nobody else.
 pub(super) fn request(
     plan: &Rc<LanePlan>,
     route: RouteId,
-    (head, model, standing): (RequestHead, Option<&str>, Standing),
+    (head, model): (RequestHead, Option<&str>),
+    (standing, within): (Standing, Option<&TraceContext>),
     lane: &LaneState,
-) -> Request {
-    Request {
+) -> (Request, Option<Box<Attempts>>) {
+    let (trace, tried) = lane.traced_apart(head.head(), within, standing.is_traced);
+    let request = Request {
         framing: head.framing(),
         is_changed: false,
         is_carried: true,
         id: lane.request_id(None, false),
-        trace: lane.trace(head.head(), false),
+        trace,
         head,
         sender: Sender::default(),
         listener: ListenerId::at(0),
@@ -131,21 +136,27 @@ pub(super) fn request(
         found: Found::of_model(model),
         standing: Some(Box::new(standing)),
         dress: None,
-    }
+    };
+    (request, tried)
 }
 
-/// A call of such a request. Counted where it was asked last when it is over, cancelled or not.
+/// A call of such a request. Counted where it was asked last when it is over, cancelled or not, and told of.
 pub(super) struct Carried<'c> {
     pub(super) request: Request,
     pub(super) call: Call<'c>,
+    pub(super) lane: &'c LaneState,
 }
 
 impl Drop for Carried<'_> {
     fn drop(&mut self) {
-        let Self { request, call } = self;
+        let Self { request, call, lane } = self;
+        let now = Instant::now();
         if let Some(endpoint) = call.notes.endpoint {
-            let total = micros(call.notes.arrival.complete, Instant::now());
+            let total = micros(call.notes.arrival.complete, now);
             request.plan.recorder.borrow_mut().record_at(endpoint, total, None);
+        }
+        if call.notes.tried.is_some() {
+            traced::tell_call((request, &mut call.notes), lane, now);
         }
     }
 }

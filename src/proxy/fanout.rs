@@ -1,5 +1,6 @@
 //! One request to several clusters at once: drives the legs and a `Gather`, and tells what it makes of them.
 
+use std::cell::RefCell;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -33,13 +34,11 @@ pub(super) async fn run(
     let mut gather = Gather::new(fanout.gather, fanout.to.len(), fanout.need);
     let legs = 0..fanout.to.len();
     let mut came: Vec<Option<Ended>> = legs.clone().map(|_| None).collect();
-    let mut legs: FuturesUnordered<_> =
-        legs.map(|at| leg::run(at, (&*request, fanout), pieces.clone(), lane)).collect();
+    let tried = RefCell::new(call.notes.tried.take());
+    let asked = (&*request, fanout, &tried);
+    let mut legs: FuturesUnordered<_> = legs.map(|at| leg::run(at, asked, pieces.clone(), lane)).collect();
     let step = loop {
-        let mut ended = legs.next().await.expect("the last leg ends it");
-        if let (Some(all), Some(leg)) = (&mut call.notes.tried, ended.notes.tried.take()) {
-            all.join(*leg);
-        }
+        let ended = legs.next().await.expect("the last leg ends it");
         call.notes.attempts += ended.notes.attempts;
         let step = gather.ended(ended.at, ended.how());
         let at = ended.at;
@@ -51,6 +50,7 @@ pub(super) async fn run(
     };
     // Whoever is still asked is cancelled.
     drop(legs);
+    call.notes.tried = tried.into_inner();
     request.be_dressed();
     call.notes.waited += begun.elapsed();
     match step {
@@ -82,7 +82,10 @@ pub(super) async fn run(
 fn tell(told: Ended, call: &mut Call<'_>) -> Result<Answer, ErrorReply> {
     let Ended { said, notes, reached, deadline, .. } = told;
     let before = &mut call.notes;
-    let tried = before.tried.take();
+    let mut tried = before.tried.take();
+    if let (Some(tried), Some(endpoint)) = (&mut tried, notes.endpoint) {
+        tried.end_all_but(endpoint, Instant::now());
+    }
     let (attempts, waited) = (before.attempts, before.waited);
     let mut phases = notes.phases;
     phases.hold = before.phases.hold;

@@ -1,5 +1,6 @@
 //! One of the calls that a request makes at once: to one cluster, within its own time, booked as an attempt of its own.
 
+use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::time::Instant;
@@ -17,6 +18,7 @@ use super::notes::{Arrival, Notes};
 use super::reply;
 use super::request::{Call, Request};
 use super::source::{Cut, Relayed, served};
+use super::spans::Attempts;
 use super::state::LaneState;
 use super::watch::Watch;
 use crate::base::choice::Gathering;
@@ -83,14 +85,21 @@ impl Ended {
 struct Leg<'r> {
     request: &'r Request,
     call: Call<'r>,
+    /// Those of all legs, where the exchange is traced.
+    tried: &'r Tried,
     is_booked: bool,
     is_empty: bool,
 }
 
+/// Attempts of all legs of an exchange that is traced.
+pub(super) type Tried = RefCell<Option<Box<Attempts>>>;
+
 impl Drop for Leg<'_> {
     fn drop(&mut self) {
         if !self.is_booked {
-            book(self.request, &self.call.notes, Instant::now());
+            let now = Instant::now();
+            book(self.request, &self.call.notes, now);
+            self.tell(Some(now));
         }
     }
 }
@@ -114,17 +123,16 @@ fn book(request: &Request, notes: &Notes, now: Instant) {
 /// all of its answer, or where the first counts for the beginning of it.
 pub(super) async fn run(
     at: usize,
-    (request, fanout): (&Request, &Fanout),
+    (request, fanout, tried): (&Request, &Fanout, &Tried),
     pieces: Vec<Bytes>,
     lane: &LaneState,
 ) -> Ended {
     let (clock, patience) = (lane.watchdogs.watch(), lane.watchdogs.watch());
     let now = Instant::now();
     let arrival = Arrival::at(now);
-    let call = Call::apart(Intake::of_pieces(pieces), &clock, &lane.turns);
-    let mut call = call;
+    let mut call = Call::apart(Intake::of_pieces(pieces), &clock, &lane.turns);
     call.notes.tried = request.is_traced().then(Box::default);
-    let mut leg = Leg { request, call, is_booked: false, is_empty: false };
+    let mut leg = Leg { request, call, tried, is_booked: false, is_empty: false };
     let due = deadline(now, fanout.timeout);
     let said = {
         let mut work = pin!(leg.ask(fanout.to[at], fanout.gather, lane));
@@ -140,9 +148,7 @@ pub(super) async fn run(
     });
     // An answer that goes on is booked by whoever tells it.
     leg.is_booked = matches!(said, Said::Relayed(_));
-    if let Some(tried) = leg.call.notes.tried.as_mut().filter(|_| !leg.is_booked) {
-        tried.end(now);
-    }
+    leg.tell((!leg.is_booked).then_some(now));
     let used = request.found.prompt_tokens().map_or(0, |prompt| leg.call.notes.tokens_used(prompt));
     let deadline = leg.call.deadline;
     let notes = std::mem::replace(&mut leg.call.notes, Notes::new(arrival));
@@ -154,6 +160,14 @@ pub(super) async fn run(
 }
 
 impl Leg<'_> {
+    /// Its attempts are the exchange's; the last one ended perhaps.
+    fn tell(&mut self, ended: Option<Instant>) {
+        if let (Some(all), Some(mut tried)) = (&mut *self.tried.borrow_mut(), self.call.notes.tried.take()) {
+            ended.into_iter().for_each(|now| tried.end(now));
+            all.join(*tried);
+        }
+    }
+
     async fn ask(&mut self, cluster: ClusterId, gather: Gathering, lane: &LaneState) -> Said {
         let Self { request, call, is_empty, .. } = self;
         let mut answer = match call::run(request, call, cluster, u32::MAX).await {

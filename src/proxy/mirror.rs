@@ -186,8 +186,8 @@ async fn carry(request: Request, cluster: ClusterId, pieces: Vec<Bytes>, lane: &
     let mut body = Intake::of_pieces(pieces);
     body.listeners = Some(Box::new(Listeners { then: Then::LetGo, ..Listeners::default() }));
     let call = Call { may_wait: false, ..Call::apart(body, &clock, &lane.turns) };
-    let mut carried = Carried { request, call };
-    let Carried { request, call } = &mut carried;
+    let mut carried = Carried { request, call, lane };
+    let Carried { request, call, .. } = &mut carried;
     let Ok(mut answer) = call::run(request, call, cluster, 1).await else { return Mirrored::Failed };
     let read = drop_body(&mut answer, call).await;
     let result = if read.is_ok() { Mirrored::Sent } else { Mirrored::Failed };

@@ -38,7 +38,8 @@ pub(super) async fn run(
     let pieces = batching.protocol.cut(member, batching.most.items);
     let standing = standing::of(request, first);
     let (head, model) = (&request.head, request.model_upstream());
-    let asked = Asked { head, carried: &common.carried, model, standing: &standing };
+    let within = Some(&request.trace);
+    let asked = Asked { head, carried: &common.carried, model, standing: &standing, within };
     let mut clusters = std::iter::once(&first).chain(&targets.fallback).copied().peekable();
     let answers = loop {
         let cluster = clusters.next().expect("the last one ends it");

@@ -16,6 +16,7 @@ use super::intake::Intake;
 use super::keeper::Keeper;
 use super::reply;
 use super::request::{Call, Request};
+use super::spans::Attempts;
 use super::standing;
 use super::state::LaneState;
 use super::told::{self, Source, Told};
@@ -76,9 +77,10 @@ pub(super) async fn run(
         let length = question.body.len();
         let head = call_head(&request.head, &question.carried, length);
         let head = head.map_err(reply::of_codec)?;
-        let head = (head, request.model_upstream(), standing::of(request, first));
-        let request = carrier::request(&request.plan, request.route().0, head, lane);
-        let load = Load { request, body: question.body, first, flight, asked, kept_as };
+        let head = (head, request.model_upstream());
+        let standing = (standing::of(request, first), None);
+        let (request, tried) = carrier::request(&request.plan, request.route().0, head, standing, lane);
+        let load = Load { request, tried, body: question.body, first, flight, asked, kept_as };
         let is_blocked = Blocked::default();
         let flights = vec![Arc::clone(&load.flight)];
         carrier::apart(lane, flights, Rc::clone(&is_blocked), carry(load, Rc::clone(lane), is_blocked));
@@ -91,6 +93,8 @@ pub(super) async fn run(
 /// What is carried for all who ask the same.
 struct Load {
     request: Request,
+    /// Where it is traced.
+    tried: Option<Box<Attempts>>,
     body: Bytes,
     /// The cluster that is asked first.
     first: ClusterId,
@@ -101,10 +105,12 @@ struct Load {
 }
 
 async fn carry(load: Load, lane: Rc<LaneState>, is_blocked: Blocked) {
-    let Load { request, body, first, flight, asked, kept_as } = load;
+    let Load { request, tried, body, first, flight, asked, kept_as } = load;
     let clock = lane.watchdogs.watch();
-    let mut carried = Carried { request, call: Call::apart(Intake::of_bytes(body), &clock, &lane.turns) };
-    let Carried { request, call } = &mut carried;
+    let call = Call::apart(Intake::of_bytes(body), &clock, &lane.turns);
+    let mut carried = Carried { request, call, lane: &lane };
+    let Carried { request, call, .. } = &mut carried;
+    call.notes.tried = tried;
     call.flights = vec![Arc::clone(&flight)];
     let plan = Rc::clone(&request.plan);
     let (Action::Forward(targets), Some(sharing)) =

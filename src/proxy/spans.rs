@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use crate::base::fault::Fault;
+use super::reply;
+use crate::base::fault::{Fault, Side};
 use crate::base::hash::hash64;
 use crate::base::ids::EndpointId;
+use crate::base::link::Link;
 use crate::base::time::micros;
 use crate::codec::operation::Operation;
 use crate::codec::trace::TraceContext;
@@ -20,6 +22,10 @@ pub struct Traced {
     pub plan: Arc<Plan>,
     /// Its ids; the span is that of the exchange.
     pub trace: TraceContext,
+    /// What a trusted sender says of that trace, if it is not too long.
+    pub state: Option<String>,
+    /// It is a call that was made for others.
+    pub is_call: bool,
     /// What is asked.
     pub method: String,
     /// Without the query.
@@ -38,6 +44,8 @@ pub struct Traced {
     pub over_us: u64,
     /// How it went.
     pub record: Record,
+    /// Why, where it went badly: the code of our answer, or the one that would have been its.
+    pub error: Option<&'static str>,
     /// Whom it asked, and where it waited.
     pub attempts: Attempts,
 }
@@ -61,6 +69,8 @@ pub struct Attempts {
     pub made: Vec<Attempt>,
     /// See above.
     pub waits: Vec<Wait>,
+    /// The calls in which it was asked with others.
+    pub calls: Vec<Link>,
 }
 
 /// A wait for a place.
@@ -87,7 +97,7 @@ pub struct Attempt {
     pub ended: Option<Instant>,
     /// The status of its answer, if there was one.
     pub status: Option<u16>,
-    /// Why it failed.
+    /// Why it failed: the code that a client would be told.
     pub fault: Option<&'static str>,
 }
 
@@ -119,8 +129,21 @@ impl Attempts {
     /// It failed.
     pub(super) fn failed(&mut self, fault: &Fault, now: Instant) {
         if let Some(attempt) = self.made.last_mut() {
-            (attempt.fault, attempt.ended) = (Some(fault.kind.name()), Some(now));
+            (attempt.fault, attempt.ended) = (Some(code(fault)), Some(now));
         }
+    }
+
+    /// The answer of that endpoint broke off.
+    pub(super) fn broke(&mut self, endpoint: EndpointId, fault: &Fault) {
+        let answered = |attempt: &&mut Attempt| attempt.endpoint == endpoint && attempt.status.is_some();
+        if let Some(attempt) = self.made.iter_mut().rfind(answered) {
+            attempt.fault.get_or_insert(code(fault));
+        }
+    }
+
+    /// The status of the last answer.
+    pub(super) fn status(&self) -> Option<u16> {
+        self.made.iter().rev().find_map(|attempt| attempt.status)
     }
 
     /// The one under way is over.
@@ -130,10 +153,25 @@ impl Attempts {
         }
     }
 
+    /// The answer of that endpoint goes on; those of all others are over.
+    pub(super) fn end_all_but(&mut self, endpoint: EndpointId, now: Instant) {
+        for attempt in self.made.iter_mut().filter(|attempt| attempt.endpoint != endpoint) {
+            attempt.ended.get_or_insert(now);
+        }
+    }
+
     /// Those of a leg were made for this exchange.
     pub(super) fn join(&mut self, leg: Self) {
         self.made.extend(leg.made);
         self.waits.extend(leg.waits);
+    }
+}
+
+/// The name of a fault for those who look for what clients were told.
+pub(super) fn code(fault: &Fault) -> &'static str {
+    match fault.side {
+        Side::Downstream => fault.kind.name(),
+        Side::Upstream | Side::Proxy => reply::of_fault(fault).code,
     }
 }
 

@@ -20,6 +20,7 @@ pub(super) fn of(request: &Request, cluster: ClusterId) -> Standing {
         class: class_said(request).map(Into::into),
         key: key(request),
         placed_by: placing::placed_by(request, cluster),
+        is_traced: request.is_traced(),
     }
 }
 

@@ -252,6 +252,22 @@ impl LaneState {
         }
         (trace, trace.is_sampled().then(Box::default))
     }
+
+    /// The same of a call with this head that is made for others: a trace of its own, or a part of one of theirs. A collector is
+    /// told of it where it is told of them.
+    pub(super) fn traced_apart(
+        &self,
+        head: &Head,
+        within: Option<&TraceContext>,
+        is_traced: bool,
+    ) -> (TraceContext, Option<Box<Attempts>>) {
+        let own = self.trace(head, false);
+        let mut trace = within.map_or(own, |trace| trace.within(own.span()));
+        if is_traced {
+            trace.sample();
+        }
+        (trace, is_traced.then(Box::default))
+    }
 }
 
 impl EndpointOnLane {

@@ -66,45 +66,58 @@ pub(super) async fn follow(
 ) -> Result<Box<Told>, ErrorReply> {
     let begun = Instant::now();
     let said = standing::deadline_said(request).map(|said| call.notes.arrival.complete + said);
-    let head = head(&mut follower, (call, said), lane).await;
+    let head = Waiter { follower: &mut follower, call }.head(said, lane).await;
     call.notes.waited += begun.elapsed();
     call.body.let_go();
     Ok(Box::new(Told { head: head?, source: Source::Flight(follower) }))
 }
 
-/// Its head; an error is everybody's.
-async fn head(
-    follower: &mut Follower<SharedHead, ErrorReply>,
-    (call, said): (&mut Call<'_>, Option<Instant>),
-    lane: &LaneState,
-) -> Result<Arc<SharedHead>, ErrorReply> {
-    loop {
-        match follower.next(lane.turns.granted()) {
-            Next::Head(head) => {
-                call.notes.batch.get_or_insert_default().carried = head.batch.clone();
-                return Ok(head);
-            }
-            Next::End(Err(refusal)) => return Err(refusal),
-            Next::Wait(place) => {
-                let mut turn = lane.turns.wait_for(place);
-                // A client's own deadline is for its wait, which is over once somebody is asked.
-                let in_line = said.filter(|_| !follower.is_started());
-                let due = earlier(call.deadline, in_line);
-                if call.clock.within(due, |cx| turn.poll(cx)).await.is_some() {
-                    continue;
+/// Waits for a head, or leaves. Either way it is noted in which calls it was asked for.
+struct Waiter<'w, 'c> {
+    follower: &'w mut Follower<SharedHead, ErrorReply>,
+    call: &'w mut Call<'c>,
+}
+
+impl Waiter<'_, '_> {
+    /// Its head; an error is everybody's.
+    async fn head(&mut self, said: Option<Instant>, lane: &LaneState) -> Result<Arc<SharedHead>, ErrorReply> {
+        let Self { follower, call } = self;
+        loop {
+            match follower.next(lane.turns.granted()) {
+                Next::Head(head) => {
+                    call.notes.batch.get_or_insert_default().carried = head.batch.clone();
+                    return Ok(head);
                 }
-                let fault = match call.deadline.is_some_and(|due| due <= Instant::now()) {
-                    true => Fault::upstream(Stage::Wait, FaultKind::Timeout, Sent::Wholly),
-                    false if follower.is_started() => continue,
-                    false => Fault::upstream(Stage::Pick, FaultKind::QueueTimeout, Sent::Nothing),
-                };
-                call.notes.fault = Some(fault);
-                return Err(reply::of_fault(&fault));
+                Next::End(Err(refusal)) => return Err(refusal),
+                Next::Wait(place) => {
+                    let mut turn = lane.turns.wait_for(place);
+                    // A client's own deadline is for its wait, which is over once somebody is asked.
+                    let in_line = said.filter(|_| !follower.is_started());
+                    let due = earlier(call.deadline, in_line);
+                    if call.clock.within(due, |cx| turn.poll(cx)).await.is_some() {
+                        continue;
+                    }
+                    let fault = match call.deadline.is_some_and(|due| due <= Instant::now()) {
+                        true => Fault::upstream(Stage::Wait, FaultKind::Timeout, Sent::Wholly),
+                        false if follower.is_started() => continue,
+                        false => Fault::upstream(Stage::Pick, FaultKind::QueueTimeout, Sent::Nothing),
+                    };
+                    call.notes.fault = Some(fault);
+                    return Err(reply::of_fault(&fault));
+                }
+                Next::Piece(_) | Next::Behind | Next::End(Ok(())) => {
+                    let fault = Fault::upstream(Stage::Wait, FaultKind::Reset, Sent::Wholly);
+                    return Err(reply::of_fault(&fault));
+                }
             }
-            Next::Piece(_) | Next::Behind | Next::End(Ok(())) => {
-                let fault = Fault::upstream(Stage::Wait, FaultKind::Reset, Sent::Wholly);
-                return Err(reply::of_fault(&fault));
-            }
+        }
+    }
+}
+
+impl Drop for Waiter<'_, '_> {
+    fn drop(&mut self) {
+        if let Some(tried) = &mut self.call.notes.tried {
+            tried.calls = self.follower.calls();
         }
     }
 }

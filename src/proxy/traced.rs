@@ -1,14 +1,17 @@
 //! An exchange that was traced is over: what a collector is told of it is handed over.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::decide;
-use super::notes::Notes;
+use super::notes::{BodyNotes, Notes};
 use super::request::Request;
-use super::spans::Traced;
+use super::spans::{self, Traced};
 use super::state::LaneState;
-use crate::base::limits::SPAN_TEXT_BYTES_MAX;
+use crate::base::fault::Side;
+use crate::base::limits::{SPAN_TEXT_BYTES_MAX, TRACE_STATE_BYTES};
+use crate::base::summary::Ended;
+use crate::codec::field::FieldName;
 use crate::codec::operation::Operation;
 use crate::filter;
 use crate::metrics::record::Record;
@@ -21,13 +24,21 @@ pub(super) fn tell(
     lane: &LaneState,
     now: Instant,
 ) {
-    let Some(attempts) = notes.tried.take() else { return };
+    let Some(mut attempts) = notes.tried.take() else { return };
+    let fault = notes.fault.filter(|_| record.ended != Ended::Well);
+    if let (Some(endpoint), Some(fault)) =
+        (record.endpoint, fault.filter(|fault| fault.side == Side::Upstream))
+    {
+        attempts.broke(endpoint, &fault);
+    }
     let plan = &request.plan.plan;
     let named = notes.model.and_then(|at| plan.models.get(at as usize)).map(|name| &**name);
     let asked = request.found.model().or(named).or(model);
     let traced = Traced {
         plan: Arc::clone(plan),
         trace: request.trace,
+        state: state(request),
+        is_call: request.is_carried,
         method: clipped(request.head.method_bytes()),
         path: clipped(request.head.path()),
         operation: record
@@ -40,9 +51,41 @@ pub(super) fn tell(
         over: now,
         over_us: lane.wall_us(now),
         record: record.clone(),
+        error: notes.code.or(fault.as_ref().map(spans::code)),
         attempts: *attempts,
     };
     lane.spans.try_send(traced.spans(), traced);
+}
+
+/// The same of a call that was made for others, and was over at `now`.
+#[cold]
+pub(super) fn tell_call((request, notes): (&Request, &mut Notes), lane: &LaneState, now: Instant) {
+    // Where it went on in a call with others it made no attempt: they are told of that.
+    let Some(tried) = notes.tried.as_ref().filter(|tried| !tried.made.is_empty() || !tried.waits.is_empty())
+    else {
+        return;
+    };
+    notes.status = tried.status().unwrap_or(0);
+    notes.ended = match (notes.over, notes.fault) {
+        (Some(_), _) => notes.ended,
+        (None, Some(_)) => Ended::Badly,
+        // All for whom it was made have left.
+        (None, None) => Ended::ClientLeft,
+    };
+    let usage = notes.told();
+    let body = BodyNotes { received: 0, waited: Duration::ZERO };
+    let summary = notes.summary(request.route, (body, &usage), now);
+    let record = notes.record(&summary, &usage, now);
+    tell((request, notes), (&record, None), lane, now);
+}
+
+/// What a trusted sender says of a trace that goes on here.
+fn state(request: &Request) -> Option<String> {
+    let said = || request.head.head().values(FieldName::Tracestate);
+    let length: usize = said().map(|value| value.len() + 1).sum();
+    let is_passed = request.trace.is_continued && !request.is_carried;
+    let is_short = (1..=TRACE_STATE_BYTES + 1).contains(&length);
+    (is_passed && is_short).then(|| said().map(String::from_utf8_lossy).collect::<Vec<_>>().join(","))
 }
 
 /// The beginning of what a client says.

@@ -65,6 +65,7 @@ mod table;
 mod telling;
 mod together;
 mod tokens;
+mod traced_calls;
 mod tracing;
 mod tunnels;
 mod validating;

@@ -11,13 +11,13 @@ use prost::Message;
 use crate::support::{Gateway, PATIENCE, Peer, Upstream, nobody};
 
 /// A collector, and the calls that it got.
-struct Collector {
-    url: String,
+pub struct Collector {
+    pub url: String,
     calls: Arc<Mutex<Vec<Export>>>,
 }
 
 impl Collector {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let calls = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&calls);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -46,7 +46,7 @@ impl Collector {
     }
 
     /// The spans that came, once there are so many.
-    fn spans(&self, count: usize) -> Vec<Told> {
+    pub fn spans(&self, count: usize) -> Vec<Told> {
         let until = Instant::now() + PATIENCE;
         loop {
             let calls = self.calls.lock().unwrap();
@@ -66,15 +66,18 @@ impl Collector {
 
 /// A span as it is read.
 #[derive(Debug)]
-struct Told {
-    name: String,
-    kind: i32,
-    trace: String,
-    id: String,
-    parent: String,
-    lasts_us: u64,
+pub struct Told {
+    pub name: String,
+    pub kind: i32,
+    pub trace: String,
+    pub id: String,
+    pub parent: String,
+    pub lasts_us: u64,
     begins_us: u64,
-    failed: bool,
+    pub failed: bool,
+    pub state: String,
+    /// Trace and span of each.
+    pub links: Vec<(String, String)>,
     says: BTreeMap<String, String>,
 }
 
@@ -102,17 +105,19 @@ impl Told {
             parent: hex(&span.parent_span_id),
             lasts_us: (span.end_time_unix_nano - span.start_time_unix_nano) / 1000,
             begins_us: span.start_time_unix_nano / 1000,
+            state: span.trace_state.clone(),
+            links: span.links.iter().map(|link| (hex(&link.trace_id), hex(&link.span_id))).collect(),
             failed: span.status.as_ref().is_some_and(|status| status.code == 2),
             says: texts(&span.attributes),
         }
     }
 
-    fn says(&self, key: &str) -> &str {
+    pub fn says(&self, key: &str) -> &str {
         self.says.get(key).map_or("", String::as_str)
     }
 }
 
-fn start(collector: &str, share: &str, rest: &str) -> Gateway {
+pub fn start(collector: &str, share: &str, rest: &str) -> Gateway {
     Gateway::start(&format!("[observe]\ntrace = {{ otlp = \"{collector}\", share = \"{share}\" }}\n{rest}"))
 }
 
@@ -132,7 +137,7 @@ fn chat(fields: &str, body: &str) -> String {
 const STREAM: &str = "data: {\"id\":1,\"model\":\"m-7b\",\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":1}}\n\n";
 
 /// What an endpoint was sent, with whatever traceparent.
-fn traceparent(request: &str) -> (&str, &str, &str) {
+pub fn traceparent(request: &str) -> (&str, &str, &str) {
     let value = request.split("\r\ntraceparent: ").nth(1).unwrap().split("\r\n").next().unwrap();
     let mut parts = value.split('-');
     assert_eq!(parts.next(), Some("00"));
@@ -285,6 +290,7 @@ fn a_trusted_trace_goes_on_as_it_says_and_any_other_begins_anew() {
                 let spans = collector.spans(2);
                 assert_eq!(spans[0].parent, if is_trusted { &PARENT[33..] } else { "" });
                 assert_eq!((spans[0].trace.as_str(), spans[1].id.as_str()), (trace, span));
+                assert_eq!(spans[0].state, if is_trusted { "a=b" } else { "" });
             }
             false => {
                 std::thread::sleep(Duration::from_millis(900));
@@ -337,7 +343,7 @@ fn each_attempt_and_the_wait_for_a_place_have_spans_of_their_own() {
         })
         .collect();
     let up_url = upstream.url();
-    assert_eq!(told, [("1", "refused", gone.as_str(), true), ("2", "500", up_url.as_str(), true)]);
+    assert_eq!(told, [("1", "upstream_connect", gone.as_str(), true), ("2", "500", up_url.as_str(), true)]);
     let queue = spans.iter().find(|span| span.kind == INTERNAL).unwrap();
     assert_eq!((queue.name.as_str(), &queue.parent, &queue.trace), ("queue", &exchange.id, &exchange.trace));
     assert!(queue.lasts_us >= 75_000, "{queue:#?}");

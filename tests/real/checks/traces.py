@@ -25,6 +25,13 @@ trusted = ["127.0.0.0/8"]
 [cluster.chat]
 endpoints = ["{sim}"]
 engine = "vllm"
+[cluster.shared]
+endpoints = ["{sim}"]
+single_flight = true
+[[route]]
+name = "shared"
+match = {{ path = "/v1/embeddings" }}
+to = "shared"
 [[route]]
 name = "chat"
 match = {{ path = "/v1/*" }}
@@ -109,3 +116,21 @@ def _(given):
     true(said["corelane.ttft_ms"] >= 5, str(said))
     equal(attributes(client)["gen_ai.provider.name"], "vllm")
     equal(collector.resources[0]["service.name"], "corelane")
+
+
+@check("a call that is made for others is a trace of its own, and who shares it links to that")
+def _(given):
+    gateway, collector = given
+    head = {"content-type": "application/json", "traceparent": f"00-{TRACE}-{PARENT}-01", "tracestate": "vendor=1"}
+    before = len(collector.spans)
+    body = json.dumps({"model": "sim", "input": "hello"}).encode()
+    with urllib.request.urlopen(urllib.request.Request(gateway.url + "/v1/embeddings", body, head), timeout=10) as answer:
+        answer.read()
+    spans = collector.wait_for(before + 3)[before:]
+    equal(len(spans), 3)
+    equal(collector.unknown, 0)
+    server, call, attempt = (next(span for span in spans if span.kind == getattr(Span, "SPAN_KIND_" + kind)) for kind in ["SERVER", "INTERNAL", "CLIENT"])
+    equal((server.trace_id.hex(), server.trace_state, call.trace_state), (TRACE, "vendor=1", ""))
+    equal([(link.trace_id, link.span_id) for link in server.links], [(call.trace_id, call.span_id)])
+    true(call.trace_id.hex() != TRACE, "a trace of its own")
+    equal((attempt.trace_id, attempt.parent_span_id), (call.trace_id, call.span_id))
