@@ -41,6 +41,7 @@ mod mirroring;
 mod models;
 mod passing;
 mod paths;
+mod phases;
 mod placing;
 mod pooling;
 mod queueing;

@@ -8,11 +8,11 @@ use serde_json::Value;
 use crate::support::{After, Gateway, OK, Upstream, fresh_path, nobody};
 
 /// How long a phase is drawn out, and the least that shows then: timers of the gateway count in whole milliseconds.
-const PAUSE: Duration = Duration::from_millis(60);
-const SHOWN_US: u64 = 55_000;
+pub const PAUSE: Duration = Duration::from_millis(60);
+pub const SHOWN_US: u64 = 55_000;
 
 /// An endpoint that pauses before the head of its answer, or in its body, as the path says.
-fn endpoint() -> String {
+pub fn endpoint() -> String {
     Upstream::start().play(|peer, request| {
         let pause = |at: &str| {
             if request.contains(at) {
@@ -29,7 +29,7 @@ fn endpoint() -> String {
     })
 }
 
-fn config(url: &str, observe: &str) -> String {
+pub fn config(url: &str, observe: &str) -> String {
     format!(
         "{observe}\n[cluster.up]\nendpoints = [\"{url}\"]\n[cluster.gone]\nendpoints = [\"{}\"]\n\
          [[route]]\nname = \"dead\"\nmatch = {{ path = \"/dead\" }}\nto = \"gone\"\n\
@@ -38,132 +38,19 @@ fn config(url: &str, observe: &str) -> String {
     )
 }
 
-fn start(config: &str) -> Gateway {
+pub fn start(config: &str) -> Gateway {
     Gateway::start_with(config, &["--listen", "127.0.0.1:0", "--lanes", "2"])
 }
 
-fn get(gateway: &Gateway, path: &str) -> String {
+pub fn get(gateway: &Gateway, path: &str) -> String {
     gateway.exchange(&format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"))
 }
 
-fn slow(gateway: &Gateway, query: &str) -> Vec<Value> {
+pub fn slow(gateway: &Gateway, query: &str) -> Vec<Value> {
     let (status, body) = gateway.admin("GET", &format!("/slow{query}"));
     assert_eq!(status, 200, "{body}");
     let told: Value = serde_json::from_str(&body).unwrap();
     told["exchanges"].as_array().unwrap().clone()
-}
-
-const PHASES: [&str; 7] = ["head_us", "hold_us", "queue_us", "connect_us", "send_us", "wait_us", "relay_us"];
-
-/// A listener on which nobody has room for a connection for a while: who connects there waits for about a second.
-fn reluctant() -> (String, std::thread::JoinHandle<()>) {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
-    socket.listen(0).unwrap();
-    let address = socket.local_addr().unwrap().as_socket().unwrap();
-    // They take what room there is, until they are accepted.
-    let others: Vec<_> = (0..4)
-        .map(|_| {
-            let other = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-            other.set_nonblocking(true).unwrap();
-            let _ = other.connect(&address.into());
-            other
-        })
-        .collect();
-    let thread = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(300));
-        drop(others);
-        loop {
-            let Ok((accepted, _)) = socket.accept() else { return };
-            let mut peer = crate::support::Peer::new(accepted.into());
-            if let Some(request) = peer.try_request() {
-                assert!(request.starts_with("GET "), "{request}");
-                peer.send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 33\r\n\r\ndata: one\n\ndata: two\n\ndata: xxx\n\n");
-                return;
-            }
-        }
-    });
-    (format!("http://{address}"), thread)
-}
-
-/// Of what `server-timing` says one figure, in milliseconds.
-fn timing(answer: &str, name: &str) -> f64 {
-    let field = answer.lines().find_map(|line| line.strip_prefix("server-timing: ")).unwrap();
-    let begins = format!("{name};dur=");
-    field.split(", ").find_map(|part| part.strip_prefix(&begins)).unwrap().parse().unwrap()
-}
-
-#[test]
-fn a_connection_that_takes_long_shows_as_that_everywhere() {
-    let (url, thread) = reluctant();
-    let gateway = start(&config(&url, "[observe]\nserver_timing = true\n"));
-    let answer = get(&gateway, "/plain");
-    assert!(answer.contains("data: two"), "{answer}");
-    thread.join().unwrap();
-    assert!(timing(&answer, "connect") >= 200.0 && timing(&answer, "up") >= 200.0, "{answer}");
-    assert!(timing(&answer, "gw") < 200.0 && timing(&answer, "queue") == 0.0, "{answer}");
-    let told = slow(&gateway, "?limit=1").remove(0);
-    for known in PHASES {
-        assert_eq!(told[known].as_u64().unwrap() >= 200_000, known == "connect_us", "{known}: {told}");
-    }
-    assert!(told["ttft_us"].as_u64().unwrap() >= 200_000, "{told}");
-    let metrics = gateway.admin("GET", "/metrics").1;
-    let none = format!(
-        "corelane_endpoint_connect_seconds_bucket{{cluster=\"up\",endpoint=\"{url}\",le=\"0.197\"}} "
-    );
-    let line = metrics
-        .lines()
-        .find(|line| line.contains("endpoint_connect_seconds_bucket") && line.contains("le=\"0.1"));
-    assert!(line.is_some_and(|line| line.ends_with(" 0")), "{none}{line:?}");
-}
-
-#[test]
-fn a_pause_shows_in_its_phase_and_in_no_other() {
-    let url = endpoint();
-    let observe = "[observe]\nserver_timing = true\n";
-    let gateway = start(&config(&url, observe));
-    for (path, phase) in [("/plain", ""), ("/wait", "wait_us"), ("/first", "relay_us"), ("/gap", "relay_us")]
-    {
-        let answer = get(&gateway, path);
-        assert!(answer.contains("data: two"));
-        // What was over when the head left: the rest of it comes later.
-        let head = timing(&answer, "head") * 1000.0 >= SHOWN_US as f64;
-        assert!(head == (path == "/wait") || phase.is_empty(), "{path}: {answer}");
-        assert!(timing(&answer, "gw") * 1000.0 < SHOWN_US as f64 || phase.is_empty(), "{path}: {answer}");
-        gateway.until("it is counted", |stats| stats["routes"]["all"]["in_flight"] == 0);
-        let exchanges = slow(&gateway, "?limit=1");
-        let told = &exchanges[0];
-        for known in PHASES {
-            let us = told[known].as_u64().unwrap();
-            // The machine may pause whatever it likes: the sum tells whether it did.
-            let is_drawn_out = us >= SHOWN_US;
-            assert!(is_drawn_out == (known == phase) || phase.is_empty(), "{path} {known}: {told}");
-        }
-        let first = told["ttft_us"].as_u64().unwrap() >= SHOWN_US;
-        assert!(first == matches!(path, "/wait" | "/first") || phase.is_empty(), "{path}: {told}");
-        let gap = told["itl_max_us"].as_u64().unwrap() >= SHOWN_US;
-        assert!(gap == (path == "/gap") || phase.is_empty(), "{path}: {told}");
-        let parts: u64 = PHASES.iter().map(|phase| told[*phase].as_u64().unwrap()).sum();
-        assert!(parts <= told["T_us"].as_u64().unwrap(), "{told}");
-        // What follows is looked for among those that come then.
-        std::fs::write(&gateway.config, config(&url, "[observe]\nrecorder = 0\n")).unwrap();
-        assert_eq!(gateway.admin("POST", "/reload").0, 200);
-        std::fs::write(&gateway.config, config(&url, observe)).unwrap();
-        assert_eq!(gateway.admin("POST", "/reload").0, 200);
-    }
-    // A head that comes in two parts, and a body that does.
-    let mut client = gateway.connect();
-    client.send("POST /plain HTTP/1.1\r\nhost: x\r\n");
-    std::thread::sleep(PAUSE);
-    client.send("content-length: 4\r\n\r\nbo");
-    std::thread::sleep(PAUSE);
-    client.send("dy");
-    client.read_until("data: xxx\n\n");
-    gateway.until("it is counted", |stats| stats["routes"]["all"]["in_flight"] == 0);
-    let told = slow(&gateway, "?limit=1").remove(0);
-    let of = |name: &str| told[name].as_u64().unwrap();
-    assert!(of("head_us") >= SHOWN_US && of("send_us") + of("hold_us") >= SHOWN_US, "{told}");
-    assert!(of("wait_us") < SHOWN_US && of("relay_us") < SHOWN_US && of("queue_us") == 0, "{told}");
 }
 
 #[test]

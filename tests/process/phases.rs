@@ -1,0 +1,217 @@
+//! A pause shows in its phase, and in no other: in the flight recorder, in `server-timing` and in the metrics. That it does in
+//! spans is shown where those are.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::seen::{PAUSE, SHOWN_US, config, endpoint, get, slow, start};
+use crate::support::{Gateway, Upstream};
+
+const PHASES: [&str; 7] = ["head_us", "hold_us", "queue_us", "connect_us", "send_us", "wait_us", "relay_us"];
+
+/// A listener on which nobody has room for a connection for a while: who connects there waits for about a second.
+fn reluctant() -> (String, std::thread::JoinHandle<()>) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+    socket.listen(0).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    // They take what room there is, until they are accepted.
+    let others: Vec<_> = (0..4)
+        .map(|_| {
+            let other = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+            other.set_nonblocking(true).unwrap();
+            let _ = other.connect(&address.into());
+            other
+        })
+        .collect();
+    let thread = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        drop(others);
+        loop {
+            let Ok((accepted, _)) = socket.accept() else { return };
+            let mut peer = crate::support::Peer::new(accepted.into());
+            if let Some(request) = peer.try_request() {
+                assert!(request.starts_with("GET "), "{request}");
+                peer.send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 33\r\n\r\ndata: one\n\ndata: two\n\ndata: xxx\n\n");
+                return;
+            }
+        }
+    });
+    (format!("http://{address}"), thread)
+}
+
+/// Of what `server-timing` says one figure, in milliseconds.
+fn timing(answer: &str, name: &str) -> f64 {
+    let field = answer.lines().find_map(|line| line.strip_prefix("server-timing: ")).unwrap();
+    let begins = format!("{name};dur=");
+    field.split(", ").find_map(|part| part.strip_prefix(&begins)).unwrap().parse().unwrap()
+}
+
+/// Histograms of a route and of an endpoint, by what they show.
+const HISTOGRAMS: [&str; 9] = [
+    "request_duration",
+    "overhead",
+    "queue_wait",
+    "ttft",
+    "itl",
+    "endpoint_request_duration",
+    "endpoint_connect",
+    "endpoint_ttft",
+    "endpoint_itl",
+];
+
+/// How many took as long as a pause, by histogram.
+fn drawn_out(gateway: &Gateway) -> BTreeMap<&'static str, u64> {
+    let metrics = gateway.admin("GET", "/metrics").1;
+    let past = |name: &str| {
+        let begins = format!("corelane_{name}_seconds_bucket{{");
+        let (mut quick, mut all) = (0, 0);
+        for line in metrics.lines().filter(|line| line.starts_with(&begins)) {
+            let (labels, count) = line.rsplit_once(' ').unwrap();
+            let count: u64 = count.parse().unwrap();
+            let bound = labels.split_once("le=\"").unwrap().1.split('"').next().unwrap();
+            if !labels.contains("\"all\"") && !labels.contains("\"up\"") {
+                continue;
+            }
+            match bound {
+                "+Inf" => all = count,
+                bound if bound.parse::<f64>().unwrap() * 1e6 <= SHOWN_US as f64 => quick = count,
+                _ => {}
+            }
+        }
+        all - quick
+    };
+    HISTOGRAMS.map(|name| (name, past(name))).into()
+}
+
+/// Where one more shows than `before`.
+fn shown(gateway: &Gateway, before: &BTreeMap<&'static str, u64>) -> Vec<&'static str> {
+    let now = drawn_out(gateway);
+    HISTOGRAMS.into_iter().filter(|name| now[name] == before[name] + 1).collect()
+}
+
+#[test]
+fn a_connection_that_takes_long_shows_as_that_everywhere() {
+    let (url, thread) = reluctant();
+    let gateway = start(&config(&url, "[observe]\nserver_timing = true\n"));
+    let before = drawn_out(&gateway);
+    let answer = get(&gateway, "/plain");
+    assert!(answer.contains("data: two"), "{answer}");
+    thread.join().unwrap();
+    gateway.until("it is counted", |stats| stats["routes"]["all"]["in_flight"] == 0);
+    let everywhere =
+        ["request_duration", "ttft", "endpoint_request_duration", "endpoint_connect", "endpoint_ttft"];
+    assert_eq!(shown(&gateway, &before), everywhere);
+    assert!(timing(&answer, "connect") >= 200.0 && timing(&answer, "up") >= 200.0, "{answer}");
+    assert!(timing(&answer, "gw") < 200.0 && timing(&answer, "queue") == 0.0, "{answer}");
+    let told = slow(&gateway, "?limit=1").remove(0);
+    for known in PHASES {
+        assert_eq!(told[known].as_u64().unwrap() >= 200_000, known == "connect_us", "{known}: {told}");
+    }
+    assert!(told["ttft_us"].as_u64().unwrap() >= 200_000, "{told}");
+}
+
+#[test]
+fn a_pause_shows_in_its_phase_and_in_no_other() {
+    let url = endpoint();
+    let observe = "[observe]\nserver_timing = true\n";
+    let gateway = start(&config(&url, observe));
+    for (path, phase) in [("/plain", ""), ("/wait", "wait_us"), ("/first", "relay_us"), ("/gap", "relay_us")]
+    {
+        let before = drawn_out(&gateway);
+        let answer = get(&gateway, path);
+        assert!(answer.contains("data: two"));
+        // What was over when the head left: the rest of it comes later.
+        let head = timing(&answer, "head") * 1000.0 >= SHOWN_US as f64;
+        assert!(head == (path == "/wait") || phase.is_empty(), "{path}: {answer}");
+        assert!(timing(&answer, "gw") * 1000.0 < SHOWN_US as f64 || phase.is_empty(), "{path}: {answer}");
+        gateway.until("it is counted", |stats| stats["routes"]["all"]["in_flight"] == 0);
+        let everywhere: &[&str] = match path {
+            "/plain" => &[],
+            "/gap" => &["request_duration", "itl", "endpoint_request_duration", "endpoint_itl"],
+            _ => &["request_duration", "ttft", "endpoint_request_duration", "endpoint_ttft"],
+        };
+        assert!(
+            phase.is_empty() || shown(&gateway, &before) == everywhere,
+            "{path}: {before:?} {:?}",
+            drawn_out(&gateway)
+        );
+        let exchanges = slow(&gateway, "?limit=1");
+        let told = &exchanges[0];
+        for known in PHASES {
+            let us = told[known].as_u64().unwrap();
+            // The machine may pause whatever it likes: the sum tells whether it did.
+            let is_drawn_out = us >= SHOWN_US;
+            assert!(is_drawn_out == (known == phase) || phase.is_empty(), "{path} {known}: {told}");
+        }
+        let first = told["ttft_us"].as_u64().unwrap() >= SHOWN_US;
+        assert!(first == matches!(path, "/wait" | "/first") || phase.is_empty(), "{path}: {told}");
+        let gap = told["itl_max_us"].as_u64().unwrap() >= SHOWN_US;
+        assert!(gap == (path == "/gap") || phase.is_empty(), "{path}: {told}");
+        let parts: u64 = PHASES.iter().map(|phase| told[*phase].as_u64().unwrap()).sum();
+        assert!(parts <= told["T_us"].as_u64().unwrap(), "{told}");
+        // What follows is looked for among those that come then.
+        std::fs::write(&gateway.config, config(&url, "[observe]\nrecorder = 0\n")).unwrap();
+        assert_eq!(gateway.admin("POST", "/reload").0, 200);
+        std::fs::write(&gateway.config, config(&url, observe)).unwrap();
+        assert_eq!(gateway.admin("POST", "/reload").0, 200);
+    }
+    // A head that comes in two parts, and a body that does.
+    let before = drawn_out(&gateway);
+    let mut client = gateway.connect();
+    client.send("POST /plain HTTP/1.1\r\nhost: x\r\n");
+    std::thread::sleep(PAUSE);
+    client.send("content-length: 4\r\n\r\nbo");
+    std::thread::sleep(PAUSE);
+    client.send("dy");
+    client.read_until("data: xxx\n\n");
+    gateway.until("it is counted", |stats| stats["routes"]["all"]["in_flight"] == 0);
+    let told = slow(&gateway, "?limit=1").remove(0);
+    let of = |name: &str| told[name].as_u64().unwrap();
+    assert!(of("head_us") >= SHOWN_US && of("send_us") + of("hold_us") >= SHOWN_US, "{told}");
+    assert!(of("wait_us") < SHOWN_US && of("relay_us") < SHOWN_US && of("queue_us") == 0, "{told}");
+    // The first token is counted from the end of the head on.
+    let everywhere = ["request_duration", "ttft", "endpoint_request_duration", "endpoint_ttft"];
+    assert_eq!(shown(&gateway, &before), everywhere);
+}
+
+const ANSWER: &str =
+    "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 11\r\n\r\ndata: one\n\n";
+
+#[test]
+fn a_wait_for_a_place_shows_as_that_everywhere() {
+    let upstream = Upstream::start();
+    let endpoint = format!("{{ url = {:?}, max_in_flight = 1 }}", upstream.url());
+    let config = format!(
+        "[observe]\nserver_timing = true\n[cluster.up]\nendpoints = [{endpoint}]\nqueue = {{ max = 9 }}\n\
+         [[route]]\nname = \"all\"\nto = \"up\"\n"
+    );
+    let gateway = Gateway::start_with(&config, &["--listen", "127.0.0.1:0", "--lanes", "1"]);
+    let (mut first, mut second) = (gateway.connect(), gateway.connect());
+    first.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+    let mut up = upstream.accept();
+    up.read_message();
+    second.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+    gateway.until("it waits", |stats| stats["endpoints"]["up"][upstream.url()]["queued"] == 1);
+    std::thread::sleep(PAUSE);
+    up.send(ANSWER);
+    first.read_message();
+    gateway.until("it is counted", |stats| stats["routes"]["all"]["in_flight"] == 1);
+    let before = drawn_out(&gateway);
+    up.read_message();
+    up.send(ANSWER);
+    let told = second.read_message();
+    assert!(timing(&told, "queue") * 1000.0 >= SHOWN_US as f64 && timing(&told, "up") < 55.0, "{told}");
+    gateway.until("it is counted", |stats| stats["routes"]["all"]["in_flight"] == 0);
+    let everywhere = ["request_duration", "queue_wait", "ttft", "endpoint_request_duration", "endpoint_ttft"];
+    assert_eq!(shown(&gateway, &before), everywhere);
+    let exchanges = slow(&gateway, "");
+    let of_second = exchanges.iter().find(|one| one["queue_us"].as_u64().unwrap() > 0).unwrap();
+    for known in PHASES {
+        assert_eq!(
+            of_second[known].as_u64().unwrap() >= SHOWN_US,
+            known == "queue_us",
+            "{known}: {of_second}"
+        );
+    }
+}
