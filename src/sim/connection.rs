@@ -25,13 +25,14 @@ async fn exchange(peer: &mut Peer, state: &Rc<State>) -> Result<(), Over> {
     let last = head.head().reuse() == Reuse::Close;
     let Some(body) = body else {
         let reply = refuse(413, "body_too_large", "the body is too long");
-        peer.reply(&head, &reply, Broken::No, true).await?;
+        peer.reply(&head, &reply, Faults::default(), true).await?;
         return Err(Over);
     };
     let faults = match Faults::of(&head) {
         Ok(faults) => faults,
         Err(message) => {
-            return peer.reply(&head, &refuse(400, "bad_fault", &message), Broken::No, last).await;
+            let reply = refuse(400, "bad_fault", &message);
+            return peer.reply(&head, &reply, Faults::default(), last).await;
         }
     };
     if let Some(delay) = faults.delay {
@@ -43,12 +44,10 @@ async fn exchange(peer: &mut Peer, state: &Rc<State>) -> Result<(), Over> {
     if let Some(status) = faults.status {
         let mut reply = refuse(status, "simulated", "a fault that was asked for");
         reply.fields.extend(faults.retry_after.map(|seconds| ("retry-after", seconds.to_string())));
-        return peer.reply(&head, &reply, faults.broken, last).await;
+        return peer.reply(&head, &reply, faults, last).await;
     }
     match state.answer(&head, &body) {
-        Answer::Reply(reply) => peer.reply(&head, &reply, faults.broken, last).await,
-        Answer::Generation(generation) => {
-            generate::run(peer, state, &head, &generation, faults.broken, last).await
-        }
+        Answer::Reply(reply) => peer.reply(&head, &reply, faults, last).await,
+        Answer::Generation(generation) => generate::run(peer, state, &head, &generation, faults, last).await,
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::codec::head::RequestHead;
 
 /// What goes wrong on purpose.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Faults {
     /// Answer with this status and nothing else.
     pub(super) status: Option<u16>,
@@ -15,6 +15,19 @@ pub(super) struct Faults {
     pub(super) delay: Option<Duration>,
     /// How the answer breaks.
     pub(super) broken: Broken,
+    /// Where it pauses.
+    pub(super) pauses: Pauses,
+}
+
+/// Pauses inside an answer.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pauses {
+    /// Of a stream, between its head and the first token.
+    pub(super) first: Duration,
+    /// Of a stream, before the last token.
+    pub(super) token: Duration,
+    /// Inside the body, but between no tokens.
+    pub(super) body: Duration,
 }
 
 /// How an answer breaks.
@@ -34,8 +47,8 @@ pub(super) enum Broken {
 }
 
 impl Faults {
-    /// Reads `status=503`, `retry-after=2`, `delay=200ms`, `reset=head`, `reset=body`, `truncate`, `stall`, separated by
-    /// commas; the error is what was not understood.
+    /// Reads `status=503`, `retry-after=2`, `delay=200ms`, `first=5ms`, `token=5ms`, `body=5ms`, `reset=head`, `reset=body`,
+    /// `truncate`, `stall`, separated by commas; the error is what was not understood.
     pub(super) fn of(head: &RequestHead) -> Result<Self, String> {
         let mut faults = Self::default();
         for value in head.head().values_of(b"x-sim") {
@@ -55,6 +68,9 @@ impl Faults {
                         faults.delay = milliseconds(delay);
                         faults.delay.is_some()
                     }
+                    ("first", pause) => set(&mut faults.pauses.first, pause),
+                    ("token", pause) => set(&mut faults.pauses.token, pause),
+                    ("body", pause) => set(&mut faults.pauses.body, pause),
                     ("reset", "head") => faults.breaks(Broken::ResetHead),
                     ("reset", "body") => faults.breaks(Broken::ResetBody),
                     ("truncate", "") => faults.breaks(Broken::Truncate),
@@ -73,6 +89,10 @@ impl Faults {
         self.broken = how;
         true
     }
+}
+
+fn set(pause: &mut Duration, text: &str) -> bool {
+    milliseconds(text).map(|time| *pause = time).is_some()
 }
 
 fn milliseconds(text: &str) -> Option<Duration> {

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::fault::Broken;
+use super::fault::{Broken, Faults};
 use super::openai::Generation;
 use super::peer::{Over, Peer, response_head};
 use super::reply::{Reply, refuse};
@@ -37,12 +37,12 @@ pub(super) async fn run(
     state: &Rc<State>,
     head: &RequestHead,
     generation: &Generation,
-    broken: Broken,
+    faults: Faults,
     last: bool,
 ) -> Result<(), Over> {
     let Some(ticket) = state.slots.enter() else {
         let reply = refuse(503, "overloaded", "too many generations wait");
-        return peer.reply(head, &reply, Broken::No, last).await;
+        return peer.reply(head, &reply, Faults::default(), last).await;
     };
     state.counts.borrow_mut().started += 1;
     let mut counted = Counted { state: Rc::clone(state), running: false, finished: false };
@@ -53,16 +53,16 @@ pub(super) async fn run(
         counts.running += 1;
         counts.prompt_tokens += generation.prompt_tokens as u64;
     }
-    pause(peer, prefill(state, generation)).await?;
+    peer.pause(prefill(state, generation)).await?;
     if generation.stream {
-        stream(peer, state, head, generation, broken, last).await?;
+        stream(peer, state, head, generation, faults, last).await?;
     } else {
         for _ in 1..generation.steps() {
-            pause(peer, state.options.itl).await?;
+            peer.pause(state.options.itl).await?;
         }
         state.counts.borrow_mut().generation_tokens += generation.completion_tokens() as u64;
-        counted.finished = broken == Broken::No;
-        return peer.reply(head, &Reply::json(generation.whole()), broken, last).await;
+        counted.finished = faults.broken == Broken::No;
+        return peer.reply(head, &Reply::json(generation.whole()), faults, last).await;
     }
     counted.finished = true;
     if last || head.head().version() == Version::Http10 { Err(Over) } else { Ok(()) }
@@ -74,17 +74,12 @@ fn prefill(state: &State, generation: &Generation) -> Duration {
     state.options.ttft + Duration::try_from_secs_f64(tokens as f64 / rate).unwrap_or_default()
 }
 
-/// Without a pace there is no timer to wait for, and nothing is starved: each write waits for the loop.
-async fn pause(peer: &mut Peer, itl: Duration) -> Result<(), Over> {
-    if itl.is_zero() { Ok(()) } else { peer.during(monoio::time::sleep(itl)).await }
-}
-
 async fn stream(
     peer: &mut Peer,
     state: &State,
     head: &RequestHead,
     generation: &Generation,
-    broken: Broken,
+    Faults { broken, pauses, .. }: Faults,
     last: bool,
 ) -> Result<(), Over> {
     // HTTP/1.0 knows no chunks: its stream ends with the connection.
@@ -95,10 +90,14 @@ async fn stream(
         bytes.extend(framed(&opening, chunked));
     }
     peer.write(bytes).await?;
+    peer.pause(pauses.first).await?;
     let steps: Vec<usize> = (0..generation.steps()).collect();
     for burst in steps.chunks(state.options.burst.max(1) as usize) {
+        if burst.last() == steps.last() {
+            peer.pause(pauses.token).await?;
+        }
         if burst[0] > 0 {
-            pause(peer, state.options.itl * burst.len() as u32).await?;
+            peer.pause(state.options.itl * burst.len() as u32).await?;
             if broken != Broken::No {
                 return Err(peer.break_off(broken).await);
             }
@@ -108,6 +107,7 @@ async fn stream(
         state.counts.borrow_mut().generation_tokens += (generation.choices.len() * burst.len()) as u64;
         peer.write(framed(&events, chunked)).await?;
     }
+    peer.pause(pauses.body).await?;
     let mut bytes = framed(&generation.closing(), chunked);
     if chunked {
         bytes.extend_from_slice(b"0\r\n\r\n");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::fault::Broken;
+use super::fault::{Broken, Faults};
 use super::reply::Reply;
 use crate::codec::head::RequestHead;
 use crate::codec::method::Method;
@@ -100,6 +100,11 @@ impl Peer {
         .await
     }
 
+    /// Without a pace there is no timer to wait for, and nothing is starved: each write waits for the loop.
+    pub(super) async fn pause(&mut self, time: Duration) -> Result<(), Over> {
+        if time.is_zero() { Ok(()) } else { self.during(monoio::time::sleep(time)).await }
+    }
+
     fn poll_left<T>(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, Over>> {
         if !self.reader.unread().is_empty() {
             return Poll::Pending;
@@ -148,7 +153,7 @@ impl Peer {
         &mut self,
         head: &RequestHead,
         reply: &Reply,
-        broken: Broken,
+        faults: Faults,
         last: bool,
     ) -> Result<(), Over> {
         let mut bytes = response_head(head, reply.status, &reply.content_type, last);
@@ -157,12 +162,17 @@ impl Peer {
         }
         bytes.extend(format!("content-length: {}\r\n\r\n", reply.body.len()).bytes());
         let body = if head.method() == Method::Head { &[][..] } else { &reply.body };
-        if broken != Broken::No {
-            bytes.extend_from_slice(&body[..body.len() / 2]);
+        let (begin, end) = body.split_at(body.len() / 2);
+        bytes.extend_from_slice(begin);
+        if faults.broken != Broken::No {
             self.write(bytes).await?;
-            return Err(self.break_off(broken).await);
+            return Err(self.break_off(faults.broken).await);
         }
-        bytes.extend_from_slice(body);
+        if !faults.pauses.body.is_zero() {
+            self.write(std::mem::take(&mut bytes)).await?;
+            self.pause(faults.pauses.body).await?;
+        }
+        bytes.extend_from_slice(end);
         self.write(bytes).await?;
         if last { Err(Over) } else { Ok(()) }
     }

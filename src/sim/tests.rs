@@ -104,7 +104,15 @@ fn faults_break_answers_as_asked() {
         assert!(chat("reset=body", STREAM).0.is_err());
         let (ended, text) = chat("truncate", STREAM);
         assert!(ended.is_ok() && text.contains("data: ") && !text.ends_with("0\r\n\r\n"), "{text}");
-        assert!(chat("nonsense", CHAT).1.starts_with("HTTP/1.1 400"));
+        for nonsense in ["nonsense", "first=5", "token=", "body=never"] {
+            assert!(chat(nonsense, CHAT).1.starts_with("HTTP/1.1 400"), "{nonsense}");
+        }
+        for (pause, body) in [("first", STREAM), ("token", STREAM), ("body", STREAM), ("body", CHAT)] {
+            let begun = Instant::now();
+            let (ended, text) = chat(&format!("{pause}=30ms"), body);
+            assert!(begun.elapsed() >= Duration::from_millis(30), "{pause}");
+            assert!(ended.is_ok() && text.starts_with("HTTP/1.1 200 "), "{pause}: {text}");
+        }
     }
 }
 

@@ -32,6 +32,7 @@ PARTS = {
     "top": "checks.top",
     "prometheus": "checks.prometheus",
     "traces": "checks.traces",
+    "phases": "checks.phases",
     "gateway": "checks.closing",
 }
 BUDGET = 240  # seconds for everything; a usual run takes a tenth of it
