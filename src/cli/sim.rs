@@ -16,7 +16,7 @@ use crate::sim::options::SimOptions;
 /// Arguments of `sim`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  corelane sim --listen 127.0.0.1:8000 --ttft 50ms --itl 20ms --tokens 64\nA request may ask for a fault with a header: x-sim: status=503 | delay=200ms | first=5ms | token=5ms | body=5ms | reset=head|body | truncate | stall"
+    after_help = "Example:\n  corelane sim --listen 127.0.0.1:8000 --ttft 50ms --itl 20ms --tokens 64\nA request may ask for a fault with a header: x-sim: status=503 | retry-after=2 | delay=200ms | first=5ms | token=5ms | body=5ms | reset=head|body | truncate | stall"
 )]
 pub(super) struct Sim {
     /// Where it listens, ip:port or unix:/path.

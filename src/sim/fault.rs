@@ -24,7 +24,7 @@ pub(super) struct Faults {
 pub(super) struct Pauses {
     /// Of a stream, between its head and the first token.
     pub(super) first: Duration,
-    /// Of a stream, before the last token.
+    /// Of a stream of several, before the last token.
     pub(super) token: Duration,
     /// Inside the body, but between no tokens.
     pub(super) body: Duration,

@@ -93,13 +93,13 @@ async fn stream(
     peer.pause(pauses.first).await?;
     let steps: Vec<usize> = (0..generation.steps()).collect();
     for burst in steps.chunks(state.options.burst.max(1) as usize) {
-        if burst.last() == steps.last() {
-            peer.pause(pauses.token).await?;
-        }
         if burst[0] > 0 {
             peer.pause(state.options.itl * burst.len() as u32).await?;
             if broken != Broken::No {
-                return Err(peer.break_off(broken).await);
+                break;
+            }
+            if burst.last() == steps.last() {
+                peer.pause(pauses.token).await?;
             }
         }
         let mut events = state.options.stamp.then(stamp).unwrap_or_default();
@@ -108,6 +108,9 @@ async fn stream(
         peer.write(framed(&events, chunked)).await?;
     }
     peer.pause(pauses.body).await?;
+    if broken != Broken::No {
+        return Err(peer.break_off(broken).await);
+    }
     let mut bytes = framed(&generation.closing(), chunked);
     if chunked {
         bytes.extend_from_slice(b"0\r\n\r\n");

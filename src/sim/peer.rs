@@ -164,13 +164,12 @@ impl Peer {
         let body = if head.method() == Method::Head { &[][..] } else { &reply.body };
         let (begin, end) = body.split_at(body.len() / 2);
         bytes.extend_from_slice(begin);
-        if faults.broken != Broken::No {
-            self.write(bytes).await?;
-            return Err(self.break_off(faults.broken).await);
-        }
-        if !faults.pauses.body.is_zero() {
+        if !faults.pauses.body.is_zero() || faults.broken != Broken::No {
             self.write(std::mem::take(&mut bytes)).await?;
             self.pause(faults.pauses.body).await?;
+        }
+        if faults.broken != Broken::No {
+            return Err(self.break_off(faults.broken).await);
         }
         bytes.extend_from_slice(end);
         self.write(bytes).await?;

@@ -49,6 +49,8 @@ fn quick() -> SimOptions {
 }
 
 const CHAT: &str = r#"{"model":"sim","messages":[{"role":"user","content":"hi"}]}"#;
+const ONE_TOKEN: &str =
+    r#"{"model":"sim","stream":true,"max_tokens":1,"messages":[{"role":"user","content":"hi"}]}"#;
 const STREAM: &str = r#"{"model":"sim","stream":true,"messages":[{"role":"user","content":"hi"}]}"#;
 
 #[test]
@@ -104,6 +106,8 @@ fn faults_break_answers_as_asked() {
         assert!(chat("reset=body", STREAM).0.is_err());
         let (ended, text) = chat("truncate", STREAM);
         assert!(ended.is_ok() && text.contains("data: ") && !text.ends_with("0\r\n\r\n"), "{text}");
+        let (_, text) = chat("truncate", ONE_TOKEN);
+        assert!(text.contains("data: ") && !text.ends_with("0\r\n\r\n"), "one token: {text}");
         for nonsense in ["nonsense", "first=5", "token=", "body=never"] {
             assert!(chat(nonsense, CHAT).1.starts_with("HTTP/1.1 400"), "{nonsense}");
         }
