@@ -153,6 +153,11 @@ pub const SPLICES_MAX: usize = 65_536;
 /// Longest that an answer to a batch may be beside its items: each of its members is told all of that. What engines say there is
 /// a model, an id, a date and the usage.
 pub const BATCH_COMMON_BYTES_MAX: usize = 64 * KIB;
+/// Longest that a request may be beside its items to be cut into pieces: each of them says all of that. What clients say there is
+/// a model, a query and some parameters.
+pub const PIECE_COMMON_BYTES_MAX: usize = 64 * KIB;
+/// Most pieces of one request: twice as many as OpenAI takes inputs at once.
+pub const PIECES_MAX: usize = 4096;
 /// Most numbers of a usage that are shared among the members of a batch, each by a look at all of them; engines tell about ten.
 pub const BATCH_USAGE_NUMBERS_MAX: usize = 64;
 /// Most plans that were replaced and that are kept though no exchange holds them, for requests that gather to travel together:

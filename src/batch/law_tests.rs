@@ -82,7 +82,7 @@ fn pieces_of_a_member_joined_are_the_answer_to_it() {
         let members = members(protocol, rng);
         let (body, member) = &members[0];
         let most = 1 + rng.below(6) as usize;
-        let pieces = protocol.cut(member, most);
+        let pieces = protocol.cut(member, most).unwrap();
         assert!(
             pieces.iter().all(|piece| piece.items() <= most && piece.parameters() == member.parameters())
         );
@@ -144,7 +144,7 @@ fn shares_of_the_usage_sum_to_the_whole() {
             assert_eq!(share["prompt_tokens_details"]["audio_tokens"], Value::Null);
         }
         // And back.
-        let (member, pieces) = (&members[0].1, protocol.cut(&members[0].1, 2));
+        let (member, pieces) = (&members[0].1, protocol.cut(&members[0].1, 2).unwrap());
         let answers: Vec<_> =
             pieces.iter().map(|piece| answer(protocol, &protocol.merge(&[piece]), &style)).collect();
         let answers: Vec<_> =
@@ -194,7 +194,7 @@ fn a_broken_answer_breaks_nothing_else() {
                 }
             }
         }
-        let pieces = protocol.cut(all[0], 2);
+        let pieces = protocol.cut(all[0], 2).unwrap();
         let mut answers: Vec<_> =
             pieces.iter().map(|piece| answer(protocol, &protocol.merge(&[piece]), &style)).collect();
         answers[0] = mutated(rng, std::mem::take(&mut answers[0]));
@@ -208,11 +208,15 @@ fn a_broken_answer_breaks_nothing_else() {
 
 #[test]
 fn a_broken_request_travels_alone_or_whole() {
-    let (mut read, mut alone) = (0, 0);
+    let (mut read, mut alone, mut unread) = (0, 0, 0);
     rounds(|protocol, rng| {
         let common = common(protocol, rng);
         let items = 1 + rng.below(4) as usize;
         let whole = request(protocol, &common, items, rng);
+        if protocol.may_go_unread(whole.as_bytes(), usize::MAX) {
+            assert!(protocol.read(Bytes::from(whole.clone())).is_some(), "{whole}");
+            unread += 1;
+        }
         let broken = mutated(rng, whole.into_bytes());
         let Some(member) = protocol.read(Bytes::from(broken.clone())) else {
             alone += 1;
@@ -221,7 +225,7 @@ fn a_broken_request_travels_alone_or_whole() {
         read += 1;
         assert!(member.items() > 0 && member.bytes() > 0, "{}", said(&broken));
         // Nothing that has to be cut goes unread.
-        assert!(!Protocol::may_go_unread(&broken, member.items() - 1), "{}", said(&broken));
+        assert!(!protocol.may_go_unread(&broken, member.items() - 1), "{}", said(&broken));
         let call = protocol.merge(&[&member, &member]);
         assert!(is_sound(&call), "{}", said(&call));
         let again = protocol.read(Bytes::from(call)).expect("a call is a request");
@@ -229,5 +233,5 @@ fn a_broken_request_travels_alone_or_whole() {
         assert_eq!(again.bytes(), 2 * member.bytes());
         assert_eq!(again.parameters(), member.parameters());
     });
-    assert!(read > 100 && alone > 100, "both happen: {read} and {alone}");
+    assert!(read > 100 && alone > 100 && unread > 100, "all happen: {read}, {alone} and {unread}");
 }

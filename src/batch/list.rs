@@ -111,17 +111,22 @@ impl List<'_> {
         let Found { span, items, bytes, kind } = found?;
         let parameters = canonical::digest(&self.written(&body, |out| out.extend_from_slice(kind)))?;
         let lists = vec![Items { span, width: 1 }];
-        Some(Member { body, parameters, items, bytes, lists, each, top, id: None })
+        Some(Member { body, frame: None, parameters, items, bytes, lists, each, top, id: None })
     }
 
     /// The body of one call for all of `members`.
     pub(super) fn merge(&self, members: &[&Member]) -> Vec<u8> {
         let Some(first) = members.first() else { return Vec::new() };
-        self.written(&first.body, |out| {
+        self.written(first.frame(), |out| {
             out.push(b'[');
             write_joined(out, members.iter().map(|member| member.text(0)));
             out.push(b']');
         })
+    }
+
+    /// The request of which pieces are written: it has no items.
+    pub(super) fn frame(&self, body: &[u8]) -> Vec<u8> {
+        self.written(body, |out| out.extend_from_slice(b"[]"))
     }
 
     /// A request with other items, and without what is a member's own.
@@ -139,10 +144,15 @@ impl List<'_> {
         out
     }
 
+    /// JSON members with which a request travels alone, whatever its protocol too.
+    pub(super) fn alone(&self) -> impl Iterator<Item = &'static str> + Clone + use<> {
+        self.alone.iter().copied().chain([STREAM])
+    }
+
     fn role(&self, name: &str) -> Role {
         let named = [(Some(self.items), Role::Items), (self.count, Role::Count), (self.top, Role::Top)];
         let named = named.into_iter().filter_map(|(name, role)| Some((name?, role)));
-        let alone = self.alone.iter().copied().chain([STREAM]).map(|name| (name, Role::Alone));
+        let alone = self.alone().map(|name| (name, Role::Alone));
         let mut roles = named.chain(alone);
         let exact = roles.clone().find(|(known, _)| *known == name);
         let twin = roles.any(|(known, _)| folds_to(known, name.as_bytes())).then_some(Role::Twin);

@@ -11,6 +11,8 @@ use crate::codec::json::cursor::Cursor;
 #[derive(Debug, Clone)]
 pub struct Member {
     pub(super) body: Bytes,
+    /// Of a piece, the request without its items: many pieces are written from it.
+    pub(super) frame: Option<Bytes>,
     pub(super) parameters: Digest,
     pub(super) items: usize,
     pub(super) bytes: usize,
@@ -54,6 +56,11 @@ impl Member {
         self.body.clone()
     }
 
+    /// What is written again with other items in their place.
+    pub(super) fn frame(&self) -> &Bytes {
+        self.frame.as_ref().unwrap_or(&self.body)
+    }
+
     /// Its id as it is written.
     pub(super) fn id(&self) -> Option<&[u8]> {
         self.id.as_ref().map(|id| Cursor::new(&self.body).text(id))
@@ -65,12 +72,8 @@ impl Member {
         self.body.get(span).unwrap_or_default()
     }
 
-    /// As pieces of at most `most` items each, in their order. A piece has a whole ranking and no id.
-    pub(super) fn cut(&self, most: usize) -> Vec<Self> {
-        let most = most.max(1);
-        if self.items <= most {
-            return vec![self.clone()];
-        }
+    /// As pieces of at most `most` items each, in their order, written from `frame`. A piece has a whole ranking and no id.
+    pub(super) fn cut(&self, most: usize, frame: &Bytes) -> Vec<Self> {
         let sizes = (0..self.items).step_by(most).map(|from| most.min(self.items - from));
         let mut pieces: Vec<_> = sizes
             .map(|items| Self {
@@ -78,6 +81,7 @@ impl Member {
                 bytes: 0,
                 lists: Vec::new(),
                 body: self.body.clone(),
+                frame: Some(frame.clone()),
                 top: None,
                 id: None,
                 ..*self

@@ -13,6 +13,7 @@
 
 use bytes::Bytes;
 
+use crate::base::limits::{PIECE_COMMON_BYTES_MAX, PIECES_MAX};
 use crate::codec::json::skim;
 
 mod answer;
@@ -81,10 +82,18 @@ impl Protocol {
         ends.iter().any(|known| path[..end].ends_with(known.as_bytes()))
     }
 
-    /// Whether a request with this body may go by itself unread: it has no more than `most` items, for between two of them stands a
-    /// comma, and asks for no stream, which is not batched.
-    pub fn may_go_unread(body: &[u8], most: usize) -> bool {
-        skim::has_fewer_commas(body, most) && !skim::names_stream(body)
+    /// Whether a request with this body, where it may go by itself, may go unread: it has items, no more than `most`, for between
+    /// two of them stands a comma, and nothing with which it would travel alone. False where only reading it tells.
+    pub fn may_go_unread(&self, body: &[u8], most: usize) -> bool {
+        if matches!(self, Self::JsonArray { .. }) {
+            return false;
+        }
+        self.list().is_some_and(|list| {
+            skim::is_object_without_escapes(body)
+                && skim::has_fewer_commas(body, most)
+                && skim::names(body, list.items)
+                && !list.alone().any(|name| skim::names(body, name))
+        })
     }
 
     /// The member that a request with this body is; none where it must travel alone, as it came.
@@ -112,9 +121,21 @@ impl Protocol {
     }
 
     /// `member` as pieces of at most `most` items each, in their order. One that has no more is its only piece, and travels and is
-    /// answered as any other.
-    pub fn cut(&self, member: &Member, most: usize) -> Vec<Member> {
-        member.cut(most)
+    /// answered as any other. None where it would be too many, or each would say too much beside its items.
+    pub fn cut(&self, member: &Member, most: usize) -> Option<Vec<Member>> {
+        let most = most.max(1);
+        let pieces = member.items().div_ceil(most);
+        if pieces <= 1 {
+            return Some(vec![member.clone()]);
+        }
+        if pieces > PIECES_MAX {
+            return None;
+        }
+        let frame = match self.list() {
+            Some(list) => list.frame(&member.body),
+            None => tensors::frame(&member.body),
+        };
+        (frame.len() <= PIECE_COMMON_BYTES_MAX).then(|| member.cut(most, &frame.into()))
     }
 
     /// The answer to `member`, out of those to the pieces that it was cut into, in their order.

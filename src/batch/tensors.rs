@@ -57,7 +57,7 @@ pub(super) fn read(body: Bytes) -> Option<Member> {
     let lists: Vec<_> = inputs.into_iter().map(|tensor| tensor.items).collect();
     let bytes = lists.iter().flat_map(|list| stretches(&body, list, std::iter::once(items)));
     let bytes = bytes.map(|(_, bytes)| bytes).sum();
-    Some(Member { body, parameters, items, bytes, lists, each: 1, top: None, id })
+    Some(Member { body, frame: None, parameters, items, bytes, lists, each: 1, top: None, id })
 }
 
 const KNOWN: [&str; 4] = [INPUTS, OUTPUTS, "id", "parameters"];
@@ -66,9 +66,14 @@ const KNOWN: [&str; 4] = [INPUTS, OUTPUTS, "id", "parameters"];
 pub(super) fn merge(members: &[&Member]) -> Vec<u8> {
     let Some(first) = members.first() else { return Vec::new() };
     let rows: usize = members.iter().map(|member| member.items).sum();
-    write(&first.body, INPUTS, rows, None, &mut |position, out| {
+    write(first.frame(), INPUTS, rows, None, &mut |position, out| {
         write_joined(out, members.iter().map(|member| member.text(position)));
     })
+}
+
+/// The request of which pieces are written: its tensors have no rows.
+pub(super) fn frame(body: &[u8]) -> Vec<u8> {
+    write(body, INPUTS, 0, None, &mut |_, _| {})
 }
 
 /// The answer that each of `members` gets.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{Member, Protocol, Unfit};
-use crate::base::limits::BATCH_COMMON_BYTES_MAX;
+use crate::base::limits::{BATCH_COMMON_BYTES_MAX, PIECE_COMMON_BYTES_MAX, PIECES_MAX};
 
 fn json_array() -> Protocol {
     Protocol::JsonArray { request: "inputs".into(), answer: "outputs".into() }
@@ -401,7 +401,7 @@ fn an_answer_that_cannot_be_told_apart_is_unfit() {
 #[test]
 fn pieces_are_joined_in_their_order_and_rankings_by_score() {
     let whole = member(&CohereRerank, r#"{"query":"q","documents":["a","b","c","d","e"],"top_n":3}"#);
-    let pieces = CohereRerank.cut(&whole, 2);
+    let pieces = CohereRerank.cut(&whole, 2).unwrap();
     assert_eq!(pieces.iter().map(Member::items).collect::<Vec<_>>(), [2, 2, 1]);
     assert_eq!(
         String::from_utf8(CohereRerank.merge(&[&pieces[1]])).unwrap(),
@@ -420,7 +420,7 @@ fn pieces_are_joined_in_their_order_and_rankings_by_score() {
     assert_eq!(CohereRerank.join(&whole, &pieces, &[answers[2], answers[1], answers[0]]), Err(Unfit::Count));
     assert_eq!(CohereRerank.join(&whole, &[], &[]), Err(Unfit::Count));
     let tensor = member(&KserveV2, r#"{"id":"x","inputs":[{"name":"a","shape":[2],"data":[1,2]}]}"#);
-    let pieces = KserveV2.cut(&tensor, 1);
+    let pieces = KserveV2.cut(&tensor, 1).unwrap();
     let one = br#"{"outputs":[{"name":"o","shape":[1],"data":[1.0]}]}"#;
     for (other, joined) in [
         (
@@ -432,6 +432,50 @@ fn pieces_are_joined_in_their_order_and_rankings_by_score() {
     ] {
         let answer = KserveV2.join(&tensor, &pieces, &[one, other]);
         assert_eq!(answer.map(|answer| String::from_utf8(answer).unwrap()), joined);
+    }
+}
+
+#[test]
+fn a_request_is_cut_into_so_many_pieces_and_what_each_repeats_is_short() {
+    let items = |count| vec!["\"a\""; count].join(",");
+    let cut = |body: &str, most| {
+        let member = member(&OpenaiEmbeddings, body);
+        OpenaiEmbeddings.cut(&member, most)
+    };
+    let body = |count| format!("{{\"input\":[{}],\"model\":\"m\"}}", items(count));
+    let pieces = cut(&body(PIECES_MAX), 1).unwrap();
+    assert_eq!(pieces.len(), PIECES_MAX);
+    // However many there are, one is written from what is common, not from all of it.
+    assert_eq!(pieces[7].frame(), "{\"input\":[],\"model\":\"m\"}".as_bytes());
+    assert_eq!(cut(&body(PIECES_MAX + 1), 1).map(|pieces| pieces.len()), None);
+    assert_eq!(cut(&body(PIECES_MAX + 1), 2).unwrap().len(), PIECES_MAX / 2 + 1);
+    let long = format!("{{\"input\":[{}],\"x\":\"{}\"}}", items(3), "x".repeat(PIECE_COMMON_BYTES_MAX));
+    assert!(cut(&long, 2).is_none() && cut(&long, 3).unwrap().len() == 1);
+}
+
+#[test]
+fn what_goes_unread_is_what_would_be_read_as_a_member() {
+    let json_array = Protocol::JsonArray { request: "input".into(), answer: "output".into() };
+    for (protocol, body, goes) in [
+        (&OpenaiEmbeddings, r#"{"input":"one","model":"m"}"#, true),
+        (&OpenaiEmbeddings, r#" {"model":"m","input":["one","two"]}"#, true),
+        (&OpenaiEmbeddings, r#"{"input":["1","2","3","4"],"model":"m"}"#, false),
+        (&OpenaiEmbeddings, r#"{"input":"with \n in it"}"#, false),
+        (&OpenaiEmbeddings, r#"{"messages":[],"input":"one"}"#, false),
+        (&OpenaiEmbeddings, r#"{"prompt":"one"}"#, false),
+        (&OpenaiEmbeddings, r#"["input"]"#, false),
+        (&OpenaiEmbeddings, "", false),
+        (&OpenaiCompletions, r#"{"prompt":"one","n":4}"#, true),
+        (&OpenaiCompletions, r#"{"prompt":"one","stream":true}"#, false),
+        (&OpenaiCompletions, r#"{"prompt":"one","str\u0065am":true}"#, false),
+        (&OpenaiCompletions, r#"{"prompt_embeds":"one"}"#, false),
+        (&TeiRerank, r#"{"query":"q","texts":["a"]}"#, true),
+        // Whatever it is: any body may be one of these.
+        (&json_array, r#"{"input":["a"]}"#, false),
+        (&KserveV2, r#"{"inputs":[{"name":"x","shape":[1],"data":[1]}]}"#, false),
+    ] {
+        assert_eq!(protocol.may_go_unread(body.as_bytes(), 4), goes, "{protocol:?} {body}");
+        assert!(!goes || protocol.read(Bytes::from_static(body.as_bytes())).is_some(), "{body}");
     }
 }
 

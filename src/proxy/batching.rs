@@ -27,9 +27,10 @@ use crate::base::digest::Digest;
 use crate::base::fault::{Fault, FaultKind, Sent, Stage};
 use crate::base::ids::ClusterId;
 use crate::base::time::{deadline, micros};
-use crate::batch::{Member, Protocol};
+use crate::batch::Member;
 use crate::board::batches::{Batch, Entered};
 use crate::codec::content::is_encoded;
+use crate::codec::field::FieldName;
 use crate::codec::method::Method;
 use crate::codec::reply::ErrorReply;
 use crate::plan::{Batching, Sharing, Waiting};
@@ -53,7 +54,8 @@ pub(super) async fn run(
         cluster: first,
     };
     // Mostly a place is free: then it is forwarded as any other, and nobody need know what it asks.
-    if Protocol::may_go_unread(&body, batching.most.items) && batching.batches.try_go(places.count()) {
+    if batching.protocol.may_go_unread(&body, batching.most.items) && batching.batches.try_go(places.count())
+    {
         drop(body);
         return at_once(request, call, places, destination).await;
     }
@@ -124,7 +126,9 @@ async fn body(
     let (route, _) = request.route();
     let is_its_own =
         decide::is_at(&request.plan.plan, route, &request.head, |path| batching.protocol.is_at(path));
-    if request.head.method() != Method::Post || is_encoded(request.head.head()) || !is_its_own {
+    let head = request.head.head();
+    let may_switch = head.has(FieldName::Upgrade);
+    if request.head.method() != Method::Post || is_encoded(head) || may_switch || !is_its_own {
         return Ok(None);
     }
     hold::whole(request.framing, &request.plan.plan.budget, call).await?;

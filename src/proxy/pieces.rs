@@ -36,6 +36,7 @@ pub(super) async fn run(
     let common = Common::of(request, destination).ok_or_else(reply::head_too_long)?;
     let begun = Instant::now();
     let pieces = batching.protocol.cut(member, batching.most.items);
+    let pieces = pieces.ok_or_else(|| reply::too_many_pieces(batching.protocol.items_name()))?;
     let standing = standing::of(request, first);
     let (head, model) = (&request.head, request.model_upstream());
     let within = Some(&request.trace);
@@ -98,7 +99,8 @@ async fn all(
             return Err(Failed { refusal: reply::of_fault(&fault), moves: false });
         };
         let Some((at, answered)) = next else { break };
-        let from: usize = pieces[..at].iter().map(Member::items).sum();
+        // All but the last are full.
+        let from = at * batching.most.items;
         let items = (from, from + pieces[at].items());
         let answer = whole(answered, (batching.protocol.items_name(), items))?;
         // One that does not fit is told at once, and by its items.

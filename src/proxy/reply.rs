@@ -203,6 +203,13 @@ pub(super) fn body_too_large() -> ErrorReply {
     error(413, "body_too_large", "The request body is longer than allowed here; send a shorter one.")
 }
 
+/// The answer to a request with more items than are asked for in pieces.
+pub(super) fn too_many_pieces(items: &str) -> ErrorReply {
+    let message =
+        "The request has too many items, or says too much beside them; send them in several requests.";
+    ErrorReply { param: Some(items.into()), ..error(413, "body_too_large", message) }
+}
+
 /// The answer to a head or body that comes too slowly, of which `sent` went upstream.
 pub(super) fn too_slow(sent: Sent) -> ErrorReply {
     ErrorReply {

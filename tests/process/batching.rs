@@ -323,6 +323,56 @@ fn a_request_with_too_many_items_travels_in_pieces_and_is_told_as_one() {
 }
 
 #[test]
+fn a_request_is_not_cut_into_any_number_of_pieces() {
+    let upstream = Upstream::start();
+    let gateway = batching(&upstream.url(), ", max_items = 1");
+    let mut client = gateway.connect();
+    client.send(embed("", &json!({ "model": "m", "input": vec!["a"; 4097] })));
+    let told = client.read_message();
+    assert!(told.starts_with("HTTP/1.1 413 "), "{told}");
+    assert_eq!(
+        (&body(&told)["error"]["code"], &body(&told)["error"]["param"]),
+        (&json!("body_too_large"), &json!("input"))
+    );
+    assert!(!upstream.has_waiting(), "nobody is asked");
+}
+
+#[test]
+fn what_cannot_be_batched_makes_nobody_wait() {
+    let upstream = Upstream::start();
+    let gateway = Gateway::start(&format!(
+        "[cluster.up]\nendpoints = [{:?}]\nbatch = {{ protocol = \"openai-completions\", max_wait = \"30s\" }}\n\
+         [[route]]\nname = \"all\"\nto = \"up\"\n",
+        upstream.url()
+    ));
+    let ask = |body: &str| {
+        let mut client = gateway.connect();
+        client.send(format!(
+            "POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+        client
+    };
+    let alone = [
+        r#"{"prompt":"x","stream":true}"#,
+        r#"{"prompt":"x","str\u0065am":true}"#,
+        r#"{"prompt_embeds":"x"}"#,
+        r#"{"model":"m"}"#,
+    ];
+    for body in alone {
+        let one = ask(body);
+        let mut call = upstream.accept();
+        call.read_message();
+        // One that could travel with others finds the place free.
+        let other = ask(r#"{"prompt":"y"}"#);
+        upstream.accept().read_message();
+        drop((one, other));
+        gateway.until("both are over", |stats| stats["routes"]["all"]["in_flight"] == 0);
+    }
+    assert_eq!(gateway.stats()["clusters"]["up"]["batch"]["calls"], alone.len());
+}
+
+#[test]
 fn a_reload_leaves_those_who_gather_together_and_a_drain_waits_for_them() {
     let upstream = Upstream::start();
     let mut gateway = batching(&upstream.url(), "");
