@@ -32,7 +32,7 @@ struct State<H, E> {
     end: Option<Result<(), E>>,
     /// Somebody is asked for it: it waits in no line any more.
     is_started: bool,
-    /// The calls in which that is told to a collector.
+    /// The calls in which it is made of which a collector is told: one, and where that failed for all its members another.
     calls: Vec<Link>,
     /// How many followers have taken so many pieces.
     followers: BTreeMap<u64, usize>,
@@ -107,13 +107,14 @@ impl<H, E: Clone> Flight<H, E> {
         state.wake();
     }
 
-    /// Somebody is asked for it, in a call of which perhaps a collector is told.
-    pub fn start(&self, by: Option<Link>) {
-        let mut state = self.lock();
-        state.is_started = true;
-        if let Some(call) = by.filter(|call| !state.calls.contains(call)) {
-            state.calls.push(call);
-        }
+    /// Somebody is asked for it.
+    pub fn start(&self) {
+        self.lock().is_started = true;
+    }
+
+    /// It is made in this call, of which a collector is told.
+    pub fn made_in(&self, call: Link) {
+        self.lock().calls.push(call);
     }
 
     /// A piece came.
@@ -250,8 +251,7 @@ impl<H, E> Follower<H, E> {
         self.flight.0.lock().unwrap_or_else(PoisonError::into_inner).is_started
     }
 
-    /// The calls in which somebody was asked for it, of which a collector is told: one, and where that failed for all its members
-    /// another.
+    /// The calls in which it was made of which a collector is told.
     pub fn calls(&self) -> Vec<Link> {
         self.flight.0.lock().unwrap_or_else(PoisonError::into_inner).calls.clone()
     }

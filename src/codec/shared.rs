@@ -58,6 +58,11 @@ pub fn credentials(head: &RequestHead) -> Vec<u8> {
     lines(head, |name| is_among(&CREDENTIALS, name))
 }
 
+/// What a request says of its trace beside the trace itself, as lines: a call that is a part of that trace says it too.
+pub fn trace_state(head: &RequestHead) -> Vec<u8> {
+    lines(head, |name| is("tracestate", name))
+}
+
 fn lines(head: &RequestHead, is_wanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
     let wanted = head.head().fields().filter(|field| is_wanted(field.raw));
     let mut lines: Vec<Vec<u8>> = wanted

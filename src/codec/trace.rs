@@ -20,6 +20,16 @@ pub struct TraceContext {
 const SAMPLED: u8 = 1;
 
 impl TraceContext {
+    /// Begins one; all of it is random.
+    pub fn new(trace: [u64; 2], span: u64) -> Self {
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        // Ids that are all zero are invalid (§3.2.2.3).
+        write_hex(&mut text[3..19], trace[0] | 1);
+        write_hex(&mut text[19..35], trace[1]);
+        write_hex(&mut text[36..52], span | 1);
+        Self { text, is_continued: false, parent: 0 }
+    }
+
     /// Continues the trace in `head`, if it has exactly one well-formed traceparent; else begins one. `trace` and
     /// `span` are random.
     pub fn of(head: &Head, is_trusted: bool, trace: [u64; 2], span: u64) -> Self {
@@ -28,22 +38,14 @@ impl TraceContext {
             (Some(value), None) if is_trusted => well_formed(value),
             _ => None,
         };
-        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
-        match parent {
-            Some(parent) => {
-                text[3..35].copy_from_slice(&parent[3..35]);
-                // What other flags mean is not known, so that they are not passed on (§3.2.2.5).
-                text[54] = if number(&parent[53..55]) as u8 & SAMPLED == 0 { b'0' } else { b'1' };
-            }
-            None => {
-                // Ids that are all zero are invalid (§3.2.2.3).
-                write_hex(&mut text[3..19], trace[0] | 1);
-                write_hex(&mut text[19..35], trace[1]);
-            }
+        let mut own = Self::new(trace, span);
+        if let Some(parent) = parent {
+            own.text[3..35].copy_from_slice(&parent[3..35]);
+            // What other flags mean is not known, so that they are not passed on (§3.2.2.5).
+            own.text[54] = if number(&parent[53..55]) as u8 & SAMPLED == 0 { b'0' } else { b'1' };
+            (own.is_continued, own.parent) = (true, number(&parent[36..52]));
         }
-        write_hex(&mut text[36..52], span | 1);
-        let asks = parent.map_or(0, |parent| number(&parent[36..52]));
-        Self { text, is_continued: parent.is_some(), parent: asks }
+        own
     }
 
     /// Whether it is recorded.

@@ -60,7 +60,9 @@ fn exchange(traced: &Traced) -> Span {
     let mut all = common(traced, route);
     let mut say = |key: &str, value: Option<Value>| all.extend(value.map(|value| said(key, value)));
     say("url.path", Some(traced.path.as_str().into()));
-    say("http.response.status_code", Some(u64::from(record.status).into()));
+    // A call that nobody needs any more has none.
+    let has_status = !traced.is_call || record.ended != Ended::ClientLeft;
+    say("http.response.status_code", has_status.then(|| u64::from(record.status).into()));
     let why = traced.error;
     let is_error = record.ended == Ended::Badly || record.status >= 500;
     let code = record.status.to_string();

@@ -148,7 +148,7 @@ async fn connect(
     timeouts: Timeouts,
     begun: Instant,
 ) -> Result<(Box<Upstream>, Instant), Fault> {
-    call.notes.stage = Stage::Connect;
+    (call.notes.stage, call.notes.since) = (Stage::Connect, Some(begun));
     let due = earlier(deadline(begun, Some(timeouts.connect)), call.deadline);
     let connected = {
         let endpoint = &request.plan.plan.endpoints[id];
@@ -210,6 +210,7 @@ async fn converse(
     connected: Instant,
 ) -> Result<Answered, (Fault, Option<BodyFault>)> {
     let kept_waiting = call.body.waited;
+    call.notes.since = Some(connected);
     let mut talk = Talk { call, upstream, upload, timeouts, begun: connected };
     let outcome = poll_fn(|cx| talk.poll(cx)).await;
     let upload = talk.upload;
@@ -217,6 +218,7 @@ async fn converse(
     let sent = upload.sent.unwrap_or(now);
     let (sending, waiting) = (sent - connected, now - sent);
     let notes = &mut call.notes;
+    notes.since = None;
     notes.phases.send += sending;
     let writing = sending.saturating_sub(call.body.waited - kept_waiting);
     if writing > WRITE_STALL {

@@ -61,7 +61,7 @@ pub(super) fn book(request: &mut Request, call: &mut Call<'_>, lane: &LaneState)
         let (model, prompt) = heard.map_or((None, None), Overheard::told);
         log::exchange(request, (notes, (model.as_deref(), prompt.as_deref())), lane, (&record, now));
         if notes.tried.is_some() {
-            traced::tell((request, notes), (&record, model.as_deref()), lane, now);
+            traced::tell((request, notes), (&record, model.as_deref(), false), lane, now);
         }
     }
     now

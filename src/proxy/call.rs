@@ -90,7 +90,7 @@ pub(super) async fn run(
     loop {
         let (ticket, connection) = match step {
             Step::Attempt { ticket, connection, because } => {
-                tell_started(request, call);
+                call.flights.iter().for_each(|flight| flight.start());
                 count_retry(request, plan.endpoints[ticket.position()], because);
                 (ticket, connection)
             }
@@ -122,13 +122,6 @@ pub(super) async fn run(
                 step = dispatch.failed(cluster, &failure, Instant::now());
             }
         }
-    }
-}
-
-/// Who waits for it with others is told that somebody is asked, and in which call where a collector is told of that.
-fn tell_started(request: &Request, call: &Call<'_>) {
-    for flight in &call.flights {
-        flight.start(call.notes.tried.is_some().then(|| request.trace.link()));
     }
 }
 

@@ -11,7 +11,6 @@ use super::collect::{Collected, collect};
 use super::forward::{self, Ways};
 use super::intake::Intake;
 use super::reply;
-use super::request::Call;
 use super::standing;
 use super::state::{LanePlan, LaneState};
 use crate::base::fault::FaultKind;
@@ -43,8 +42,8 @@ pub(super) struct Asked<'a> {
     pub(super) model: Option<&'a str>,
     /// Where it stands among others.
     pub(super) standing: &'a Standing,
-    /// The trace of the only one for whom it is.
-    pub(super) within: Option<&'a TraceContext>,
+    /// The trace of the call.
+    pub(super) trace: TraceContext,
 }
 
 /// What may be sent again.
@@ -113,8 +112,12 @@ impl Load<'_> {
         };
         let model = one.model.as_deref();
         let standing = self.foremost(waiting);
+        let trace = self.lane.trace_apart(standing.is_traced);
+        if trace.is_sampled() {
+            waiting.iter().for_each(|waiting| waiting.flight.made_in(trace.link()));
+        }
         let (carried, standing) = (&one.carried, &standing);
-        let asked = Asked { head: &one.asked, carried, model, standing, within: None };
+        let asked = Asked { head: &one.asked, carried, model, standing, trace };
         let Action::Forward(targets) = &self.plan.plan.routes[self.route].action else {
             return Err(reply::no_route().into());
         };
@@ -138,19 +141,30 @@ impl Load<'_> {
     /// Makes one call, and reads its answer to the end.
     pub(super) async fn send(
         &self,
-        Asked { head, carried, model, standing, within }: Asked<'_>,
+        Asked { head, carried, model, standing, trace }: Asked<'_>,
         body: Bytes,
         (repeats, ways, flights): (Repeats, Ways<'_>, Vec<Arc<Flight>>),
     ) -> Result<Answered, Unanswered> {
         let head = call_head(head, carried, body.len()).map_err(reply::of_codec)?;
-        let standing = (standing.clone(), within);
-        let (request, tried) = carrier::request(self.plan, self.route, (head, model), standing, self.lane);
+        let standing = (standing.clone(), trace);
+        let request = carrier::request(self.plan, self.route, (head, model), standing, self.lane);
         let clock = self.lane.watchdogs.watch();
-        let call = Call::apart(Intake::of_bytes(body), &clock, &self.lane.turns);
-        let mut carried = Carried { request, call, lane: self.lane };
-        let Carried { request, call, .. } = &mut carried;
-        call.notes.tried = tried;
-        call.flights = flights;
+        let mut carried = Carried::new(request, Intake::of_bytes(body), &clock, self.lane);
+        carried.call.flights = flights;
+        let answered = self.ask_once(&mut carried, repeats, ways).await;
+        match &answered {
+            Ok(answered) => carried.is_told(Some(answered.head.status()), None),
+            Err(unanswered) => carried.is_told(None, Some(&unanswered.refusal)),
+        }
+        answered
+    }
+
+    async fn ask_once(
+        &self,
+        Carried { request, call, .. }: &mut Carried<'_>,
+        repeats: Repeats,
+        ways: Ways<'_>,
+    ) -> Result<Answered, Unanswered> {
         if repeats == Repeats::Unanswered {
             call.body.be_answered_once();
         }

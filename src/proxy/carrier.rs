@@ -10,17 +10,19 @@ use std::time::Instant;
 
 use super::caught::caught;
 use super::finish::{finish, finish_cut};
+use super::intake::Intake;
 use super::keeper::Keeper;
 use super::reply;
 use super::request::{Call, Found, Request};
 use super::source::Relayed;
-use super::spans::Attempts;
 use super::state::{LanePlan, LaneState};
 use super::traced;
 use super::turns::Turn;
+use super::watchdog::Watchdog;
 use crate::base::fault::{Fault, FaultKind, Sent, Stage};
 use crate::base::ids::{Id, ListenerId, RouteId};
 use crate::base::limits::FLIGHT_PATIENCE;
+use crate::base::summary::Ended;
 use crate::base::time::{deadline, earlier, micros};
 use crate::board::granted::Granted;
 use crate::codec::forwarded::Sender;
@@ -113,16 +115,15 @@ impl<'l> Bell<'l> {
 }
 
 /// A request of nobody for a model, if for any: it carries what was compared, and nothing else of anybody. It stands where
-/// somebody stands for whom it is, and is a part of that one's trace if it is for nobody else.
+/// somebody stands for whom it is.
 pub(super) fn request(
     plan: &Rc<LanePlan>,
     route: RouteId,
     (head, model): (RequestHead, Option<&str>),
-    (standing, within): (Standing, Option<&TraceContext>),
+    (standing, trace): (Standing, TraceContext),
     lane: &LaneState,
-) -> (Request, Option<Box<Attempts>>) {
-    let (trace, tried) = lane.traced_apart(head.head(), within, standing.is_traced);
-    let request = Request {
+) -> Request {
+    Request {
         framing: head.framing(),
         is_changed: false,
         is_carried: true,
@@ -136,8 +137,7 @@ pub(super) fn request(
         found: Found::of_model(model),
         standing: Some(Box::new(standing)),
         dress: None,
-    };
-    (request, tried)
+    }
 }
 
 /// A call of such a request. Counted where it was asked last when it is over, cancelled or not, and told of.
@@ -145,6 +145,24 @@ pub(super) struct Carried<'c> {
     pub(super) request: Request,
     pub(super) call: Call<'c>,
     pub(super) lane: &'c LaneState,
+}
+
+impl<'c> Carried<'c> {
+    /// Such a call, whose body is there.
+    pub(super) fn new(request: Request, body: Intake<'c>, clock: &'c Watchdog, lane: &'c LaneState) -> Self {
+        let mut call = Call::apart(body, clock, &lane.turns);
+        call.notes.tried = request.is_traced().then(Box::default);
+        Self { request, call, lane }
+    }
+
+    /// Those for whom it was made are told an answer with the status that began, if one did, or how it ended.
+    pub(super) fn is_told(&mut self, begun: Option<u16>, refusal: Option<&ErrorReply>) {
+        let notes = &mut self.call.notes;
+        let refused = refusal.map_or(0, |refusal| refusal.status);
+        notes.status = begun.unwrap_or(refused);
+        notes.code = refusal.map(|refusal| refusal.code);
+        notes.ended = if notes.status.max(refused) < 500 { Ended::Well } else { Ended::Badly };
+    }
 }
 
 impl Drop for Carried<'_> {

@@ -351,6 +351,7 @@ impl<'d, 'c> Delivery<'d, 'c> {
     /// Waits for more of the endpoint's answer, beside the clocks; false at its end.
     async fn wait(&mut self, since: Instant) -> Result<bool, Cut> {
         let Self { answer, call, .. } = self;
+        call.notes.since = Some(since);
         // What `poll_wait` does, written out: each token waits here, and handing it on cost forty instructions.
         let came = poll_fn(|cx| {
             loop {

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -12,7 +13,7 @@ use super::answered::Answer;
 use super::around::{Around, Finished};
 use super::book::book;
 use super::collect::{Collected, collect, collect_told};
-use super::intake::Intake;
+use super::intake::{Intake, Rest};
 use super::listeners::Listeners;
 use super::log;
 use super::reply;
@@ -41,6 +42,7 @@ impl Drop for Exchange<'_> {
     fn drop(&mut self) {
         if !self.is_booked {
             let notes = &mut self.call.notes;
+            notes.give_up(self.call.body.rest() == Rest::Read, Instant::now());
             let (side, kind) = (Side::Downstream, FaultKind::ClientLeft);
             notes.fault = Some(Fault { side, stage: notes.stage, kind, sent: Sent::Partly });
             (notes.ended, notes.status) = (Ended::ClientLeft, 0);

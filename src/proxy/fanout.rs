@@ -1,6 +1,6 @@
 //! One request to several clusters at once: drives the legs and a `Gather`, and tells what it makes of them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use futures_util::stream::FuturesUnordered;
 use super::answered::Answer;
 use super::held::Held;
 use super::hold;
-use super::leg::{self, Ended, Said};
+use super::leg::{self, Ended, Legs, Said};
 use super::notes::Notes;
 use super::reply;
 use super::request::{Call, Request};
@@ -31,15 +31,15 @@ pub(super) async fn run(
     hold::whole(request.framing, &request.plan.plan.budget, call).await?;
     let pieces = call.body.held().to_vec();
     let begun = Instant::now();
+    call.notes.waits_for_answer(begun);
     let mut gather = Gather::new(fanout.gather, fanout.to.len(), fanout.need);
     let legs = 0..fanout.to.len();
     let mut came: Vec<Option<Ended>> = legs.clone().map(|_| None).collect();
-    let tried = RefCell::new(call.notes.tried.take());
-    let asked = (&*request, fanout, &tried);
+    let noted = Noted::of(&mut call.notes);
+    let asked = (&*request, fanout, &noted.legs);
     let mut legs: FuturesUnordered<_> = legs.map(|at| leg::run(at, asked, pieces.clone(), lane)).collect();
     let step = loop {
         let ended = legs.next().await.expect("the last leg ends it");
-        call.notes.attempts += ended.notes.attempts;
         let step = gather.ended(ended.at, ended.how());
         let at = ended.at;
         came[at] = Some(ended);
@@ -50,9 +50,9 @@ pub(super) async fn run(
     };
     // Whoever is still asked is cancelled.
     drop(legs);
-    call.notes.tried = tried.into_inner();
+    drop(noted);
     request.be_dressed();
-    call.notes.waited += begun.elapsed();
+    call.notes.waited_for_answer(begun, Instant::now());
     match step {
         Step::Tell(at) => {
             let told = came[at].take().expect("it ended just now, or before");
@@ -78,6 +78,26 @@ pub(super) async fn run(
     }
 }
 
+/// What is noted of all legs, which the exchange has when they are over, or it is given up.
+struct Noted<'n> {
+    notes: &'n mut Notes,
+    legs: Legs,
+}
+
+impl<'n> Noted<'n> {
+    fn of(notes: &'n mut Notes) -> Self {
+        let tried = RefCell::new(notes.tried.take());
+        Self { notes, legs: Legs { tried, attempts: Cell::new(0) } }
+    }
+}
+
+impl Drop for Noted<'_> {
+    fn drop(&mut self) {
+        self.notes.tried = self.legs.tried.take();
+        self.notes.attempts += self.legs.attempts.get();
+    }
+}
+
 /// One leg's answer is the answer.
 fn tell(told: Ended, call: &mut Call<'_>) -> Result<Answer, ErrorReply> {
     let Ended { said, notes, reached, deadline, .. } = told;
@@ -90,7 +110,8 @@ fn tell(told: Ended, call: &mut Call<'_>) -> Result<Answer, ErrorReply> {
     let mut phases = notes.phases;
     phases.hold = before.phases.hold;
     let (arrival, waited_client) = (before.arrival, before.waited_client);
-    call.notes = Notes { arrival, attempts, waited, waited_client, phases, tried, ..notes };
+    // When the leg was over is not when this is.
+    call.notes = Notes { arrival, attempts, waited, waited_client, phases, tried, over: None, ..notes };
     match said {
         Said::Relayed(answer) => {
             call.body.go_on_from(reached);

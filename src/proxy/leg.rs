@@ -1,6 +1,6 @@
 //! One of the calls that a request makes at once: to one cluster, within its own time, booked as an attempt of its own.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::time::Instant;
@@ -85,14 +85,18 @@ impl Ended {
 struct Leg<'r> {
     request: &'r Request,
     call: Call<'r>,
-    /// Those of all legs, where the exchange is traced.
-    tried: &'r Tried,
+    all: &'r Legs,
     is_booked: bool,
     is_empty: bool,
 }
 
-/// Attempts of all legs of an exchange that is traced.
-pub(super) type Tried = RefCell<Option<Box<Attempts>>>;
+/// What is noted of all legs of an exchange.
+pub(super) struct Legs {
+    /// Where it is traced.
+    pub(super) tried: RefCell<Option<Box<Attempts>>>,
+    /// How many attempts they made.
+    pub(super) attempts: Cell<u32>,
+}
 
 impl Drop for Leg<'_> {
     fn drop(&mut self) {
@@ -123,7 +127,7 @@ fn book(request: &Request, notes: &Notes, now: Instant) {
 /// all of its answer, or where the first counts for the beginning of it.
 pub(super) async fn run(
     at: usize,
-    (request, fanout, tried): (&Request, &Fanout, &Tried),
+    (request, fanout, all): (&Request, &Fanout, &Legs),
     pieces: Vec<Bytes>,
     lane: &LaneState,
 ) -> Ended {
@@ -132,7 +136,7 @@ pub(super) async fn run(
     let arrival = Arrival::at(now);
     let mut call = Call::apart(Intake::of_pieces(pieces), &clock, &lane.turns);
     call.notes.tried = request.is_traced().then(Box::default);
-    let mut leg = Leg { request, call, tried, is_booked: false, is_empty: false };
+    let mut leg = Leg { request, call, all, is_booked: false, is_empty: false };
     let due = deadline(now, fanout.timeout);
     let said = {
         let mut work = pin!(leg.ask(fanout.to[at], fanout.gather, lane));
@@ -162,7 +166,10 @@ pub(super) async fn run(
 impl Leg<'_> {
     /// Its attempts are the exchange's; the last one ended perhaps.
     fn tell(&mut self, ended: Option<Instant>) {
-        if let (Some(all), Some(mut tried)) = (&mut *self.tried.borrow_mut(), self.call.notes.tried.take()) {
+        self.all.attempts.set(self.all.attempts.get() + self.call.notes.attempts);
+        if let (Some(all), Some(mut tried)) =
+            (&mut *self.all.tried.borrow_mut(), self.call.notes.tried.take())
+        {
             ended.into_iter().for_each(|now| tried.end(now));
             all.join(*tried);
         }

@@ -17,6 +17,7 @@ use super::decide;
 use super::finish::finish;
 use super::intake::Intake;
 use super::listeners::{Copying, Listeners, Then};
+use super::reply;
 use super::request::{Call, Found, Request};
 use super::source::{Cut, Relayed};
 use super::state::{LanePlan, LaneState};
@@ -59,14 +60,19 @@ pub(super) fn begin(
         Some(_) => Credential::Clusters,
         None => Credential::Clients,
     };
-    let made = Made { request: copy(request, credential), cluster: mirror.cluster, body };
+    let made = Made { request: copy(request, credential, lane), cluster: mirror.cluster, body };
     let copy = Copy { made: Some(made), lane: Rc::clone(lane) };
     call.body.listeners.get_or_insert_default().copy = Some(Box::new(copy));
 }
 
 /// The same request, as it goes upstream.
-fn copy(request: &Request, credential: Credential) -> Request {
+fn copy(request: &Request, credential: Credential, lane: &LaneState) -> Request {
     let fields = copied::fields(request.edits(Side::Request), credential);
+    // Where a collector is told of it the copy is a part of its trace, else it says what its request says.
+    let trace = match request.is_traced() {
+        true => lane.trace_within(&request.trace),
+        false => request.trace,
+    };
     Request {
         head: request.head.clone(),
         framing: request.framing,
@@ -74,7 +80,7 @@ fn copy(request: &Request, credential: Credential) -> Request {
         is_carried: true,
         standing: None,
         id: request.id.clone(),
-        trace: request.trace,
+        trace,
         sender: request.sender.clone(),
         listener: request.listener,
         plan: Rc::clone(&request.plan),
@@ -185,13 +191,23 @@ async fn carry(request: Request, cluster: ClusterId, pieces: Vec<Bytes>, lane: &
     let clock = lane.watchdogs.watch();
     let mut body = Intake::of_pieces(pieces);
     body.listeners = Some(Box::new(Listeners { then: Then::LetGo, ..Listeners::default() }));
-    let call = Call { may_wait: false, ..Call::apart(body, &clock, &lane.turns) };
-    let mut carried = Carried { request, call, lane };
+    let mut carried = Carried::new(request, body, &clock, lane);
     let Carried { request, call, .. } = &mut carried;
-    let Ok(mut answer) = call::run(request, call, cluster, 1).await else { return Mirrored::Failed };
+    call.may_wait = false;
+    let mut answer = match call::run(request, call, cluster, 1).await {
+        Ok(answer) => answer,
+        Err(given_up) => {
+            let refusal = given_up.told(call);
+            carried.is_told(None, Some(&refusal));
+            return Mirrored::Failed;
+        }
+    };
+    let status = answer.head.status();
     let read = drop_body(&mut answer, call).await;
     let result = if read.is_ok() { Mirrored::Sent } else { Mirrored::Failed };
     finish(answer, read, request, call, lane);
+    let cut = call.notes.fault.as_ref().map(reply::of_fault);
+    carried.is_told(Some(status), cut.as_ref());
     result
 }
 

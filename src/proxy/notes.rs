@@ -54,6 +54,8 @@ pub(super) struct Notes {
     pub(super) used_by_legs: u64,
     /// Times between tokens, where exchanges are told of.
     pub(super) gaps: Option<Box<Gaps>>,
+    /// When that began which is waited for, if anything is: it is counted when it is over, or given up.
+    pub(super) since: Option<Instant>,
     /// Time spent waiting for the upstream, and for the client.
     pub(super) waited: Duration,
     pub(super) waited_client: Duration,
@@ -125,6 +127,7 @@ impl Notes {
             batch: None,
             used_by_legs: 0,
             gaps: None,
+            since: None,
             waited: Duration::ZERO,
             // Most heads come at once: then there is nothing to subtract.
             waited_client: match arrival.complete == arrival.began {
@@ -146,6 +149,46 @@ impl Notes {
             over: None,
             fault: None,
             code: None,
+        }
+    }
+
+    /// A place was waited for.
+    pub(super) fn queued(&mut self, waited: Duration) {
+        self.phases.queue += waited;
+        self.since = None;
+    }
+
+    /// An answer is waited for that another exchange gets, or several give.
+    pub(super) fn waits_for_answer(&mut self, now: Instant) {
+        (self.stage, self.since) = (Stage::Wait, Some(now));
+    }
+
+    /// It has come, or will not.
+    pub(super) fn waited_for_answer(&mut self, since: Instant, now: Instant) {
+        let waited = now - since;
+        self.waited += waited;
+        self.phases.wait += waited;
+        (self.since, self.answered) = (None, Some(now));
+    }
+
+    /// It is given up while something is waited for: where the time went is known all the same. Its request `is_sent`, or not
+    /// wholly.
+    pub(super) fn give_up(&mut self, is_sent: bool, now: Instant) {
+        let Some(waited) = self.since.take().map(|since| now.saturating_duration_since(since)) else {
+            return;
+        };
+        let phase = match self.stage {
+            Stage::Route | Stage::Relay => None,
+            Stage::Pick => Some(&mut self.phases.queue),
+            Stage::Connect => Some(&mut self.phases.connect),
+            Stage::Send if !is_sent => Some(&mut self.phases.send),
+            Stage::Send | Stage::Wait => Some(&mut self.phases.wait),
+        };
+        if let Some(phase) = phase {
+            *phase += waited;
+        }
+        if self.stage != Stage::Pick {
+            self.waited += waited;
         }
     }
 

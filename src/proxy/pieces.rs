@@ -20,7 +20,7 @@ use crate::base::fault::{Fault, FaultKind, Sent, Stage};
 use crate::base::time::deadline;
 use crate::batch::Member;
 use crate::codec::reply::ErrorReply;
-use crate::codec::shared::SharedHead;
+use crate::codec::shared::{SharedHead, trace_state};
 use crate::plan::{Batching, Targets};
 use bytes::Bytes;
 
@@ -35,26 +35,30 @@ pub(super) async fn run(
     let Destination { first, targets, .. } = destination;
     let common = Common::of(request, destination).ok_or_else(reply::head_too_long)?;
     let begun = Instant::now();
+    call.notes.waits_for_answer(begun);
     let pieces = batching.protocol.cut(member, batching.most.items);
     let pieces = pieces.ok_or_else(|| reply::too_many_pieces(batching.protocol.items_name()))?;
     let standing = standing::of(request, first);
     let (head, model) = (&request.head, request.model_upstream());
-    let within = Some(&request.trace);
-    let asked = Asked { head, carried: &common.carried, model, standing: &standing, within };
+    let carried = match request.trace.is_continued {
+        true => [common.carried, trace_state(head)].concat(),
+        false => common.carried,
+    };
+    let one = Asked { head, carried: &carried, model, standing: &standing, trace: request.trace };
     let mut clusters = std::iter::once(&first).chain(&targets.fallback).copied().peekable();
-    let answers = loop {
+    let asked = loop {
         let cluster = clusters.next().expect("the last one ends it");
         call.deadline = deadline(begun, request.plan.plan.clusters[cluster].settings.timeouts.total);
         request.plan.recorder.borrow_mut().clusters[cluster].pieces += pieces.len() as u64;
         let load = Load { plan: &request.plan, route: request.route().0, cluster, lane };
-        match all(&load, call, (asked, targets), (batching, &pieces, place)).await {
+        match all(&load, call, (one, targets), (batching, &pieces, place)).await {
             Err(failed) if failed.moves && clusters.peek().is_some() => {}
-            Err(failed) => return Err(failed.refusal),
-            Ok(answers) => break (answers, cluster != first),
+            Err(failed) => break Err(failed.refusal),
+            Ok(answers) => break Ok((answers, cluster != first)),
         }
     };
-    call.notes.waited += begun.elapsed();
-    let (answers, is_substitute) = answers;
+    call.notes.waited_for_answer(begun, Instant::now());
+    let (answers, is_substitute) = asked?;
     let bodies: Vec<&[u8]> = answers.iter().map(|answer| &answer.body[..]).collect();
     let joined = batching.protocol.join(member, &pieces, &bodies);
     let body = Bytes::from(joined.map_err(|unfit| reply::unfit(&unfit.to_string()))?);
@@ -84,6 +88,8 @@ async fn all(
     let ask = |at: usize| {
         let body = Bytes::from(batching.protocol.merge(&[&pieces[at]]));
         let flights = flights.clone();
+        // Each is a part of the trace.
+        let asked = Asked { trace: load.lane.trace_within(&asked.trace), ..asked };
         async move {
             let _place = place();
             (at, load.send(asked, body, (Repeats::ByRules, ways, flights)).await)

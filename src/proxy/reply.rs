@@ -287,6 +287,15 @@ pub(super) fn of_fault(fault: &Fault) -> ErrorReply {
     }
 }
 
+/// Why an answer broke off in whose place `refusal` would have been told, had it not begun.
+pub(super) fn broke_off(refusal: &ErrorReply) -> FaultKind {
+    match refusal.code {
+        "upstream_timeout" => FaultKind::Timeout,
+        "upstream_invalid" => FaultKind::Invalid,
+        _ => FaultKind::Truncated,
+    }
+}
+
 const INVALID: &str = "The AI system's answer breaks HTTP/1.1; the request may have been executed.";
 const NO_DESCRIPTORS: &str = "The gateway cannot open another connection now; try again.";
 const NO_PLACE: &str = "The AI system had no place for this request in time; try again later.";

@@ -16,7 +16,6 @@ use super::intake::Intake;
 use super::keeper::Keeper;
 use super::reply;
 use super::request::{Call, Request};
-use super::spans::Attempts;
 use super::standing;
 use super::state::LaneState;
 use super::told::{self, Source, Told};
@@ -78,9 +77,13 @@ pub(super) async fn run(
         let head = call_head(&request.head, &question.carried, length);
         let head = head.map_err(reply::of_codec)?;
         let head = (head, request.model_upstream());
-        let standing = (standing::of(request, first), None);
-        let (request, tried) = carrier::request(&request.plan, request.route().0, head, standing, lane);
-        let load = Load { request, tried, body: question.body, first, flight, asked, kept_as };
+        let standing = standing::of(request, first);
+        let trace = lane.trace_apart(standing.is_traced);
+        if trace.is_sampled() {
+            flight.made_in(trace.link());
+        }
+        let request = carrier::request(&request.plan, request.route().0, head, (standing, trace), lane);
+        let load = Load { request, body: question.body, first, flight, asked, kept_as };
         let is_blocked = Blocked::default();
         let flights = vec![Arc::clone(&load.flight)];
         carrier::apart(lane, flights, Rc::clone(&is_blocked), carry(load, Rc::clone(lane), is_blocked));
@@ -93,8 +96,6 @@ pub(super) async fn run(
 /// What is carried for all who ask the same.
 struct Load {
     request: Request,
-    /// Where it is traced.
-    tried: Option<Box<Attempts>>,
     body: Bytes,
     /// The cluster that is asked first.
     first: ClusterId,
@@ -105,12 +106,10 @@ struct Load {
 }
 
 async fn carry(load: Load, lane: Rc<LaneState>, is_blocked: Blocked) {
-    let Load { request, tried, body, first, flight, asked, kept_as } = load;
+    let Load { request, body, first, flight, asked, kept_as } = load;
     let clock = lane.watchdogs.watch();
-    let call = Call::apart(Intake::of_bytes(body), &clock, &lane.turns);
-    let mut carried = Carried { request, call, lane: &lane };
+    let mut carried = Carried::new(request, Intake::of_bytes(body), &clock, &lane);
     let Carried { request, call, .. } = &mut carried;
-    call.notes.tried = tried;
     call.flights = vec![Arc::clone(&flight)];
     let plan = Rc::clone(&request.plan);
     let (Action::Forward(targets), Some(sharing)) =
@@ -121,11 +120,13 @@ async fn carry(load: Load, lane: Rc<LaneState>, is_blocked: Blocked) {
     let destination = Destination { first, targets, sharing };
     // Nobody joins it any more, however it ends.
     let _gone = Gone { sharing, asked, flight: &flight };
+    let mut begun = None;
     let ended = match batching::run(request, call, &lane, destination).await {
         Err(refusal) => Err(refusal),
         Ok(Answer::Relayed(relayed)) => {
             // What another cluster answers in its place is not its answer.
             let is_substitute = relayed.ticket.cluster() != first;
+            begun = Some(relayed.head.status());
             let kept_as = kept_as.filter(|_| !is_substitute);
             let head = (&relayed.head, relayed.framing);
             let keeper = kept_as.and_then(|key| Keeper::new(key, sharing, head));
@@ -134,6 +135,7 @@ async fn carry(load: Load, lane: Rc<LaneState>, is_blocked: Blocked) {
         }
         Ok(Answer::Told(told)) => {
             let kept_as = kept_as.filter(|_| !told.head.is_substitute);
+            begun = Some(told.head.head.status());
             let head = (&told.head.head, told.head.framing);
             let keeper = kept_as.and_then(|key| Keeper::new(key, sharing, head));
             tell_on(*told, &flight, &lane, keeper).await
@@ -142,6 +144,7 @@ async fn carry(load: Load, lane: Rc<LaneState>, is_blocked: Blocked) {
             unreachable!("a cluster answers, or nobody does")
         }
     };
+    carried.is_told(begun, ended.as_ref().err());
     flight.end(ended);
 }
 

@@ -129,7 +129,7 @@ impl Attempts {
     /// It failed.
     pub(super) fn failed(&mut self, fault: &Fault, now: Instant) {
         if let Some(attempt) = self.made.last_mut() {
-            (attempt.fault, attempt.ended) = (Some(code(fault)), Some(now));
+            (attempt.fault, attempt.ended) = (code(fault), Some(now));
         }
     }
 
@@ -137,13 +137,8 @@ impl Attempts {
     pub(super) fn broke(&mut self, endpoint: EndpointId, fault: &Fault) {
         let answered = |attempt: &&mut Attempt| attempt.endpoint == endpoint && attempt.status.is_some();
         if let Some(attempt) = self.made.iter_mut().rfind(answered) {
-            attempt.fault.get_or_insert(code(fault));
+            attempt.fault = attempt.fault.or(code(fault));
         }
-    }
-
-    /// The status of the last answer.
-    pub(super) fn status(&self) -> Option<u16> {
-        self.made.iter().rev().find_map(|attempt| attempt.status)
     }
 
     /// The one under way is over.
@@ -167,12 +162,9 @@ impl Attempts {
     }
 }
 
-/// The name of a fault for those who look for what clients were told.
-pub(super) fn code(fault: &Fault) -> &'static str {
-    match fault.side {
-        Side::Downstream => fault.kind.name(),
-        Side::Upstream | Side::Proxy => reply::of_fault(fault).code,
-    }
+/// What is told of a fault to whoever is there to be told: the client's own are none of the attempt.
+pub(super) fn code(fault: &Fault) -> Option<&'static str> {
+    (fault.side != Side::Downstream).then(|| reply::of_fault(fault).code)
 }
 
 /// A span that is no other's: chance would be drawn from a lane, which an attempt does not know.

@@ -167,7 +167,8 @@ impl LaneState {
     /// What a wall clock showed at `now`: microseconds since 1970.
     pub fn wall_us(&self, now: Instant) -> u64 {
         let (then, wall) = self.wall.get();
-        wall + micros(then, now)
+        // What was over before the last tick is told now.
+        (wall + micros(then, now)).saturating_sub(micros(now, then))
     }
 
     /// Puts a new plan in force. Exchanges may still hold the old one.
@@ -253,20 +254,19 @@ impl LaneState {
         (trace, trace.is_sampled().then(Box::default))
     }
 
-    /// The same of a call with this head that is made for others: a trace of its own, or a part of one of theirs. A collector is
-    /// told of it where it is told of them.
-    pub(super) fn traced_apart(
-        &self,
-        head: &Head,
-        within: Option<&TraceContext>,
-        is_traced: bool,
-    ) -> (TraceContext, Option<Box<Attempts>>) {
-        let own = self.trace(head, false);
-        let mut trace = within.map_or(own, |trace| trace.within(own.span()));
+    /// The trace of a call that is made for several: its own, of which a collector is told where it is told of one of them.
+    pub(super) fn trace_apart(&self, is_traced: bool) -> TraceContext {
+        let mut rng = self.rng.borrow_mut();
+        let mut trace = TraceContext::new([rng.next_u64(), rng.next_u64()], rng.next_u64());
         if is_traced {
             trace.sample();
         }
-        (trace, is_traced.then(Box::default))
+        trace
+    }
+
+    /// The part of `trace` that a call has which is made for one alone.
+    pub(super) fn trace_within(&self, trace: &TraceContext) -> TraceContext {
+        trace.within(self.rng.borrow_mut().next_u64())
     }
 }
 

@@ -47,7 +47,7 @@ impl Told {
                 Next::Head(_) => {}
                 Next::Piece(piece) => return Ok(Some(piece)),
                 Next::End(Ok(())) => return Ok(None),
-                Next::End(Err(_)) => return Err(Cut::Upstream(FaultKind::Truncated)),
+                Next::End(Err(refusal)) => return Err(Cut::Upstream(reply::broke_off(&refusal))),
                 Next::Behind => return Err(Cut::Body(BodyFault::TooSlow)),
                 Next::Wait(place) => {
                     let mut turn = lane.turns.wait_for(place);
@@ -65,9 +65,10 @@ pub(super) async fn follow(
     lane: &LaneState,
 ) -> Result<Box<Told>, ErrorReply> {
     let begun = Instant::now();
+    call.notes.waits_for_answer(begun);
     let said = standing::deadline_said(request).map(|said| call.notes.arrival.complete + said);
     let head = Waiter { follower: &mut follower, call }.head(said, lane).await;
-    call.notes.waited += begun.elapsed();
+    call.notes.waited_for_answer(begun, Instant::now());
     call.body.let_go();
     Ok(Box::new(Told { head: head?, source: Source::Flight(follower) }))
 }

@@ -20,7 +20,7 @@ use crate::metrics::record::Record;
 #[cold]
 pub(super) fn tell(
     (request, notes): (&Request, &mut Notes),
-    (record, model): (&Record, Option<&str>),
+    (record, model, is_call): (&Record, Option<&str>, bool),
     lane: &LaneState,
     now: Instant,
 ) {
@@ -38,7 +38,7 @@ pub(super) fn tell(
         plan: Arc::clone(plan),
         trace: request.trace,
         state: state(request),
-        is_call: request.is_carried,
+        is_call,
         method: clipped(request.head.method_bytes()),
         path: clipped(request.head.path()),
         operation: record
@@ -51,7 +51,7 @@ pub(super) fn tell(
         over: now,
         over_us: lane.wall_us(now),
         record: record.clone(),
-        error: notes.code.or(fault.as_ref().map(spans::code)),
+        error: notes.code.or(fault.as_ref().and_then(spans::code)),
         attempts: *attempts,
     };
     lane.spans.try_send(traced.spans(), traced);
@@ -60,23 +60,15 @@ pub(super) fn tell(
 /// The same of a call that was made for others, and was over at `now`.
 #[cold]
 pub(super) fn tell_call((request, notes): (&Request, &mut Notes), lane: &LaneState, now: Instant) {
-    // Where it went on in a call with others it made no attempt: they are told of that.
-    let Some(tried) = notes.tried.as_ref().filter(|tried| !tried.made.is_empty() || !tried.waits.is_empty())
-    else {
-        return;
-    };
-    notes.status = tried.status().unwrap_or(0);
-    notes.ended = match (notes.over, notes.fault) {
-        (Some(_), _) => notes.ended,
-        (None, Some(_)) => Ended::Badly,
-        // All for whom it was made have left.
-        (None, None) => Ended::ClientLeft,
-    };
+    if notes.status == 0 {
+        // Nobody was told anything: all for whom it was made have left, or need it no more.
+        notes.ended = Ended::ClientLeft;
+    }
     let usage = notes.told();
     let body = BodyNotes { received: 0, waited: Duration::ZERO };
     let summary = notes.summary(request.route, (body, &usage), now);
     let record = notes.record(&summary, &usage, now);
-    tell((request, notes), (&record, None), lane, now);
+    tell((request, notes), (&record, None, true), lane, now);
 }
 
 /// What a trusted sender says of a trace that goes on here.

@@ -84,6 +84,7 @@ pub(super) async fn pass(
         // next end or tick.
         cluster.fill(now);
     }
+    call.notes.since = Some(now);
     let seat = &place.seat;
     let mut turn = call.turns.wait_in_line(seat.number());
     let mut ended = Ended::Woken;
@@ -101,7 +102,7 @@ pub(super) async fn pass(
         ended = waited.map_err(|fault| TurnedAway { kind: fault.kind(), body: Some(fault), wait: None })?;
     }
     let waited = now.elapsed();
-    call.notes.phases.queue += waited;
+    call.notes.queued(waited);
     if let Some(tried) = &mut call.notes.tried {
         tried.waited(now, now + waited, &request.trace);
     }

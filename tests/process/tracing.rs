@@ -45,19 +45,22 @@ impl Collector {
         Self { url, calls }
     }
 
+    /// The spans that came so far.
+    pub fn some_spans(&self) -> Vec<Told> {
+        let calls = self.calls.lock().unwrap();
+        let scopes = calls.iter().flat_map(|call| &call.resource_spans).flat_map(|sent| &sent.scope_spans);
+        scopes.flat_map(|scope| &scope.spans).map(Told::of).collect()
+    }
+
     /// The spans that came, once there are so many.
     pub fn spans(&self, count: usize) -> Vec<Told> {
         let until = Instant::now() + PATIENCE;
         loop {
-            let calls = self.calls.lock().unwrap();
-            let scopes =
-                calls.iter().flat_map(|call| &call.resource_spans).flat_map(|sent| &sent.scope_spans);
-            let spans: Vec<_> = scopes.flat_map(|scope| &scope.spans).map(Told::of).collect();
+            let spans = self.some_spans();
             if spans.len() >= count {
                 assert_eq!(spans.len(), count, "{spans:#?}");
                 return spans;
             }
-            drop(calls);
             assert!(Instant::now() < until, "{count} spans: {spans:#?}");
             std::thread::sleep(Duration::from_millis(20));
         }
