@@ -88,12 +88,18 @@ impl Protocol {
         if matches!(self, Self::JsonArray { .. }) {
             return false;
         }
-        self.list().is_some_and(|list| {
-            skim::is_object_without_escapes(body)
-                && skim::has_fewer_commas(body, most)
-                && skim::names(body, list.items)
-                && !list.alone().any(|name| skim::names(body, name))
-        })
+        let Some(list) = self.list() else { return false };
+        if !skim::is_object_without_escapes(body) || !skim::has_fewer_commas(body, most) {
+            return false;
+        }
+        let mut has_items = false;
+        for text in skim::texts(body) {
+            has_items |= text == list.items.as_bytes();
+            if list.alone().any(|name| text == name.as_bytes()) {
+                return false;
+            }
+        }
+        has_items
     }
 
     /// The member that a request with this body is; none where it must travel alone, as it came.
