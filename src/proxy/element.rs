@@ -13,7 +13,7 @@ use super::answered::Answer;
 use super::around::{Around, Finished};
 use super::book::book;
 use super::collect::{Collected, collect, collect_told};
-use super::intake::{Intake, Rest};
+use super::intake::Intake;
 use super::listeners::Listeners;
 use super::log;
 use super::reply;
@@ -41,8 +41,8 @@ struct Exchange<'c> {
 impl Drop for Exchange<'_> {
     fn drop(&mut self) {
         if !self.is_booked {
+            self.call.give_up(Instant::now());
             let notes = &mut self.call.notes;
-            notes.give_up(self.call.body.rest() == Rest::Read, Instant::now());
             let (side, kind) = (Side::Downstream, FaultKind::ClientLeft);
             notes.fault = Some(Fault { side, stage: notes.stage, kind, sent: Sent::Partly });
             (notes.ended, notes.status) = (Ended::ClientLeft, 0);

@@ -339,6 +339,14 @@ impl<'c> Intake<'c> {
         }
     }
 
+    /// It is given up at `now`: how long it was waited for since that was counted last.
+    pub(super) fn give_up(&mut self, now: Instant) -> Duration {
+        let waited = self.waiting_since.take().map(|since| now.saturating_duration_since(since));
+        let waited = waited.unwrap_or_default();
+        self.waited += waited;
+        waited
+    }
+
     fn be_patient(&mut self, patience: Patience) {
         // What was waited so far was waited in the old way: a client that waited to be told kept nobody waiting.
         if let (Some(ear), Some(_)) = (self.client, self.waiting_since) {

@@ -8,12 +8,13 @@ use std::time::Instant;
 use super::around::Begin;
 use super::decide::{self, Identity};
 use super::early::{Begun, Early};
-use super::intake::Intake;
+use super::intake::{Intake, Rest};
 use super::notes::{Arrival, Notes};
 use super::state::{LanePlan, RequestId};
 use super::turns::Turns;
 use super::watchdog::Watchdog;
 use crate::balance::Affinity;
+use crate::base::fault::Stage;
 use crate::base::ids::{ClusterId, ListenerId, RouteId};
 use crate::board::flight::Flight;
 use crate::cluster::dispatch::Repeat;
@@ -279,5 +280,14 @@ impl<'c> Call<'c> {
             begun: None,
             notes: Notes::new(Arrival::at(Instant::now())),
         }
+    }
+
+    /// The exchange is given up at `now`, while something is waited for perhaps: where the time went is known all the same.
+    pub(super) fn give_up(&mut self, now: Instant) {
+        let held_for = self.body.give_up(now);
+        if self.notes.stage == Stage::Route {
+            self.notes.phases.hold += held_for;
+        }
+        self.notes.give_up(self.body.rest() == Rest::Read, now);
     }
 }

@@ -12,7 +12,7 @@ use super::ear::attend;
 use super::early::{Early, Way};
 use super::element;
 use super::ends::End;
-use super::intake::{Intake, Manners, Rest};
+use super::intake::{Intake, Manners};
 use super::listeners::Listeners;
 use super::log;
 use super::mouth::Lost;
@@ -90,7 +90,7 @@ pub(super) async fn run(
     };
     let end = match served {
         Ok(end) => end,
-        Err((lost, noticed)) => lose(lost, (noticed, call.body.rest() == Rest::Read), &mut call.notes),
+        Err((lost, noticed)) => lose(lost, noticed, &mut call),
     };
     client.since = book(&mut request, &mut call, lane);
     client.ear.get_mut().requests.recycle(request.head);
@@ -99,8 +99,9 @@ pub(super) async fn run(
 
 /// Books an exchange that was given up, and tells how its connection ends. What was done for it has ended by now, and with it
 /// its connection upstream.
-fn lose(lost: Lost, (noticed, is_sent): (Instant, bool), notes: &mut Notes) -> End {
-    notes.give_up(is_sent, noticed);
+fn lose(lost: Lost, noticed: Instant, call: &mut Call<'_>) -> End {
+    call.give_up(noticed);
+    let notes = &mut call.notes;
     let (side, kind, ended) = match lost {
         Lost::Left => (Side::Downstream, FaultKind::ClientLeft, Ended::ClientLeft),
         Lost::Slow => (Side::Downstream, FaultKind::ClientSlow, Ended::ClientLeft),

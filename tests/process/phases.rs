@@ -215,3 +215,63 @@ fn a_wait_for_a_place_shows_as_that_everywhere() {
         );
     }
 }
+
+#[test]
+fn who_leaves_in_a_phase_leaves_its_time_there() {
+    let upstream = Upstream::start();
+    let endpoint = format!("{{ url = {:?}, max_in_flight = 1 }}", upstream.url());
+    let config = format!(
+        "[cluster.up]\nendpoints = [{endpoint}]\nqueue = {{ max = 9 }}\n\
+         [[route]]\nname = \"held\"\nmatch = {{ path = \"/held\" }}\nto = \"up\"\nset = {{ body = {{ x = 1 }} }}\n\
+         [[route]]\nname = \"all\"\nto = \"up\"\n"
+    );
+    let gateway = Gateway::start_with(&config, &["--listen", "127.0.0.1:0", "--lanes", "1"]);
+    let mut count = 0;
+    let mut left = |phase: &str| {
+        count += 1;
+        gateway.until("it is counted", |stats| stats["all"]["requests"] == count);
+        let told = slow(&gateway, "").into_iter().find(|told| told[phase].as_u64().unwrap() >= SHOWN_US);
+        let told = told.unwrap_or_else(|| panic!("{phase}: {:?}", slow(&gateway, "")));
+        assert_eq!(told["status"], 499, "{told}");
+        for known in PHASES {
+            assert_eq!(told[known].as_u64().unwrap() >= SHOWN_US, known == phase, "{phase} {known}: {told}");
+        }
+        let overhead = gateway.stats()["all"]["overhead_us"]["max"].as_u64().unwrap();
+        assert!(overhead < SHOWN_US, "{phase}: {overhead}");
+    };
+    // Before the rest of a body that is changed, and before the rest of one that is passed on.
+    let mut client = gateway.connect();
+    client.send("POST /held HTTP/1.1\r\nhost: x\r\ncontent-length: 30\r\n\r\n{\"model\":");
+    std::thread::sleep(PAUSE);
+    drop(client);
+    left("hold_us");
+    let mut client = gateway.connect();
+    client.send("GET / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nhalf");
+    let mut up = upstream.accept();
+    up.read_until("half");
+    std::thread::sleep(PAUSE);
+    drop(client);
+    left("send_us");
+    // Before the head of an answer, with another one that waits for the place, and inside the body.
+    let mut first = gateway.connect();
+    first.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+    let mut up = upstream.accept();
+    up.read_message();
+    let mut second = gateway.connect();
+    second.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+    gateway.until("it waits", |stats| stats["endpoints"]["up"][upstream.url()]["queued"] == 1);
+    std::thread::sleep(PAUSE);
+    drop(second);
+    left("queue_us");
+    drop(first);
+    left("wait_us");
+    let mut client = gateway.connect();
+    client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+    let mut up = upstream.accept();
+    up.read_message();
+    up.send("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf");
+    client.read_until("half");
+    std::thread::sleep(PAUSE);
+    drop(client);
+    left("relay_us");
+}
