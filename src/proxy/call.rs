@@ -191,7 +191,7 @@ pub(super) fn or_aside(
 ) -> Result<Relayed, GivenUp> {
     match aside {
         Some(Aside(answer, endpoint)) if given_up.fault.sent == Sent::Nothing => {
-            call.notes.endpoint = endpoint;
+            (call.notes.endpoint, call.notes.answered) = (endpoint, Some(Instant::now()));
             Ok(answer)
         }
         _ => Err(given_up),

@@ -11,7 +11,7 @@ use super::answered::Answer;
 use super::held::Held;
 use super::hold;
 use super::leg::{self, Ended, Legs, Said};
-use super::notes::Notes;
+use super::notes::{Notes, Phases};
 use super::reply;
 use super::request::{Call, Request};
 use super::state::LaneState;
@@ -107,8 +107,12 @@ fn tell(told: Ended, call: &mut Call<'_>) -> Result<Answer, ErrorReply> {
         tried.end_all_but(endpoint, Instant::now());
     }
     let (attempts, waited) = (before.attempts, before.waited);
-    let mut phases = notes.phases;
-    phases.hold = before.phases.hold;
+    // What is refused in the end was waited for until the last leg was over.
+    let is_refused = matches!(said, Said::Refused(_));
+    let phases = match is_refused {
+        true => before.phases,
+        false => Phases { hold: before.phases.hold, ..notes.phases },
+    };
     let (arrival, waited_client) = (before.arrival, before.waited_client);
     // When the leg was over is not when this is.
     call.notes = Notes { arrival, attempts, waited, waited_client, phases, tried, over: None, ..notes };

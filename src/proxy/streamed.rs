@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use super::ends::{End, connection, end};
 use super::lines::{Lines, Order};
@@ -42,6 +43,8 @@ pub(super) async fn run(
     write_answer(&mut mouth.borrow_mut().out, Said::Own(&reply), &head);
     let notes = &mut call.notes;
     (notes.status, notes.stage, notes.looks_whole) = (200, Stage::Relay, is_old);
+    // It is written as its elements are answered.
+    notes.answered = Some(Instant::now());
     match tell(lines, framing, call, mouth).await {
         Ok(()) => {
             call.notes.ended = Ended::Well;
@@ -77,8 +80,12 @@ async fn tell(
     for number in 0.. {
         // While the client takes what it was told, the others work on.
         beside(lines, call, mouth, Mouth::poll_send).await?;
-        let next = poll_fn(|cx| lines.poll_next(&mut call.body, cx)).await?;
-        let Some(finished) = next else { break };
+        let since = Instant::now();
+        call.notes.since = Some(since);
+        let next = poll_fn(|cx| lines.poll_next(&mut call.body, cx)).await;
+        call.notes.waited += since.elapsed();
+        call.notes.since = None;
+        let Some(finished) = next? else { break };
         beside(lines, call, mouth, Mouth::poll_written).await?;
         let mut told = finished.told;
         match is_array {

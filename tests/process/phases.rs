@@ -217,6 +217,29 @@ fn a_wait_for_a_place_shows_as_that_everywhere() {
 }
 
 #[test]
+fn what_several_in_one_wait_for_is_no_time_of_the_gateway() {
+    let url = endpoint();
+    let gateway = start(&format!(
+        "[cluster.up]\nendpoints = [{url:?}]\n[[route]]\nname = \"multi\"\nmatch = {{ path = \"/multi\" }}\nmulti = {{ max = 4 }}\n\
+         [[route]]\nname = \"all\"\nto = \"up\"\n"
+    ));
+    let body = r#"[{"method":"GET","path":"/wait"},{"method":"GET","path":"/plain"}]"#;
+    let length = body.len();
+    let answer = gateway.exchange(&format!(
+        "POST /multi HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+    ));
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    gateway.until("they are counted", |stats| stats["all"]["requests"] == 3);
+    let stats = gateway.stats();
+    let of = |figure: &str| stats["routes"]["multi"][figure]["max"].as_u64().unwrap();
+    assert!(of("T_us") >= SHOWN_US && of("overhead_us") < SHOWN_US, "{stats}");
+    let told = slow(&gateway, "?route=multi").remove(0);
+    for known in PHASES {
+        assert_eq!(told[known].as_u64().unwrap() >= SHOWN_US, known == "relay_us", "{known}: {told}");
+    }
+}
+
+#[test]
 fn who_leaves_in_a_phase_leaves_its_time_there() {
     let upstream = Upstream::start();
     let endpoint = format!("{{ url = {:?}, max_in_flight = 1 }}", upstream.url());
