@@ -93,8 +93,11 @@ pub const MIRROR_RESULTS: [&str; 3] = ["sent", "skipped", "failed"];
 pub struct ClusterCounts {
     /// Requests that were told the answer to somebody else's call.
     pub shared: u64,
-    /// How many requests each call carried.
+    /// How many requests each call carried that somebody waited for.
     pub batch_members: Times,
+    /// Calls that carried one which waited for nobody: most of them, where nobody else is there. They are among the others
+    /// once they are added up.
+    pub alone: u64,
     /// Pieces of requests that have more items than one call takes.
     pub pieces: u64,
     /// How long requests waited for others, in microseconds.
@@ -298,6 +301,10 @@ impl ClusterCounts {
     pub fn add(&mut self, other: &Self) {
         self.shared += other.shared;
         self.batch_members.add(&other.batch_members);
+        if other.alone > 0 {
+            self.batch_members.record_n(1, other.alone);
+            self.batch_wait.record_n(0, other.alone);
+        }
         self.pieces += other.pieces;
         self.batch_wait.add(&other.batch_wait);
         add_each(&mut self.cache, other.cache);

@@ -135,9 +135,12 @@ impl Snapshot {
         }
         for (id, counts) in recorder.clusters.pairs() {
             let totals = self.clusters.entry(cluster_name(id)).or_default();
-            totals.counts.add(counts);
-            totals.members.add(&counts.batch_members);
-            totals.wait.add(&counts.batch_wait);
+            // With what went by itself where all that went is counted.
+            let mut told = ClusterCounts::default();
+            told.add(counts);
+            totals.counts.add(&told);
+            totals.members.add(&told.batch_members);
+            totals.wait.add(&told.batch_wait);
         }
     }
 

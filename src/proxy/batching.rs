@@ -6,8 +6,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use super::answered::Answer;
 use super::carried::Load;
 use super::carrier::{self, Blocked, Flight};
@@ -43,8 +41,7 @@ pub(super) async fn run(
     destination: Destination<'_>,
 ) -> Result<Answer, ErrorReply> {
     let Destination { first, sharing, .. } = destination;
-    let Some(batching) = &sharing.batching else { return alone((request, call), lane, destination).await };
-    let Some(body) = body(request, call, batching).await? else {
+    let Some(batching) = sharing.batching.as_ref().filter(|batching| may_travel(request, batching)) else {
         return alone((request, call), lane, destination).await;
     };
     let places = Places {
@@ -53,9 +50,15 @@ pub(super) async fn run(
         sharing: Arc::clone(sharing),
         cluster: first,
     };
-    // Mostly a place is free: then it is forwarded as any other, and nobody need know what it asks.
-    if batching.protocol.may_go_unread(&body, batching.most.items) && batching.batches.try_go(places.count())
+    // Mostly it is small, and a place is free: then it is forwarded as any other, and nobody need know what it asks.
+    let goes_unread = |body: &[u8]| batching.protocol.may_go_unread(body, batching.most.items);
+    if call.body.glance(request.framing, goes_unread) == Some(true) && batching.batches.try_go(places.count())
     {
+        return at_once(request, call, places, destination).await;
+    }
+    hold::whole(request.framing, &request.plan.plan.budget, call).await?;
+    let body = call.body.join();
+    if goes_unread(&body) && batching.batches.try_go(places.count()) {
         drop(body);
         return at_once(request, call, places, destination).await;
     }
@@ -111,28 +114,20 @@ async fn at_once(
     places: Places,
     destination: Destination<'_>,
 ) -> Result<Answer, ErrorReply> {
-    count(&request.plan, places.cluster, 1, std::iter::once(Instant::now()));
+    request.plan.recorder.borrow_mut().clusters[places.cluster].alone += 1;
     let lane = Rc::clone(&places.lane);
     call.notes.batch.get_or_insert_default()._place = Some(Guard::new(move || places.leave()));
     alone((request, call), &lane, destination).await
 }
 
-/// The body of a request that may travel with others; none where it travels alone.
-async fn body(
-    request: &Request,
-    call: &mut Call<'_>,
-    batching: &Batching,
-) -> Result<Option<Bytes>, ErrorReply> {
+/// Whether a request may travel with others, by its head.
+fn may_travel(request: &Request, batching: &Batching) -> bool {
     let (route, _) = request.route();
-    let is_its_own =
-        decide::is_at(&request.plan.plan, route, &request.head, |path| batching.protocol.is_at(path));
     let head = request.head.head();
-    let may_switch = head.has(FieldName::Upgrade);
-    if request.head.method() != Method::Post || is_encoded(head) || may_switch || !is_its_own {
-        return Ok(None);
-    }
-    hold::whole(request.framing, &request.plan.plan.budget, call).await?;
-    Ok(Some(call.body.join()))
+    request.head.method() == Method::Post
+        && !is_encoded(head)
+        && !head.has(FieldName::Upgrade)
+        && decide::is_at(&request.plan.plan, route, &request.head, |path| batching.protocol.is_at(path))
 }
 
 /// What is kept of a request that waits for others.

@@ -159,6 +159,16 @@ impl<'c> Intake<'c> {
         self.held.as_mut().map_or_else(Bytes::new, Held::join)
     }
 
+    /// Shows `look` all of a body of that framing, where it came with its head and nothing of it was handed out yet.
+    pub(super) fn glance<T>(&self, framing: Framing, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        let (Framing::Length(length), None, None, 0) = (framing, &self.held, &self.passing, self.received)
+        else {
+            return None;
+        };
+        let mut ear = self.client?.borrow_mut();
+        ear.reader.unread().get(..usize::try_from(length).ok()?).map(look)
+    }
+
     /// Whether a body in memory is longer than allowed; one from a client is judged as it comes.
     pub(super) fn is_too_large(&self) -> bool {
         self.client.is_none() && self.held.as_ref().is_some_and(|held| held.length() > self.max)

@@ -5,6 +5,7 @@ import asyncio
 import os
 import random
 import shutil
+import statistics
 import sys
 import tempfile
 import time
@@ -32,7 +33,8 @@ def options() -> argparse.Namespace:
     parser.add_argument("--io", choices=["io_uring", "epoll"], default="epoll", help="the gateway's io driver (epoll)")
     parser.add_argument("--dir", required=True, type=Path, help="the folder given to setup.sh")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64, 256], help="how many at once, in turn")
-    parser.add_argument("--seconds", type=float, default=5, help="for each line at least (5)")
+    parser.add_argument("--seconds", type=float, default=5, help="for each turn of a line at least (5)")
+    parser.add_argument("--turns", type=int, default=3, help="turns of each line, in which off and on take turns (3)")
     parser.add_argument("--words", type=int, nargs=2, default=[3, 12], help="how many a text has, from and to (3 12)")
     parser.add_argument("--max-items", type=int, default=32)
     parser.add_argument("--max-wait", default="20ms")
@@ -93,15 +95,28 @@ def cpu_time(process) -> float:
     return sum(int(file.read_text().split()[0]) for file in threads) / 1e9
 
 
-def line(through: Gateway, load: Load, batching: str) -> tuple:
-    before = cpu_time(through.process)
-    with embedding.Counted(through.upstream) as seen:
-        asyncio.run(load.run())
-    cpu = (cpu_time(through.process) - before) / load.answers
+class Turn:
+    """What came of one turn of a line."""
+
+    def __init__(self, through: Gateway, load: Load):
+        before = cpu_time(through.process)
+        with embedding.Counted(through.upstream) as seen:
+            asyncio.run(load.run())
+        self.cpu = (cpu_time(through.process) - before) / load.answers
+        self.rate = load.counted / load.lasted
+        self.p50, self.p99 = load.percentile(0.5), load.percentile(0.99)
+        self.calls = seen.requests / load.answers
+
+
+def line(clients: int, batching: str, turns: list[Turn]) -> tuple:
+    """Medians of its turns."""
+
+    def of(figure: str) -> float:
+        return statistics.median(getattr(turn, figure) for turn in turns)
+
     return (
-        load.clients, batching, f"{load.counted / load.lasted:.0f}",
-        f"{load.percentile(0.5):.1f}", f"{load.percentile(0.99):.1f}",
-        f"{seen.requests / load.answers:.3f}", f"{cpu * 1e6:.0f}",
+        clients, batching, f"{of('rate'):.0f}", f"{of('p50'):.1f}", f"{of('p99'):.1f}",
+        f"{of('calls'):.3f}", f"{of('cpu') * 1e6:.0f}",
     )  # fmt: skip
 
 
@@ -130,8 +145,14 @@ def main() -> None:
         row(COLUMNS)
         row("---:" if name != "batching" else "---" for name in COLUMNS)
         for clients in given.clients:
-            for batching, through in gateways.items():
-                row(line(through, Load(through.url, clients, given.seconds, given.words), batching))
+            turns = {batching: [] for batching in gateways}
+            for _ in range(given.turns):
+                for batching, through in gateways.items():
+                    turns[batching].append(Turn(through, Load(through.url, clients, given.seconds, given.words)))
+            for batching in gateways:
+                row(line(clients, batching, turns[batching]))
+            ratios = [on.cpu / off.cpu for on, off in zip(turns["on"], turns["off"], strict=True)]
+            print(f"CPU with batching of that without, by turns: median {statistics.median(ratios):.2f}", file=sys.stderr)
 
 
 if __name__ == "__main__":
