@@ -52,8 +52,10 @@ pub(super) async fn run(
     };
     // Mostly it is small, and a place is free: then it is forwarded as any other, and nobody need know what it asks.
     let goes_unread = |body: &[u8]| batching.protocol.may_go_unread(body, batching.most.items);
-    if call.body.glance(request.framing, goes_unread) == Some(true) && batching.batches.try_go(places.count())
-    {
+    // It is kept for another attempt as one that is held.
+    let replay = request.plan.plan.clusters[first].settings.retry.replay;
+    let glanced = call.body.glance((request.framing, replay), goes_unread);
+    if glanced == Some(true) && batching.batches.try_go(places.count()) {
         return at_once(request, call, places, destination).await;
     }
     hold::whole(request.framing, &request.plan.plan.budget, call).await?;

@@ -159,12 +159,18 @@ impl<'c> Intake<'c> {
         self.held.as_mut().map_or_else(Bytes::new, Held::join)
     }
 
-    /// Shows `look` all of a body of that framing, where it came with its head and nothing of it was handed out yet.
-    pub(super) fn glance<T>(&self, framing: Framing, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
-        let (Framing::Length(length), None, None, 0) = (framing, &self.held, &self.passing, self.received)
-        else {
+    /// Shows `look` all of a body of that framing, where it came with its head, is no longer than `most`, and nothing of it was
+    /// handed out yet.
+    pub(super) fn glance<T>(
+        &self,
+        (framing, most): (Framing, u64),
+        look: impl FnOnce(&[u8]) -> T,
+    ) -> Option<T> {
+        let is_untouched = self.held.is_none() && self.passing.is_none() && self.received == 0;
+        let Framing::Length(length) = framing else { return None };
+        if length > most || !is_untouched {
             return None;
-        };
+        }
         let mut ear = self.client?.borrow_mut();
         ear.reader.unread().get(..usize::try_from(length).ok()?).map(look)
     }
@@ -349,12 +355,11 @@ impl<'c> Intake<'c> {
         }
     }
 
-    /// It is given up at `now`: how long it was waited for since that was counted last.
-    pub(super) fn give_up(&mut self, now: Instant) -> Duration {
-        let waited = self.waiting_since.take().map(|since| now.saturating_duration_since(since));
-        let waited = waited.unwrap_or_default();
-        self.waited += waited;
-        waited
+    /// It is given up at `now`, while it is waited for perhaps.
+    pub(super) fn give_up(&mut self, now: Instant) {
+        if let Some(since) = self.waiting_since.take() {
+            self.waited += now.saturating_duration_since(since);
+        }
     }
 
     fn be_patient(&mut self, patience: Patience) {

@@ -373,6 +373,36 @@ fn what_cannot_be_batched_makes_nobody_wait() {
 }
 
 #[test]
+fn what_goes_unread_is_asked_again_as_what_was_read() {
+    let (good, bad) = (Upstream::start(), Upstream::start());
+    let good = good.play(|peer, request| {
+        peer.send(vectors(&request));
+        After::GoOn
+    });
+    let bad = bad.serve("HTTP/1.1 503 X\r\ncontent-length: 0\r\n\r\n");
+    let gateway = Gateway::start(&format!(
+        "[cluster.up]\nendpoints = [{good:?}, {bad:?}]\nbalance = \"round-robin\"\n\
+         retry = {{ attempts = 2, on = [\"503\"], replay = \"8B\", budget = \"100%\" }}\n\
+         batch = {{ protocol = \"openai-embeddings\" }}\n[[route]]\nname = \"all\"\nto = \"up\"\n"
+    ));
+    // However a body comes, in one piece with its head or not.
+    for pause in [false, true].repeat(3) {
+        let mut client = gateway.connect();
+        let request = embed("", &text(4));
+        let (head, body) = request.split_at(request.len() - 9);
+        client.send(head);
+        if pause {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        client.send(body);
+        assert!(client.read_message().starts_with("HTTP/1.1 200 "), "{pause}");
+        let mut client = gateway.connect();
+        client.send(embed("", &text(4)));
+        assert!(client.read_message().starts_with("HTTP/1.1 200 "));
+    }
+}
+
+#[test]
 fn a_reload_leaves_those_who_gather_together_and_a_drain_waits_for_them() {
     let upstream = Upstream::start();
     let mut gateway = batching(&upstream.url(), "");
