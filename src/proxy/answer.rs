@@ -123,7 +123,7 @@ fn preflight(request: &mut Request) -> Option<Answer> {
 }
 
 /// Walks a chain of filters.
-async fn filtered(request: &mut Request, call: &Call<'_>, chain: &[FilterId]) -> Result<(), Stop> {
+async fn filtered(request: &mut Request, call: &mut Call<'_>, chain: &[FilterId]) -> Result<(), Stop> {
     let plan = Rc::clone(&request.plan);
     seen(request, |view, found| filter::begin(chain, view, found));
     while let Step::Ask(id) =

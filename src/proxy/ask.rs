@@ -30,7 +30,7 @@ impl From<ErrorReply> for Stop {
 }
 
 /// Asks the service of the filter `id`, and does what it says.
-pub(super) async fn run(request: &mut Request, call: &Call<'_>, id: FilterId) -> Result<(), Stop> {
+pub(super) async fn run(request: &mut Request, call: &mut Call<'_>, id: FilterId) -> Result<(), Stop> {
     let plan = Rc::clone(&request.plan);
     let FilterPlan::Ask(ask) = &plan.plan.filters[id].1 else { return Ok(()) };
     let Some(service) = plan.services.get(&id) else { return Ok(()) };
@@ -42,9 +42,11 @@ pub(super) async fn run(request: &mut Request, call: &Call<'_>, id: FilterId) ->
         Some(decision) => Some(decision),
         None => {
             let due = now.checked_add(ask.timeout);
+            call.notes.since = Some(now);
             // In a box: it is rare, and holds a connection.
             let mut asking = Box::pin(service.ask(ask, message));
             let decision = call.clock.within(due, |cx| asking.as_mut().poll(cx)).await.flatten();
+            call.notes.kept(now);
             if let (Some(decision), Some(lasts)) = (&decision, ask.cache) {
                 service.remember(question, decision.clone(), now, now.checked_add(lasts));
             }

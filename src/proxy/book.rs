@@ -33,7 +33,8 @@ pub(super) fn book(request: &mut Request, call: &mut Call<'_>, lane: &LaneState)
     let notes = &mut call.notes;
     let now = notes.over.unwrap_or_else(Instant::now);
     let usage = notes.told();
-    let summary = notes.summary(request.route, (body, &usage), notes.switched.unwrap_or(now));
+    let until = notes.switched.unwrap_or(now);
+    let summary = notes.summary(request.route, (body, &usage), until);
     {
         let mut recorder = request.plan.recorder.borrow_mut();
         recorder.record(&summary);
@@ -49,7 +50,7 @@ pub(super) fn book(request: &mut Request, call: &mut Call<'_>, lane: &LaneState)
     }
     let plan = &request.plan.plan;
     if plan.observe.tells_exchanges() || notes.tried.is_some() {
-        let record = notes.record(&summary, &usage, now);
+        let record = notes.record(&summary, &usage, until);
         let of = Of {
             at_us: lane.wall_us(now),
             generation: plan.generation,

@@ -170,7 +170,8 @@ fn pick_time(call: &Call<'_>) -> Instant {
 pub(super) struct Aside(Relayed, Option<EndpointId>);
 
 impl Aside {
-    pub(super) fn of(mut answer: Relayed, call: &Call<'_>) -> Self {
+    pub(super) fn of(mut answer: Relayed, call: &mut Call<'_>) -> Self {
+        call.notes.answered = None;
         // What is left of the request goes to whoever is asked next.
         answer.upload.give_up();
         Self(answer, call.notes.endpoint)

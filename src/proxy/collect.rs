@@ -136,10 +136,13 @@ impl Reading {
                 Progress::NeedMore => {
                     let since = Instant::now();
                     self.note(call, since);
+                    call.notes.since = Some(since);
                     let more = poll_fn(|cx| {
                         answer.poll_wait(&mut call.body, (call.clock, call.deadline), since, cx)
                     })
                     .await;
+                    call.notes.waited += since.elapsed();
+                    call.notes.since = None;
                     if !more.map_err(Broken::Cut)? {
                         break;
                     }

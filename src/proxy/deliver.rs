@@ -401,6 +401,7 @@ impl<'d, 'c> Delivery<'d, 'c> {
         })
         .await;
         answer.upload.give_up();
+        call.notes.waited += since.elapsed();
     }
 
     /// The bytes were handed to the kernel: notes TTFT and ITL of the events among them, and tells the time.

@@ -108,14 +108,14 @@ fn tell(told: Ended, call: &mut Call<'_>) -> Result<Answer, ErrorReply> {
     }
     let (attempts, waited) = (before.attempts, before.waited);
     // What is refused in the end was waited for until the last leg was over.
-    let is_refused = matches!(said, Said::Refused(_));
-    let phases = match is_refused {
-        true => before.phases,
-        false => Phases { hold: before.phases.hold, ..notes.phases },
+    let (phases, answered) = match said {
+        Said::Refused(_) => (before.phases, before.answered),
+        _ => (Phases { hold: before.phases.hold, ..notes.phases }, notes.answered),
     };
     let (arrival, waited_client) = (before.arrival, before.waited_client);
     // When the leg was over is not when this is.
-    call.notes = Notes { arrival, attempts, waited, waited_client, phases, tried, over: None, ..notes };
+    let over = None;
+    call.notes = Notes { arrival, attempts, waited, waited_client, phases, answered, tried, over, ..notes };
     match said {
         Said::Relayed(answer) => {
             call.body.go_on_from(reached);

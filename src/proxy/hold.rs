@@ -289,14 +289,16 @@ pub(super) fn of_body(fault: BodyFault, sent: Sent, call: &mut Call<'_>) -> Erro
 }
 
 /// Waits for its turn to hold `need` bytes.
-async fn reserve(budget: &Arc<Budget>, need: u64, call: &Call<'_>) -> Result<Reservation, ErrorReply> {
+async fn reserve(budget: &Arc<Budget>, need: u64, call: &mut Call<'_>) -> Result<Reservation, ErrorReply> {
     let place = match budget.reserve(need, call.turns.granted()) {
         Ok(room) => return Ok(room),
         Err(place) => place,
     };
     let mut turn = call.turns.wait_for(place.number());
-    let until = Instant::now() + BUFFERED_WAIT;
+    let now = Instant::now();
+    call.notes.since = Some(now);
     // Granted or not, the place knows.
-    let _ = call.clock.within(Some(until), |cx| turn.poll(cx)).await;
+    let _ = call.clock.within(Some(now + BUFFERED_WAIT), |cx| turn.poll(cx)).await;
+    call.notes.kept(now);
     place.claim().map_err(|_| reply::buffers_full())
 }

@@ -8,7 +8,7 @@ use super::guard::Guard;
 use super::spans::Attempts;
 use crate::base::fault::{Fault, Stage};
 use crate::base::ids::{EndpointId, RouteId};
-use crate::base::limits::TOKENS_USED_MAX;
+use crate::base::limits::{TOKENS_USED_MAX, WRITE_STALL};
 use crate::base::summary::{Ended, Summary};
 use crate::base::time::{micros, whole_micros};
 use crate::codec::encode::Timing;
@@ -111,7 +111,7 @@ impl Notes {
     /// Whether nothing was waited for since the head was complete, as far as an attempt goes: the clock need not be asked.
     #[inline(always)] // each attempt asks
     pub(super) fn is_prompt(&self) -> bool {
-        self.attempts == 0 && self.phases.queue.is_zero()
+        self.attempts == 0 && self.phases.queue.is_zero() && self.phases.hold.is_zero()
     }
 
     pub(super) fn new(arrival: Arrival) -> Self {
@@ -178,7 +178,8 @@ impl Notes {
             return;
         };
         let phase = match self.stage {
-            Stage::Route | Stage::Relay => None,
+            Stage::Route => Some(&mut self.phases.hold),
+            Stage::Relay => None,
             Stage::Pick => Some(&mut self.phases.queue),
             Stage::Connect => Some(&mut self.phases.connect),
             Stage::Send if !is_sent => Some(&mut self.phases.send),
@@ -187,9 +188,22 @@ impl Notes {
         if let Some(phase) = phase {
             *phase += waited;
         }
-        if self.stage != Stage::Pick {
+        if !matches!(self.stage, Stage::Route | Stage::Pick) {
             self.waited += waited;
         }
+    }
+
+    /// A client took so long to take what it was told: what the kernel takes at once is no wait.
+    pub(super) fn written(&mut self, took: Duration) {
+        if took > WRITE_STALL {
+            self.waited_client += took;
+        }
+    }
+
+    /// The request was kept here since then, for a filter or for room.
+    pub(super) fn kept(&mut self, since: Instant) {
+        self.phases.hold += since.elapsed();
+        self.since = None;
     }
 
     /// Where the time went until `now`, when the head of the answer leaves; the client kept us waiting `for_body` for its

@@ -284,9 +284,10 @@ impl<'c> Call<'c> {
 
     /// The exchange is given up at `now`, while something is waited for perhaps: where the time went is known all the same.
     pub(super) fn give_up(&mut self, now: Instant) {
-        let held_for = self.body.give_up(now);
+        self.body.give_up(now);
         if self.notes.stage == Stage::Route {
-            self.notes.phases.hold += held_for;
+            // Nobody was asked for an answer: all that was waited for of the body was for what looks at it.
+            self.notes.phases.hold = self.notes.phases.hold.max(self.body.waited);
         }
         self.notes.give_up(self.body.rest() == Rest::Read, now);
     }

@@ -97,9 +97,11 @@ impl Retelling {
                     return Err(cut);
                 }
             }
+            let begun = Instant::now();
             poll_fn(|cx| mouth.borrow_mut().poll_send(cx)).await;
             self.handed_over(call);
             poll_fn(|cx| mouth.borrow_mut().poll_written(cx)).await;
+            call.notes.written(begun.elapsed());
         }
         self.let_go(mouth);
         if self.framing == Framing::Chunked {

@@ -115,9 +115,12 @@ async fn beside(
     mouth: &RefCell<Mouth>,
     poll: fn(&mut Mouth, &mut Context<'_>) -> Poll<()>,
 ) -> Result<(), Cut> {
-    poll_fn(|cx| match lines.drive(&mut call.body, cx) {
+    let begun = Instant::now();
+    let taken = poll_fn(|cx| match lines.drive(&mut call.body, cx) {
         Ok(()) => poll(&mut mouth.borrow_mut(), cx).map(Ok),
         Err(cut) => Poll::Ready(Err(cut)),
-    })
-    .await
+    });
+    let taken = taken.await;
+    call.notes.written(begun.elapsed());
+    taken
 }

@@ -298,3 +298,105 @@ fn who_leaves_in_a_phase_leaves_its_time_there() {
     drop(client);
     left("relay_us");
 }
+
+/// What sums to more than its T, or leaves much of it unexplained, or was the gateway's own.
+fn judge(gateway: &Gateway, case: &str) {
+    for told in slow(gateway, "") {
+        let parts: u64 = PHASES.iter().map(|phase| told[*phase].as_u64().unwrap()).sum();
+        let total = told["T_us"].as_u64().unwrap();
+        assert!(parts <= total, "{case}: {told}");
+        assert!(total - parts < SHOWN_US, "{case}: {told}");
+    }
+    let overhead = gateway.stats()["all"]["overhead_us"]["max"].as_u64().unwrap();
+    assert!(overhead < SHOWN_US, "{case}: {overhead}");
+}
+
+#[test]
+fn where_the_time_went_is_told_of_exchanges_of_many_ends() {
+    let start = |rules: &str| Gateway::start_with(rules, &["--listen", "127.0.0.1:0", "--lanes", "1"]);
+    let route = "[[route]]\nname = \"all\"\nto = \"up\"\n";
+    // An answer is set aside for a fallback that breaks off.
+    let (one, other) = (Upstream::start(), Upstream::start());
+    let gateway = start(&format!(
+        "[cluster.up]\nendpoints = [{:?}]\n[cluster.other]\nendpoints = [{:?}]\n\
+         [[route]]\nname = \"all\"\nto = \"up\"\nfallback = [\"other\"]\n",
+        one.url(),
+        other.url()
+    ));
+    let mut client = gateway.connect();
+    client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+    let mut up = one.accept();
+    up.read_message();
+    std::thread::sleep(PAUSE);
+    up.send("HTTP/1.1 503 X\r\ncontent-length: 0\r\n\r\n");
+    let mut up = other.accept();
+    up.read_message();
+    std::thread::sleep(PAUSE);
+    drop(up);
+    client.read_message();
+    gateway.until("it is counted", |stats| stats["all"]["requests"] == 1);
+    judge(&gateway, "a fallback that breaks off");
+    // A leg of a race breaks off behind its head, the only one there is.
+    let up = Upstream::start();
+    let gateway = start(&format!(
+        "[cluster.up]\nendpoints = [{:?}]\n[[route]]\nname = \"all\"\nfanout = {{ to = [\"up\"], gather = \"first\" }}\n",
+        up.url()
+    ));
+    let mut client = gateway.connect();
+    client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+    let mut leg = up.accept();
+    leg.read_message();
+    leg.send("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n");
+    std::thread::sleep(PAUSE);
+    drop(leg);
+    client.read_message();
+    gateway.until("it is counted", |stats| stats["all"]["requests"] == 1);
+    judge(&gateway, "a leg that breaks off");
+    // A tunnel.
+    let up = Upstream::start();
+    let gateway = start(&format!("[cluster.up]\nendpoints = [{:?}]\n{route}", up.url()));
+    let mut client = gateway.connect();
+    client.send("GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n");
+    let mut peer = up.accept();
+    peer.read_until("\r\n\r\n");
+    peer.send("HTTP/1.1 101 X\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n");
+    client.read_until("\r\n\r\n");
+    std::thread::sleep(PAUSE);
+    drop((client, peer));
+    gateway.until("it is counted", |stats| stats["all"]["requests"] == 1);
+    judge(&gateway, "a tunnel");
+    // A client that leaves an upload which is held, of which each part came after a while.
+    let gateway =
+        start(&format!("[cluster.up]\nendpoints = [{:?}]\nsingle_flight = true\n{route}", up.url()));
+    let mut client = gateway.connect();
+    client.send("POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-length: 99\r\n\r\n");
+    for _ in 0..3 {
+        std::thread::sleep(PAUSE);
+        client.send("{");
+    }
+    std::thread::sleep(PAUSE);
+    drop(client);
+    gateway.until("it is counted", |stats| stats["all"]["requests"] == 1);
+    judge(&gateway, "an upload that is left");
+    // A service that is asked takes its time, and an endpoint takes the rest of an upload behind its answer.
+    let (service, up) = (Upstream::start(), Upstream::start());
+    let ask = format!("[filter.gate]\nkind = \"ask\"\nurl = {:?}\n", service.url());
+    let gateway =
+        start(&format!("{ask}[cluster.up]\nendpoints = [{:?}]\n{route}filters = [\"gate\"]\n", up.url()));
+    let mut client = gateway.connect();
+    client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+    let mut asked = service.accept();
+    asked.read_message();
+    std::thread::sleep(PAUSE);
+    asked.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    let mut peer = up.accept();
+    peer.read_message();
+    peer.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    client.read_message();
+    gateway.until("it is counted", |stats| stats["all"]["requests"] == 1);
+    let told = slow(&gateway, "").remove(0);
+    for known in PHASES {
+        // It is kept here for the filter, and that is nobody's time but ours.
+        assert_eq!(told[known].as_u64().unwrap() >= SHOWN_US, known == "hold_us", "{known}: {told}");
+    }
+}
