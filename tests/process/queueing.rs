@@ -205,6 +205,7 @@ fn a_deadline_that_cannot_be_met_is_refused_on_arrival() {
     assert!(late.starts_with("HTTP/1.1 503") && late.contains("queue_timeout"), "{late}");
     endpoint.answer(2);
     assert!(first.read_message().ends_with("ok"));
+    gateway.until("its place is free", |stats| stats["all"]["in_flight"] == 0);
     let mut client = gateway.connect();
     client.send("POST /free HTTP/1.1\r\nhost: x\r\nx-deadline-ms: 1\r\ncontent-length: 2\r\n\r\nhi");
     assert!(client.read_message().ends_with("ok"), "where there is a place nobody waits");
