@@ -111,6 +111,7 @@ mod untrusted;
 mod upload;
 pub mod upstream;
 mod waiting;
+mod waits;
 mod watch;
 pub mod watchdog;
 mod whole;
