@@ -21,6 +21,7 @@ const SAMPLED: u8 = 1;
 
 impl TraceContext {
     /// Begins one; all of it is random.
+    #[inline(always)] // each exchange has one
     pub fn new(trace: [u64; 2], span: u64) -> Self {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
         // Ids that are all zero are invalid (§3.2.2.3).

@@ -378,7 +378,8 @@ impl<'d, 'c> Delivery<'d, 'c> {
         if answer.head.status() >= 400 {
             answer.upload.give_up();
         }
-        let since = Instant::now();
+        // Mostly there is nothing to wait for.
+        let mut begun = None;
         poll_fn(|cx| {
             loop {
                 if answer.poll_upload(&mut call.body, cx).is_err() {
@@ -392,6 +393,7 @@ impl<'d, 'c> Delivery<'d, 'c> {
                 if answer.poll_over(cx).is_ready() {
                     return Poll::Ready(());
                 }
+                let since = *begun.get_or_insert_with(Instant::now);
                 let due = earlier(answer.due(since), call.deadline);
                 ready!(call.clock.poll_due(due, cx));
                 if answer.is_late(since, call.deadline, Instant::now()) {
@@ -401,7 +403,9 @@ impl<'d, 'c> Delivery<'d, 'c> {
         })
         .await;
         answer.upload.give_up();
-        call.notes.waited += since.elapsed();
+        if let Some(since) = begun {
+            call.notes.waited += since.elapsed();
+        }
     }
 
     /// The bytes were handed to the kernel: notes TTFT and ITL of the events among them, and tells the time.
