@@ -39,7 +39,7 @@
 //! It was not replaced: `control/replace.rs`, [`net::handed`]. An endpoint at https:// is not trusted: [`base::trust`], `net/tls.rs`,
 //! `plan/trusts.rs`, `proxy/untrusted.rs`. A model is not found that an endpoint serves: `control/asking.rs`, [`discovery::models`],
 //! [`cluster::listings`]. An engine's own word of its load: [`discovery::signals`], [`board::pressure`]. What a collector is told:
-//! [`proxy::spans`], `control/told_spans.rs`. Tokens are counted wrongly: [`codec::usage`], `codec/usage_glance.rs`. What several
+//! [`proxy::spans`], `control/told_spans.rs`. Time is told of the wrong phase: `proxy/waits.rs`, `proxy/notes.rs`. Tokens are counted wrongly: [`codec::usage`], `codec/usage_glance.rs`. What several
 //! share cost one of them something: `proxy/standing.rs`, `proxy/side_by_side.rs`, `proxy/told.rs`.
 //!
 //! # Where this differs from a first sketch, and why

@@ -392,6 +392,7 @@ fn what_goes_unread_is_asked_again_as_what_was_read() {
         let (head, body) = request.split_at(request.len() - 9);
         client.send(head);
         if pause {
+            // Nothing tells a client that its head was read.
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
         client.send(body);

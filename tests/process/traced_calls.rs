@@ -15,6 +15,15 @@ fn cluster(collector: &Collector, share: &str, url: &str, sharing: &str) -> Gate
     start(&collector.url, share, &rest)
 }
 
+/// A route that asks two clusters at once, of which the first answer counts.
+fn race(collector: &Collector, clusters: [(&str, &str); 2]) -> Gateway {
+    let told = clusters
+        .map(|(name, url)| format!("[cluster.{name}]\nendpoints = [{url:?}]\nretry = {{ attempts = 1 }}\n"));
+    let names = clusters.map(|(name, _)| name);
+    let route = format!("[[route]]\nname = \"race\"\nfanout = {{ to = {names:?}, gather = \"first\" }}\n");
+    start(&collector.url, "100%", &(told.concat() + &route))
+}
+
 const BATCH: &str = "batch = { protocol = \"openai-embeddings\", max_wait = \"30s\"";
 
 /// The call that was made for others, its attempt, and those who link to it.
@@ -196,16 +205,7 @@ fn a_call_that_all_have_left_is_told_of_as_that() {
 #[test]
 fn who_loses_a_race_has_a_span_until_it_is_cancelled() {
     let (collector, fast, slow) = (Collector::start(), Upstream::start(), Upstream::start());
-    let gateway = start(
-        &collector.url,
-        "100%",
-        &format!(
-            "[cluster.fast]\nendpoints = [{:?}]\n[cluster.slow]\nendpoints = [{:?}]\n\
-             [[route]]\nname = \"race\"\nfanout = {{ to = [\"slow\", \"fast\"], gather = \"first\" }}\n",
-            fast.url(),
-            slow.url()
-        ),
-    );
+    let gateway = race(&collector, [("slow", &slow.url()), ("fast", &fast.url())]);
     let mut client = gateway.connect();
     client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
     let (mut one, mut other) = (fast.accept(), slow.accept());
@@ -228,15 +228,7 @@ fn who_loses_a_race_has_a_span_until_it_is_cancelled() {
 #[test]
 fn a_client_that_leaves_a_race_leaves_the_spans_of_all_who_ran() {
     let (collector, gone, slow) = (Collector::start(), nobody(), Upstream::start());
-    let gateway = start(
-        &collector.url,
-        "100%",
-        &format!(
-            "[cluster.gone]\nendpoints = [{gone:?}]\nretry = {{ attempts = 1 }}\n[cluster.slow]\nendpoints = [{:?}]\n\
-             [[route]]\nname = \"race\"\nfanout = {{ to = [\"slow\", \"gone\"], gather = \"first\" }}\n",
-            slow.url()
-        ),
-    );
+    let gateway = race(&collector, [("slow", &slow.url()), ("gone", &gone)]);
     let mut client = gateway.connect();
     client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
     let mut up = slow.accept();
@@ -260,16 +252,7 @@ fn a_client_that_leaves_a_race_leaves_the_spans_of_all_who_ran() {
 #[test]
 fn a_race_without_a_winner_lasts_until_its_last_leg_is_over() {
     let (collector, breaks, refuses) = (Collector::start(), Upstream::start(), Upstream::start());
-    let gateway = start(
-        &collector.url,
-        "100%",
-        &format!(
-            "[cluster.breaks]\nendpoints = [{:?}]\n[cluster.refuses]\nendpoints = [{:?}]\n\
-             [[route]]\nname = \"race\"\nfanout = {{ to = [\"breaks\", \"refuses\"], gather = \"first\" }}\n",
-            breaks.url(),
-            refuses.url()
-        ),
-    );
+    let gateway = race(&collector, [("breaks", &breaks.url()), ("refuses", &refuses.url())]);
     let mut client = gateway.connect();
     client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
     let (mut one, mut other) = (breaks.accept(), refuses.accept());
